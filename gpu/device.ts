@@ -1,0 +1,242 @@
+/**
+ * The WebGPU device: adapter choice, limits, optional features, a self-test, and errors that people can act on.
+ *
+ * @module
+ */
+
+/** What kernels may know about the adapter when they choose a variant. */
+export interface Profile {
+  /** Lanes of a subgroup where subgroup operations were seen to work and have one fixed size; otherwise 0. */
+  readonly subgroupSize: number;
+  /** True on an adapter that runs on the CPU (Mesa lavapipe, SwiftShader). */
+  readonly isSoftware: boolean;
+  /** The largest byte length that one storage binding may have. */
+  readonly maxBindingBytes: number;
+  /** The largest byte length that one buffer may have. */
+  readonly maxBufferBytes: number;
+}
+
+/** A WebGPU device that passed its self-test. Made by {@linkcode requestGpu}. */
+export interface Gpu {
+  /** The device itself, for code that needs WebGPU directly. */
+  readonly device: GPUDevice;
+  /** The adapter's own description, such as `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  readonly description: string;
+  /** Optional features that the device was given, such as `timestamp-query`. */
+  readonly features: readonly string[];
+  /** What kernels are specialised for. */
+  readonly profile: Profile;
+  /**
+   * Throws the first error that WebGPU reported since the last call, or the loss of the device.
+   *
+   * @throws {GpuError} If there was one.
+   */
+  check(): void;
+  /** Gives all GPU memory back. Later use of the device does nothing. */
+  destroy(): void;
+}
+
+/** An error that WebGPU reported: a validation or memory error, a lost device, a failed self-test. */
+export class GpuError extends Error {
+  /** Always `GpuError`. */
+  override name = "GpuError";
+}
+
+/** No adapter can be used. The message says what to install or update. */
+export class GpuUnavailableError extends Error {
+  /** Always `GpuUnavailableError`. */
+  override name = "GpuUnavailableError";
+}
+
+/** Options of {@linkcode requestGpu}. */
+export interface GpuOptions {
+  /** Use subgroup operations where they work; default true. False is for testing the other kernels. */
+  subgroups?: boolean;
+}
+
+const remedies: Record<string, string> = {
+  linux: "install your GPU vendor's Vulkan driver, or the software adapter: sh setup.sh " +
+    "(Debian and Ubuntu: apt-get install mesa-vulkan-drivers; Fedora: dnf install mesa-vulkan-drivers; " +
+    "Arch: pacman -S vulkan-swrast)",
+  darwin: "Metal should be there on every Mac since 2013; run outside of a virtual machine without Metal",
+  windows: "update the graphics driver: Deno needs Direct3D 12 or Vulkan",
+};
+
+/**
+ * Opens the fastest adapter with its own limits and runs a self-test with known answers, since drivers
+ * have been seen to return zeros without an error.
+ *
+ * @param options See {@linkcode GpuOptions}.
+ * @returns The device. Call `destroy()` when done.
+ * @throws {GpuUnavailableError} If there is no adapter, with the remedy for this platform.
+ * @throws {GpuError} If the self-test fails.
+ */
+export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new GpuUnavailableError(
+      `WebGPU needs a graphics adapter and found none on ${Deno.build.os}: ` +
+        (remedies[Deno.build.os] ?? "install a Vulkan driver"),
+    );
+  }
+  // lavapipe does not list "subgroups" but grants it, so it is asked for and done without if refused.
+  const listed = ["shader-f16", "timestamp-query"].filter((f) => adapter.features.has(f as GPUFeatureName));
+  const wanted = options.subgroups === false ? [listed] : [[...listed, "subgroups"], listed];
+  const limits = adapter.limits;
+  const requiredLimits = {
+    maxBufferSize: limits.maxBufferSize,
+    maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+    maxStorageBuffersPerShaderStage: Math.min(limits.maxStorageBuffersPerShaderStage, 16),
+    maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+    maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+    maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+  };
+  let device: GPUDevice | undefined;
+  let refusal: unknown;
+  for (const features of wanted) {
+    // A refused request uses up the adapter, so the next try asks for a fresh one.
+    const fresh = features === wanted[0]
+      ? adapter
+      : await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+    try {
+      device = await fresh!.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits });
+      break;
+    } catch (error) {
+      refusal = error;
+    }
+  }
+  if (!device) {
+    throw new GpuUnavailableError(`the adapter ${adapter.info.description} gives no device: ${refusal}`);
+  }
+  const opened = device;
+
+  let firstError: string | undefined;
+  let destroyed = false;
+  opened.addEventListener("uncapturederror", (event) => {
+    event.preventDefault();
+    firstError ??= (event as GPUUncapturedErrorEvent).error.message;
+  });
+  opened.lost.then((lost) => {
+    if (!destroyed) firstError ??= `the device was lost: ${lost.message || lost.reason}`;
+  });
+
+  const check = () => {
+    if (firstError === undefined) return;
+    const message = firstError;
+    firstError = undefined;
+    throw new GpuError(`WebGPU reported an error on ${adapter.info.description}: ${message}`);
+  };
+  const destroy = () => {
+    destroyed = true;
+    opened.destroy();
+  };
+
+  try {
+    await selfTest(opened, check);
+    const subgroupSize = opened.features.has("subgroups" as GPUFeatureName)
+      ? await probeSubgroups(opened)
+      : 0;
+    const features = [...listed, ...(subgroupSize > 0 ? ["subgroups"] : [])].sort();
+    const info = adapter.info;
+    return {
+      device: opened,
+      description: info.description ||
+        [info.vendor, info.architecture, info.device].filter(Boolean).join(" "),
+      features,
+      profile: {
+        subgroupSize,
+        isSoftware: info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader/i.test(info.description),
+        maxBindingBytes: Math.min(opened.limits.maxStorageBufferBindingSize, opened.limits.maxBufferSize),
+        maxBufferBytes: opened.limits.maxBufferSize,
+      },
+      check,
+      destroy,
+    };
+  } catch (error) {
+    destroy();
+    throw error;
+  }
+}
+
+/** Runs one kernel over `count` u32 values and returns them. */
+async function runProbe(
+  device: GPUDevice,
+  code: string,
+  count: number,
+  groups: number,
+): Promise<Uint32Array> {
+  const out = device.createBuffer({
+    size: count * 4,
+    usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
+  });
+  const staging = device.createBuffer({
+    size: count * 4,
+    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+  });
+  try {
+    const module = device.createShaderModule({ code });
+    const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
+    const bindGroup = device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: [{ binding: 0, resource: { buffer: out } }],
+    });
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup);
+    pass.dispatchWorkgroups(groups);
+    pass.end();
+    encoder.copyBufferToBuffer(out, 0, staging, 0, count * 4);
+    device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    return new Uint32Array(staging.getMappedRange().slice(0));
+  } finally {
+    out.destroy();
+    staging.destroy();
+  }
+}
+
+async function selfTest(device: GPUDevice, check: () => void): Promise<void> {
+  const code = `
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+var<workgroup> partial: array<f32, 64>;
+@compute @workgroup_size(64) fn main(
+  @builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
+  partial[lane] = exp(f32(id.x % 8u)) * 0.5;
+  workgroupBarrier();
+  out[id.x] = bitcast<u32>(partial[63u - lane]) + 0u * id.x;
+}`;
+  const got = new Float32Array((await runProbe(device, code, 128, 2)).buffer);
+  check();
+  for (let i = 0; i < got.length; i++) {
+    const expected = Math.exp((63 - (i % 64)) % 8) / 2;
+    if (!(Math.abs(got[i] - expected) <= 1e-5 * expected)) {
+      throw new GpuError(
+        `the GPU self-test computes wrong values: element ${i} must be ${expected}, got ${got[i]}; ` +
+          "update the graphics driver or Deno (deno upgrade), or use another adapter",
+      );
+    }
+  }
+}
+
+/** The subgroup size if broadcasts give the known answer in one fixed size, else 0. */
+async function probeSubgroups(device: GPUDevice): Promise<number> {
+  // naga (Deno) rejects the enable directive that browsers require.
+  const body = `
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u,
+  @builtin(subgroup_size) size: u32, @builtin(subgroup_invocation_id) lane: u32) {
+  let x = id.x * 3u + 1u;
+  let third = subgroupBroadcast(x, 3u);
+  out[id.x * 2u] = size;
+  out[id.x * 2u + 1u] = select(0u, 1u, third == (id.x - lane + 3u) * 3u + 1u);
+}`;
+  try {
+    const got = await runProbe(device, body, 256, 2);
+    const size = got[0];
+    for (let i = 0; i < got.length; i += 2) if (got[i] !== size || got[i + 1] !== 1) return 0;
+    return size;
+  } catch {
+    return 0;
+  }
+}

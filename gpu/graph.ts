@@ -1,0 +1,338 @@
+/**
+ * Recording: an ordinary function over symbolic tensors leaves behind a list of commands, and a tape from
+ * which the backward pass is recorded.
+ *
+ * Accumulation rule, everywhere: gradients of parameters are cleared when a step begins and every kernel
+ * adds to them (`+=`); the gradient of an activation is set (`=`) by the first kernel that writes it and
+ * added to by the later ones.
+ *
+ * @module
+ */
+import type { Profile } from "./device.ts";
+import {
+  type Access,
+  type Binding,
+  type Kernel,
+  kernelCode,
+  MAX_WORKGROUPS,
+  type WgslType,
+} from "./kernel.ts";
+import { packSegments, type Parameter, type ParameterSpec, ParameterStore } from "./parameters.ts";
+import { type Dtype, Storage, Tensor } from "./tensor.ts";
+
+/** A tensor under a WGSL name; the short form of a {@linkcode Binding}. */
+export type Operand = Tensor | { readonly tensor: Tensor; readonly type: WgslType };
+
+/** Binds a tensor as an array of `vec4f`. */
+export function vec4(tensor: Tensor): Operand {
+  return { tensor, type: "vec4f" };
+}
+
+/** What {@linkcode Graph.dispatch} takes. */
+export interface DispatchOptions {
+  /** Name for messages and profiles. */
+  readonly label: string;
+  /** Tensors that the kernel only reads, by their names in WGSL. */
+  readonly read?: Readonly<Record<string, Operand>>;
+  /** Tensors that the kernel writes or updates, by their names in WGSL. */
+  readonly write: Readonly<Record<string, Operand>>;
+  /** Emitted above the body as WGSL constants. */
+  readonly constants?: Readonly<Record<string, number | boolean>>;
+  /** WGSL with `@compute fn main`, without binding declarations. */
+  readonly body: string;
+  /** Workgroups in x, y, z. */
+  readonly workgroups: readonly [number, number, number];
+}
+
+/** An input of a graph that the host writes. */
+export interface Input {
+  /** What the kernels read. */
+  readonly tensor: Tensor;
+  /** Whether it has new values for each micro-batch or for each step. */
+  readonly per: "micro" | "step";
+}
+
+/** A value that every micro-batch leaves for the update phase. */
+export interface Collected {
+  /** Written by the micro-batch's kernels. */
+  readonly from: Tensor;
+  /** Shape [microBatches, ...from.shape]. */
+  readonly into: Tensor;
+}
+
+/** Options of a {@linkcode Graph}. */
+export interface GraphOptions {
+  /** Kernels are specialised for this adapter. */
+  readonly profile: Profile;
+  /** Parameters shared with other graphs; default a new store. */
+  readonly parameters?: ParameterStore;
+  /** Whether ops record a backward pass and dropout drops; default false. */
+  readonly training?: boolean;
+  /** How many micro-batches the first phase is replayed for in a step; default 1. */
+  readonly microBatches?: number;
+}
+
+/** A recording. */
+export class Graph {
+  /** The adapter's profile. */
+  readonly profile: Profile;
+  /** The parameters. */
+  readonly parameters: ParameterStore;
+  /** Whether a backward pass will be recorded. */
+  readonly training: boolean;
+  /** Replays of the first phase per step. */
+  readonly microBatches: number;
+  /** Recorded before {@linkcode Graph.beginUpdate}: replayed for every micro-batch. */
+  readonly microKernels: Kernel[] = [];
+  /** Recorded after it: once a step. */
+  readonly updateKernels: Kernel[] = [];
+  /** Inputs by name. */
+  readonly inputs: Map<string, Input> = new Map();
+  /** See {@linkcode Graph.collect}. */
+  readonly collected: Collected[] = [];
+  /** Storages of inputs, outputs, optimizer state and gradients, in the order they were made. */
+  readonly persistent: Storage[] = [];
+  /** Storages to clear when a step begins. */
+  readonly clearedEachStep: Storage[] = [];
+
+  #tape: (() => void)[] = [];
+  #gradients = new Map<Tensor, Tensor>();
+  #updating = false;
+  #randomStreams = 0;
+
+  /** @param options See {@linkcode GraphOptions}. */
+  constructor(options: GraphOptions) {
+    this.profile = options.profile;
+    this.parameters = options.parameters ?? new ParameterStore();
+    this.training = options.training ?? false;
+    this.microBatches = options.microBatches ?? 1;
+  }
+
+  /**
+   * Declares a parameter or finds the one of that name.
+   *
+   * @param name The checkpoint's name.
+   * @param shape Its shape.
+   * @param spec Starting values (required), role (default `matrix`), trainable (default true).
+   */
+  parameter(
+    name: string,
+    shape: readonly number[],
+    spec: Pick<ParameterSpec, "init"> & Partial<ParameterSpec>,
+  ): Tensor {
+    return this.parameters.declare({ trainable: true, role: "matrix", ...spec, name, shape }).tensor;
+  }
+
+  /**
+   * A tensor that the host writes before a step.
+   *
+   * @param per `micro` (default) has values for each micro-batch, `step` one for the whole step.
+   */
+  input(name: string, shape: readonly number[], dtype: Dtype, per: "micro" | "step" = "micro"): Tensor {
+    const known = this.inputs.get(name);
+    if (known) return known.tensor;
+    const tensor = this.#persistent("input", name, shape, dtype);
+    this.inputs.set(name, { tensor, per });
+    return tensor;
+  }
+
+  /** A tensor that keeps its values from step to step, zero at first. */
+  state(name: string, shape: readonly number[], dtype: Dtype = "f32"): Tensor {
+    return this.#persistent("state", name, shape, dtype);
+  }
+
+  /** A tensor that the host may read after a step. */
+  output(name: string, shape: readonly number[], dtype: Dtype = "f32"): Tensor {
+    return this.#persistent("output", name, shape, dtype);
+  }
+
+  /** Registers a storage that was made elsewhere and needs a buffer of its own. */
+  persist(storage: Storage): Storage {
+    this.persistent.push(storage);
+    return storage;
+  }
+
+  /**
+   * A tensor that kernels of this graph write and read; its memory is reused when nobody needs it.
+   *
+   * @param label Name for messages.
+   * @param shape Its shape.
+   * @param from What it is computed from: it requires a gradient if one of these does.
+   */
+  activation(
+    label: string,
+    shape: readonly number[],
+    from: readonly Tensor[] = [],
+    dtype: Dtype = "f32",
+  ): Tensor {
+    const bytes = shape.reduce((a, b) => a * b, 4);
+    const requires = dtype === "f32" && from.some((t) => t.requiresGradient);
+    return placed(shape, dtype, new Storage("activation", bytes, label), requires, label);
+  }
+
+  /**
+   * Keeps a micro-batch's tensor for the update phase.
+   *
+   * @returns The tensor of all micro-batches, shape [microBatches, ...shape].
+   */
+  collect(from: Tensor): Tensor {
+    const into = this.output(`collected.${from.label}`, [this.microBatches, ...from.shape], from.dtype);
+    this.collected.push({ from, into });
+    return into;
+  }
+
+  /** A number for each use of randomness in the graph, so that no two draw the same bits. */
+  randomStream(): number {
+    return this.#randomStreams++;
+  }
+
+  /**
+   * Records a kernel.
+   *
+   * @throws {RangeError} If a binding is larger than the adapter allows or there are too many workgroups.
+   */
+  dispatch(options: DispatchOptions): void {
+    const { label, read = {}, write, constants = {}, body, workgroups } = options;
+    const bindings = [...asBindings(read, "read"), ...asBindings(write, "write")];
+    for (const { tensor } of bindings) {
+      if (tensor.byteLength > this.profile.maxBindingBytes) {
+        throw new RangeError(
+          `${label}: ${tensor.label} has ${tensor.byteLength} bytes, but this adapter binds at most ` +
+            `${this.profile.maxBindingBytes}; use a smaller batch, sequence or vocabulary`,
+        );
+      }
+    }
+    if (workgroups.some((n) => n < 1 || n > MAX_WORKGROUPS)) {
+      throw new RangeError(`${label}: a dispatch has 1 to ${MAX_WORKGROUPS} workgroups, got ${workgroups}`);
+    }
+    const kernel = { label, bindings, code: kernelCode(bindings, constants, body), workgroups };
+    (this.#updating ? this.updateKernels : this.microKernels).push(kernel);
+  }
+
+  /** Records how to pass gradients back through what was just recorded; called in reverse order. */
+  tape(backward: () => void): void {
+    if (this.training) this.#tape.push(backward);
+  }
+
+  /** The gradient of a tensor, complete once all its users' backward kernels are recorded, or undefined. */
+  gradientOf(tensor: Tensor): Tensor | undefined {
+    return this.#gradients.get(tensor.root)?.reshape(...tensor.shape);
+  }
+
+  /**
+   * Where a kernel writes its part of a tensor's gradient.
+   *
+   * @returns The gradient and whether the kernel must add to it (else it sets it); undefined when the
+   * tensor requires none.
+   */
+  gradientTarget(tensor: Tensor): { tensor: Tensor; accumulate: boolean } | undefined {
+    if (!tensor.requiresGradient) return undefined;
+    const known = this.#gradients.get(tensor.root);
+    if (known) return { tensor: known.reshape(...tensor.shape), accumulate: true };
+    const isParameter = tensor.root.storage.kind === "parameter";
+    const label = `${tensor.root.label}.gradient`;
+    const bytes = tensor.root.byteLength;
+    const storage = new Storage(isParameter ? "gradient" : "activation", bytes, label);
+    const made = placed(tensor.root.shape, "f32", storage, false, label);
+    this.#gradients.set(tensor.root, made);
+    return { tensor: made.reshape(...tensor.shape), accumulate: isParameter };
+  }
+
+  /**
+   * Hands a finished gradient on to a tensor unchanged, without copying when it is the tensor's first.
+   * Must be the last use of `gradient` in its backward function: later kernels may add to it in place.
+   *
+   * @returns The target to add to when the tensor has a gradient already; undefined when nothing is left to do.
+   */
+  passGradient(tensor: Tensor, gradient: Tensor): Tensor | undefined {
+    if (!tensor.requiresGradient) return undefined;
+    if (tensor.root.storage.kind === "parameter" || this.#gradients.has(tensor.root)) {
+      return this.gradientTarget(tensor)!.tensor;
+    }
+    this.#gradients.set(tensor.root, gradient.reshape(...tensor.root.shape));
+    return undefined;
+  }
+
+  /** Records the backward pass of everything on the tape. */
+  backward(): void {
+    while (this.#tape.length > 0) this.#tape.pop()!();
+  }
+
+  /**
+   * Packs parameters and their gradients for the update phase and starts it: what is recorded from here
+   * on runs once a step, after all micro-batches.
+   *
+   * @param groups Parameters that must lie together, such as those of one optimizer. Their storages are
+   * replaced, so this comes before the parameters have buffers.
+   * @returns For each group its segments: the parameters' storage and the gradients' with the same layout.
+   */
+  beginUpdate(groups: readonly (readonly Parameter[])[]): UpdateSegment[][] {
+    this.#updating = true;
+    return groups.map((group) => {
+      const trained = group.filter((p) => p.trainable && this.#gradients.has(p.tensor));
+      return packSegments("parameter", trained, (p) => p.tensor.size, this.profile.maxBindingBytes).map(
+        ({ storage, length, items }) => {
+          const gradientStorage = new Storage(
+            "gradient",
+            length * 4,
+            storage.label.replace("parameter", "gradient"),
+          );
+          this.persist(gradientStorage);
+          this.clearedEachStep.push(gradientStorage);
+          for (const { item, start } of items) {
+            if (item.tensor.storage.buffer) {
+              throw new TypeError(
+                `The parameter ${item.name} must not have a buffer before the training graph is recorded; record ` +
+                  "the training graph first",
+              );
+            }
+            // Tensors are shared by every recorded kernel, so moving them moves the kernels' bindings.
+            item.tensor.moveTo(storage, start * 4);
+            this.#gradients.get(item.tensor)!.moveTo(gradientStorage, start * 4);
+          }
+          const whole = (s: Storage) => placed([length], "f32", s, false, s.label);
+          return { parameters: whole(storage), gradients: whole(gradientStorage), length, items };
+        },
+      );
+    });
+  }
+
+  #persistent(
+    kind: "input" | "state" | "output",
+    label: string,
+    shape: readonly number[],
+    dtype: Dtype,
+  ): Tensor {
+    const bytes = shape.reduce((a, b) => a * b, 4);
+    return placed(shape, dtype, this.persist(new Storage(kind, bytes, label)), false, label);
+  }
+}
+
+/** Parameters of one optimizer that lie together in one binding, and their gradients. */
+export interface UpdateSegment {
+  /** All values, padding included. */
+  readonly parameters: Tensor;
+  /** All gradients; the padding stays zero. */
+  readonly gradients: Tensor;
+  /** Number of elements, padding included. */
+  readonly length: number;
+  /** Where each parameter lies. */
+  readonly items: readonly { readonly item: Parameter; readonly start: number; readonly size: number }[];
+}
+
+function placed(
+  shape: readonly number[],
+  dtype: Dtype,
+  storage: Storage,
+  requiresGradient: boolean,
+  label: string,
+): Tensor {
+  return new Tensor(shape, dtype, { storage, byteOffset: 0 }, requiresGradient, label);
+}
+
+function asBindings(operands: Readonly<Record<string, Operand>>, access: Access): Binding[] {
+  return Object.entries(operands).map(([name, operand]) => {
+    if (operand instanceof Tensor) return { name, access, type: operand.dtype, tensor: operand };
+    return { name, access, type: operand.type, tensor: operand.tensor };
+  });
+}

@@ -1,0 +1,178 @@
+/**
+ * Symbolic tensors: a shape over a stretch of storage that gets a GPU buffer only when a program is compiled.
+ *
+ * @module
+ */
+
+/** Element type of a tensor; both take four bytes. */
+export type Dtype = "f32" | "u32";
+
+/**
+ * What a storage is for. `activation` storages share buffers by liveness; all others keep their own
+ * buffer for as long as their owner lives.
+ */
+export type StorageKind = "parameter" | "gradient" | "state" | "input" | "output" | "activation";
+
+/** A stretch of GPU memory. {@linkcode Program} or {@linkcode ParameterStore} gives it a buffer. */
+export class Storage {
+  /** The buffer once there is one. */
+  buffer?: GPUBuffer;
+
+  /**
+   * @param kind What it is for.
+   * @param byteLength Its size; buffers are padded to a multiple of 256 bytes.
+   * @param label Name for messages and GPU debuggers.
+   */
+  constructor(readonly kind: StorageKind, readonly byteLength: number, readonly label: string) {}
+}
+
+/** Where tensors start inside a storage: bindings must be aligned to 256 bytes on every adapter. */
+export const ALIGNMENT_BYTES = 256;
+
+/** Rounds a byte length up to a multiple of {@linkcode ALIGNMENT_BYTES}, at least one. */
+export function alignedBytes(bytes: number): number {
+  return Math.max(1, Math.ceil(bytes / ALIGNMENT_BYTES)) * ALIGNMENT_BYTES;
+}
+
+/** Where a tensor and all its views are; shared by them, so that moving one moves all. */
+export interface Place {
+  /** The storage. */
+  storage: Storage;
+  /** Where in it the root tensor starts. */
+  byteOffset: number;
+}
+
+/** A tensor of a {@linkcode Graph}: shape, element type and place, but no values on the host. */
+export class Tensor {
+  /** Number of elements. */
+  readonly size: number;
+  /** The tensor this one is another view of; itself when it is none. Gradients belong to the root. */
+  readonly root: Tensor;
+  readonly #place: Place;
+  readonly #relativeBytes: number;
+
+  /**
+   * @param shape Sizes of the dimensions, outermost first; `[]` is not used, a scalar is `[1]`.
+   * @param dtype Element type.
+   * @param place Where the root's values are.
+   * @param requiresGradient Whether backward passes a gradient to it.
+   * @param label Name for messages.
+   * @param view Of a view: its root, and where in it the view starts.
+   */
+  constructor(
+    readonly shape: readonly number[],
+    readonly dtype: Dtype,
+    place: Place,
+    readonly requiresGradient: boolean,
+    readonly label: string,
+    view?: { readonly root: Tensor; readonly relativeBytes: number },
+  ) {
+    this.size = elementCount(shape, label);
+    this.#place = place;
+    this.root = view?.root ?? this;
+    this.#relativeBytes = view?.relativeBytes ?? 0;
+  }
+
+  /** The storage that holds the values. */
+  get storage(): Storage {
+    return this.#place.storage;
+  }
+
+  /** Where in the storage the values start. */
+  get byteOffset(): number {
+    return this.#place.byteOffset + this.#relativeBytes;
+  }
+
+  /** Byte length of the values. */
+  get byteLength(): number {
+    return this.size * 4;
+  }
+
+  /** Moves the tensor and all its views; recorded kernels follow. Only before buffers are bound. */
+  moveTo(storage: Storage, byteOffset: number): void {
+    this.#place.storage = storage;
+    this.#place.byteOffset = byteOffset;
+  }
+
+  /**
+   * The same values in another shape.
+   *
+   * @param shape The new shape, of the same number of elements.
+   * @throws {TypeError} If the number of elements differs.
+   */
+  reshape(...shape: number[]): Tensor {
+    if (elementCount(shape, this.label) !== this.size) {
+      throw new TypeError(
+        `Cannot reshape ${this.label} ${formatShape(this.shape)} as ${formatShape(shape)}: ` +
+          `the number of elements must stay ${this.size}`,
+      );
+    }
+    const view = { root: this.root, relativeBytes: this.#relativeBytes };
+    return new Tensor(shape, this.dtype, this.#place, this.requiresGradient, this.label, view);
+  }
+
+  /**
+   * Rows `start` to `end` (exclusive) of the first dimension, without a gradient of their own.
+   *
+   * @throws {RangeError} If the rows are outside the tensor or do not start on a 256-byte boundary.
+   */
+  rows(start: number, end: number): Tensor {
+    const relativeBytes = this.#relativeBytes + start * (this.byteLength / this.shape[0]);
+    if (!(start >= 0 && start < end && end <= this.shape[0]) || relativeBytes % ALIGNMENT_BYTES !== 0) {
+      throw new RangeError(
+        `Rows ${start} to ${end} of ${this.label} ${
+          formatShape(this.shape)
+        } must lie inside it and start at a ` +
+          `multiple of ${ALIGNMENT_BYTES} bytes`,
+      );
+    }
+    const shape = [end - start, ...this.shape.slice(1)];
+    return new Tensor(shape, this.dtype, this.#place, false, this.label, { root: this.root, relativeBytes });
+  }
+}
+
+/** Writes a shape as `[2, 3]`. */
+export function formatShape(shape: readonly number[]): string {
+  return `[${shape.join(", ")}]`;
+}
+
+function elementCount(shape: readonly number[], label: string): number {
+  let count = 1;
+  for (const n of shape) {
+    if (!Number.isSafeInteger(n) || n < 1) {
+      throw new RangeError(
+        `The sizes of ${label} must be positive integers, got ${formatShape(shape)}`,
+      );
+    }
+    count *= n;
+  }
+  return count;
+}
+
+/**
+ * Checks a tensor's shape and element type before anything is recorded.
+ *
+ * @param op Name of the op, for the message.
+ * @param name Name of the argument, for the message.
+ * @param tensor The argument.
+ * @param shape What each dimension must be; `null` accepts any size.
+ * @param dtype The element type; default f32.
+ * @throws {TypeError} If they differ.
+ */
+export function expectShape(
+  op: string,
+  name: string,
+  tensor: Tensor,
+  shape: readonly (number | null)[],
+  dtype: Dtype = "f32",
+): void {
+  const fits = tensor.dtype === dtype && tensor.shape.length === shape.length &&
+    shape.every((n, i) => n === null || n === tensor.shape[i]);
+  if (fits) return;
+  const wanted = `[${shape.map((n) => n ?? "any").join(", ")}]`;
+  throw new TypeError(
+    `${op}: ${name} must be ${dtype} of shape ${wanted}, got ${tensor.dtype} ${
+      formatShape(tensor.shape)
+    } (${tensor.label})`,
+  );
+}

@@ -1,0 +1,88 @@
+/**
+ * Sums over the rows of [rows, columns] values, as gradients of biases and normalisation weights need them:
+ * one kernel sums blocks of rows, a second sums the blocks. No atomics, so the order never changes.
+ *
+ * @module
+ */
+import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
+import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+
+const ROWS_PER_BLOCK = 64;
+
+/** What {@linkcode columnSums} takes. */
+export interface ColumnSumOptions {
+  /** Name of the first kernel. */
+  readonly label: string;
+  /** Number of rows that are summed. */
+  readonly rows: number;
+  /** Number of columns. */
+  readonly columns: number;
+  /** Tensors of [rows, columns], bound as arrays of `V` (vec4f where columns allow it, else f32). */
+  readonly read: Readonly<Record<string, Tensor>>;
+  /** Tensors bound as they are. */
+  readonly extra?: Readonly<Record<string, Tensor>>;
+  /** WGSL expression of type `V` for the value at `row` and index `i`, and the tensor [columns] its sum is added to. */
+  readonly sums: readonly { readonly value: string; readonly into: Tensor }[];
+}
+
+/** WGSL for a type `V` of four neighbours in a row where `columns` is a multiple of 4, else of one value. */
+export function vectorType(columns: number): { width: number; wgsl: string; wrap: (t: Tensor) => Operand } {
+  if (columns % 4 === 0) {
+    const wgsl = "alias V = vec4f;\nfn total(v: V) -> f32 { return (v.x + v.y) + (v.z + v.w); }\n";
+    return { width: 4, wgsl, wrap: vec4 };
+  }
+  return { width: 1, wgsl: "alias V = f32;\nfn total(v: V) -> f32 { return v; }\n", wrap: (t) => t };
+}
+
+/** Records the sums and adds them to their targets. */
+export function columnSums(g: Graph, options: ColumnSumOptions): void {
+  const { label, rows, columns, read, extra = {}, sums } = options;
+  const { width, wgsl, wrap } = vectorType(columns);
+  const blocks = Math.ceil(rows / ROWS_PER_BLOCK);
+  const perRow = columns / width;
+  const partials = sums.map((_, s) => g.activation(`${label}.partial${s}`, [blocks, columns]));
+  const named = (tensors: readonly Tensor[], name: string) =>
+    Object.fromEntries(tensors.map((t, s) => [`${name}${s}`, wrap(t)]));
+  g.dispatch({
+    label,
+    read: { ...Object.fromEntries(Object.entries(read).map(([name, t]) => [name, wrap(t)])), ...extra },
+    write: named(partials, "partial"),
+    constants: { ROWS: rows, COLUMNS: perRow, COUNT: blocks * perRow },
+    workgroups: flatWorkgroups(Math.ceil((blocks * perRow) / 64)),
+    body: `${flatIndexWgsl}${wgsl}
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let thread = flat_group(group, groups) * 64u + lane;
+  if (thread >= COUNT) { return; }
+  let column = thread % COLUMNS;
+  let first = thread / COLUMNS * ${ROWS_PER_BLOCK}u;
+  ${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
+  for (var row = first; row < min(first + ${ROWS_PER_BLOCK}u * groups.z, ROWS); row++) {
+    let i = row * COLUMNS + column;
+    ${sums.map(({ value }, s) => `sum${s} += ${value};`).join("\n    ")}
+  }
+  ${sums.map((_, s) => `partial${s}[thread] = sum${s};`).join("\n  ")}
+}`,
+  });
+  g.dispatch({
+    label: "column_sum_blocks",
+    read: named(partials, "partial"),
+    write: named(sums.map((s) => s.into), "into"),
+    constants: { BLOCKS: blocks, COLUMNS: perRow },
+    workgroups: flatWorkgroups(Math.ceil(perRow / 64)),
+    body: `${flatIndexWgsl}${wgsl}
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let column = flat_group(group, groups) * 64u + lane;
+  if (column >= COLUMNS) { return; }
+  ${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
+  ${
+      opaqueLoop(
+        "block",
+        "BLOCKS",
+        sums.map((_, s) => `sum${s} += partial${s}[block * COLUMNS + column];`).join(" "),
+      )
+    }
+  ${sums.map((_, s) => `into${s}[column] += sum${s};`).join("\n  ")}
+}`,
+  });
+}

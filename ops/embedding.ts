@@ -1,0 +1,189 @@
+/**
+ * y[n] = table[ids[n]], and learned positions y[b, t] = x[b, t] + table[t].
+ *
+ * Backward of a lookup adds dy[n] to row ids[n]. Without atomics, and so in a fixed order: a first kernel
+ * links each position to the next one with the same id, a second lets the first position of every id
+ * walk its list.
+ *
+ * @module
+ */
+import type { Graph } from "../gpu/graph.ts";
+import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
+import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { vectorType } from "./column_sum.ts";
+import { passGradient } from "./elementwise.ts";
+
+const NONE = "0xffffffffu";
+
+/**
+ * Looks rows up in a table.
+ *
+ * @param g The graph to record in.
+ * @param ids u32, any shape; an id past the table's end reads its last row.
+ * @param table [V, C].
+ * @returns [...ids.shape, C].
+ * @throws {TypeError} If the shapes or types do not fit.
+ */
+export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
+  expectShape("embedding", "ids", ids, ids.shape, "u32");
+  expectShape("embedding", "table", table, [null, null]);
+  const [vocab, channels] = table.shape; // V, C
+  const count = ids.size; // N
+  const { width, wgsl, wrap } = vectorType(channels);
+  const perRow = channels / width;
+  const y = g.activation("embedding", [...ids.shape, channels], [table]);
+  const constants = { PER_ROW: perRow, COUNT: count, VOCAB: vocab };
+  const workgroups = flatWorkgroups(Math.ceil((count * perRow) / 64));
+  // Threads run along the channels of a row.
+  const main = (statements: string) =>
+    `${flatIndexWgsl}${wgsl}
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let i = flat_group(group, groups) * 64u + lane;
+  let n = i / PER_ROW;
+  let c = i % PER_ROW;
+  if (n >= COUNT) { return; }
+  ${statements}
+}`;
+  g.dispatch({
+    label: "embedding_forward",
+    read: { ids, table: wrap(table) },
+    write: { y: wrap(y) },
+    constants,
+    workgroups,
+    body: main("y[i] = table[min(ids[n], VOCAB - 1u) * PER_ROW + c];"),
+  });
+  g.tape(() => {
+    const dy = g.gradientOf(y);
+    const dtable = g.gradientTarget(table);
+    if (!dy || !dtable) return;
+    const next = g.activation("embedding.next", [count], [], "u32");
+    const isFirst = g.activation("embedding.is_first", [count], [], "u32");
+    g.dispatch({
+      label: "embedding_link",
+      read: { ids },
+      write: { next, is_first: isFirst },
+      constants: { COUNT: count },
+      workgroups: flatWorkgroups(Math.ceil(count / 16)),
+      body: `${flatIndexWgsl}
+@compute @workgroup_size(16) fn main(${mainInputs}) {
+  let n = flat_group(group, groups) * 16u + lane;
+  if (n >= COUNT) { return; }
+  let own = ids[n];
+  var j = n + 1u;
+  while (j < COUNT && ids[j] != own) { j++; }
+  next[n] = select(${NONE}, j, j < COUNT);
+  j = 0u;
+  while (ids[j] != own) { j++; }
+  is_first[n] = select(0u, 1u, j == n);
+}`,
+    });
+    g.dispatch({
+      label: "embedding_backward",
+      read: { ids, next, is_first: isFirst, dy: wrap(dy) },
+      write: { dtable: wrap(dtable.tensor) },
+      constants,
+      workgroups,
+      body: main(`
+  if (is_first[n] == 0u) { return; }
+  var sum = dy[i];
+  for (var j = next[n]; j != ${NONE}; j = next[j]) { sum += dy[j * PER_ROW + c]; }
+  dtable[min(ids[n], VOCAB - 1u) * PER_ROW + c] += sum;`),
+    });
+  });
+  return y;
+}
+
+/**
+ * Adds a learned vector for each position.
+ *
+ * @param g The graph to record in.
+ * @param x [B, T, C].
+ * @param table [P, C] with P >= T.
+ * @returns [B, T, C].
+ * @throws {TypeError} If the shapes do not fit.
+ * @throws {RangeError} If the table has fewer rows than there are positions.
+ */
+export function addPositions(g: Graph, x: Tensor, table: Tensor): Tensor {
+  expectShape("addPositions", "x", x, [null, null, null]);
+  const [batch, length, channels] = x.shape; // B, T, C
+  expectShape("addPositions", "table", table, [null, channels]);
+  if (table.shape[0] < length) {
+    throw new RangeError(
+      `addPositions: the table has ${
+        table.shape[0]
+      } positions, got sequences of ${length}; use shorter sequences`,
+    );
+  }
+  const { width, wgsl, wrap } = vectorType(channels);
+  const period = (length * channels) / width; // of one sequence
+  const y = g.activation("positions", x.shape, [x, table]);
+  const main = (count: number, statements: string) => ({
+    constants: { PERIOD: period, COUNT: count, BATCH: batch },
+    workgroups: flatWorkgroups(Math.ceil(count / 64)),
+    body: `${flatIndexWgsl}${wgsl}
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let i = flat_group(group, groups) * 64u + lane;
+  if (i >= COUNT) { return; }
+  ${statements}
+}`,
+  });
+  g.dispatch({
+    label: "positions_forward",
+    read: { x: wrap(x), table: wrap(table) },
+    write: { y: wrap(y) },
+    ...main(batch * period, "y[i] = x[i] + table[i % PERIOD];"),
+  });
+  g.tape(() => {
+    const dy = g.gradientOf(y);
+    if (!dy) return;
+    const dtable = g.gradientTarget(table);
+    if (dtable) {
+      g.dispatch({
+        label: "positions_backward",
+        read: { dy: wrap(dy) },
+        write: { dtable: wrap(dtable.tensor) },
+        ...main(
+          period,
+          `var sum = V();
+  ${opaqueLoop("b", "BATCH", "sum += dy[b * PERIOD + i];")}
+  dtable[i] += sum;`,
+        ),
+      });
+    }
+    passGradient(g, x, dy);
+  });
+  return y;
+}
+
+/**
+ * Picks one row of each sequence, such as the last position when generating.
+ *
+ * @param g The graph to record in.
+ * @param x [B, T, C].
+ * @param positions u32 [B].
+ * @returns [B, C], without a gradient.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function selectPositions(g: Graph, x: Tensor, positions: Tensor): Tensor {
+  expectShape("selectPositions", "x", x, [null, null, null]);
+  const [batch, length, channels] = x.shape;
+  expectShape("selectPositions", "positions", positions, [batch], "u32");
+  const y = g.activation("selected", [batch, channels]);
+  const { width, wrap } = vectorType(channels);
+  const perRow = channels / width;
+  g.dispatch({
+    label: "select_positions",
+    read: { x: wrap(x), positions },
+    write: { y: wrap(y) },
+    constants: { PER_ROW: perRow, COUNT: batch * perRow, LENGTH: length },
+    workgroups: flatWorkgroups(Math.ceil((batch * perRow) / 64)),
+    body: `${flatIndexWgsl}
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let i = flat_group(group, groups) * 64u + lane;
+  if (i >= COUNT) { return; }
+  let b = i / PER_ROW;
+  y[i] = x[(b * LENGTH + min(positions[b], LENGTH - 1u)) * PER_ROW + i % PER_ROW];
+}`,
+  });
+  return y;
+}
