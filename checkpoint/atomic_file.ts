@@ -33,7 +33,10 @@ export async function writeFileAtomically(
   write: (file: Deno.FsFile) => Promise<void>,
 ): Promise<void> {
   const temporary = temporaryPath(path);
-  const file = await explained(`Cannot write ${path}`, () => Deno.open(temporary, { write: true, createNew: true }));
+  const file = await explained(
+    `Cannot write ${path}`,
+    () => Deno.open(temporary, { write: true, createNew: true }),
+  );
   try {
     try {
       await write(file);
@@ -113,8 +116,12 @@ export async function explained<T>(attempt: string, operation: () => Promise<T>)
 
 function remedy(error: Error): string {
   if (error instanceof Deno.errors.NotFound) return "; check that the path exists";
-  if (error instanceof Deno.errors.PermissionDenied) return "; choose a place that this user may read and write";
-  if (error instanceof Deno.errors.NotADirectory) return "; a part of the path is a file where a folder must be";
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return "; choose a place that this user may read and write";
+  }
+  if (error instanceof Deno.errors.NotADirectory) {
+    return "; a part of the path is a file where a folder must be";
+  }
   if (/os error (28|112|122)\b/.test(error.message)) return "; free some space and try again";
   return "";
 }

@@ -19,16 +19,28 @@ const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
  * @throws {RangeError} If the length is no multiple of the element size.
  */
 export function toFloat32(format: FloatFormat, bytes: Uint8Array): Float32Array<ArrayBuffer> {
+  return takeFloat32(format, bytes.slice());
+}
+
+/**
+ * As {@linkcode toFloat32}, for bytes that nobody else needs: `F32` values stay in the same memory.
+ *
+ * @param format Element type of the bytes.
+ * @param bytes Little-endian values from the start of their buffer to its end.
+ * @returns The values.
+ * @throws {RangeError} If the length is no multiple of the element size.
+ */
+export function takeFloat32(format: FloatFormat, bytes: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
   const size = format === "F32" ? 4 : 2;
   if (bytes.length % size !== 0) {
     throw new RangeError(
       `Cannot read bytes as ${format}: their number must be a multiple of ${size}, got ${bytes.length}`,
     );
   }
-  const own = inHostOrder(bytes.slice(), size).buffer;
-  if (format === "F32") return new Float32Array(own);
-  if (format === "F16") return Float32Array.from(new Float16Array(own));
-  const halves = new Uint16Array(own);
+  const { buffer } = inHostOrder(bytes, size);
+  if (format === "F32") return new Float32Array(buffer);
+  if (format === "F16") return Float32Array.from(new Float16Array(buffer));
+  const halves = new Uint16Array(buffer);
   const words = new Uint32Array(halves.length);
   for (let i = 0; i < halves.length; i++) words[i] = halves[i] << 16;
   return new Float32Array(words.buffer);

@@ -6,9 +6,14 @@
  */
 
 import { explained, writeAll, writeFileAtomically } from "./atomic_file.ts";
-import { type FloatFormat, toFloat32 } from "./float_formats.ts";
+import { type FloatFormat, takeFloat32 } from "./float_formats.ts";
 import type { SafetensorsDtype } from "./safetensors_dtype.ts";
-import { encodeHeader, parseHeader, parseHeaderLength, type SafetensorsHeader } from "./safetensors_header.ts";
+import {
+  encodeHeader,
+  parseHeader,
+  parseHeaderLength,
+  type SafetensorsHeader,
+} from "./safetensors_header.ts";
 import type { TensorInfo } from "./safetensors_header.ts";
 
 export { SAFETENSORS_DTYPES, type SafetensorsDtype, tensorBytes } from "./safetensors_dtype.ts";
@@ -142,7 +147,9 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   const file = await explained(`Cannot read ${path}`, () => Deno.open(path, { read: true }));
   try {
     const { size, isDirectory } = await explained(`Cannot read ${path}`, () => file.stat());
-    if (isDirectory) throw new Deno.errors.IsADirectory(`Cannot read ${path}: it must be a file, got a folder`);
+    if (isDirectory) {
+      throw new Deno.errors.IsADirectory(`Cannot read ${path}: it must be a file, got a folder`);
+    }
     const prefix = await readExactly(file, path, 0, Math.min(8, size));
     const length = parseHeaderLength(prefix, size);
     const header = parseHeader(await readExactly(file, path, 8, length), size - 8 - length);
@@ -168,6 +175,8 @@ export class SafetensorsFile implements Disposable {
   #closed = false;
 
   /**
+   * Takes over an open file; {@linkcode readSafetensors} does it for you.
+   *
    * @param path Where the file is.
    * @param file The file, open for reading; it belongs to this object from now on.
    * @param header Its parsed header.
@@ -210,11 +219,8 @@ export class SafetensorsFile implements Disposable {
    * @throws {Error} If the file is closed or can no longer be read.
    */
   async readF32(name: string): Promise<Float32Array<ArrayBuffer>> {
-    const { dtype } = this.#info(name);
-    const bytes = await this.read(name);
-    // The bytes are this call's own: no second copy of a large tensor.
-    if (dtype === "F32" && LITTLE_ENDIAN) return new Float32Array(bytes.buffer);
-    return toFloat32(floatFormat(dtype, name, this.path), bytes);
+    const format = floatFormat(this.#info(name).dtype, name, this.path);
+    return takeFloat32(format, await this.read(name));
   }
 
   /** Closes the file; reads that have not started fail. Closing twice does nothing. */
@@ -235,18 +241,20 @@ export class SafetensorsFile implements Disposable {
     const names = [...this.tensors.keys()];
     const known = names.slice(0, 5).map((known) => JSON.stringify(known)).join(", ");
     throw new RangeError(
-      `Cannot read ${JSON.stringify(name)} from ${this.path}: it must be one of the file's ${names.length} tensors` +
+      `Cannot read ${
+        JSON.stringify(name)
+      } from ${this.path}: it must be one of the file's ${names.length} tensors` +
         ` (${known}${names.length > 5 ? ", …" : ""})`,
     );
   }
 }
 
-const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-
 function floatFormat(dtype: SafetensorsDtype, name: string, path: string): FloatFormat {
   if (dtype === "F32" || dtype === "F16" || dtype === "BF16") return dtype;
   throw new TypeError(
-    `Cannot read ${JSON.stringify(name)} from ${path} as floats: its dtype must be F32, F16 or BF16, got ${dtype}`,
+    `Cannot read ${
+      JSON.stringify(name)
+    } from ${path} as floats: its dtype must be F32, F16 or BF16, got ${dtype}`,
   );
 }
 
@@ -257,7 +265,9 @@ async function valuesOf({ name, data }: TensorToWrite, byteLength: number): Prom
   }
   if (values.length !== byteLength) {
     throw new RangeError(
-      `The data of ${JSON.stringify(name)} must have the ${byteLength} bytes of its shape, got ${values.length}`,
+      `The data of ${
+        JSON.stringify(name)
+      } must have the ${byteLength} bytes of its shape, got ${values.length}`,
     );
   }
   return values;

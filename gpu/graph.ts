@@ -60,6 +60,14 @@ export interface Collected {
   readonly into: Tensor;
 }
 
+/** Where a kernel writes its part of a gradient. */
+export interface GradientTarget {
+  /** The gradient. */
+  readonly tensor: Tensor;
+  /** Whether to add to it; otherwise the kernel sets every value. */
+  readonly accumulate: boolean;
+}
+
 /** Options of a {@linkcode Graph}. */
 export interface GraphOptions {
   /** Kernels are specialised for this adapter. */
@@ -225,7 +233,7 @@ export class Graph {
    * @returns The gradient and whether the kernel must add to it (else it sets it); undefined when the
    * tensor requires none.
    */
-  gradientTarget(tensor: Tensor): { tensor: Tensor; accumulate: boolean } | undefined {
+  gradientTarget(tensor: Tensor): GradientTarget | undefined {
     if (!tensor.requiresGradient) return undefined;
     const known = this.#gradients.get(tensor.root);
     if (known) return { tensor: known.reshape(...tensor.shape), accumulate: true };

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
+import { type GradientTarget, type Graph, type Operand, vec4 } from "../gpu/graph.ts";
 import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 
@@ -22,8 +22,8 @@ export interface ColumnSumOptions {
   readonly read: Readonly<Record<string, Tensor>>;
   /** Tensors bound as they are. */
   readonly extra?: Readonly<Record<string, Tensor>>;
-  /** WGSL expression of type `V` for the value at `row` and index `i`, and the tensor [columns] its sum is added to. */
-  readonly sums: readonly { readonly value: string; readonly into: Tensor }[];
+  /** WGSL expression of type `V` for the value at `row` and index `i`, and where its sum [columns] goes. */
+  readonly sums: readonly { readonly value: string; readonly into: GradientTarget }[];
 }
 
 /** WGSL for a type `V` of four neighbours in a row where `columns` is a multiple of 4, else of one value. */
@@ -35,7 +35,7 @@ export function vectorType(columns: number): { width: number; wgsl: string; wrap
   return { width: 1, wgsl: "alias V = f32;\nfn total(v: V) -> f32 { return v; }\n", wrap: (t) => t };
 }
 
-/** Records the sums and adds them to their targets. */
+/** Records the sums. */
 export function columnSums(g: Graph, options: ColumnSumOptions): void {
   const { label, rows, columns, read, extra = {}, sums } = options;
   const { width, wgsl, wrap } = vectorType(columns);
@@ -67,7 +67,7 @@ export function columnSums(g: Graph, options: ColumnSumOptions): void {
   g.dispatch({
     label: "column_sum_blocks",
     read: named(partials, "partial"),
-    write: named(sums.map((s) => s.into), "into"),
+    write: named(sums.map((s) => s.into.tensor), "into"),
     constants: { BLOCKS: blocks, COLUMNS: perRow },
     workgroups: flatWorkgroups(Math.ceil(perRow / 64)),
     body: `${flatIndexWgsl}${wgsl}
@@ -82,7 +82,7 @@ export function columnSums(g: Graph, options: ColumnSumOptions): void {
         sums.map((_, s) => `sum${s} += partial${s}[block * COLUMNS + column];`).join(" "),
       )
     }
-  ${sums.map((_, s) => `into${s}[column] += sum${s};`).join("\n  ")}
+  ${sums.map(({ into }, s) => `into${s}[column] ${into.accumulate ? "+=" : "="} sum${s};`).join("\n  ")}
 }`,
   });
 }

@@ -11,7 +11,7 @@ import type { Graph } from "../gpu/graph.ts";
 import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
 import { vectorType } from "./column_sum.ts";
-import { passGradient } from "./elementwise.ts";
+import { elementwise, passGradient } from "./elementwise.ts";
 
 const NONE = "0xffffffffu";
 
@@ -56,6 +56,10 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
     const dy = g.gradientOf(y);
     const dtable = g.gradientTarget(table);
     if (!dy || !dtable) return;
+    // Only rows that were looked up are added to.
+    if (!dtable.accumulate) {
+      elementwise(g, { label: "clear_gradient", out: dtable.tensor, statements: "out[i] = vec4f();" });
+    }
     const next = g.activation("embedding.next", [count], [], "u32");
     const isFirst = g.activation("embedding.is_first", [count], [], "u32");
     g.dispatch({
@@ -146,7 +150,7 @@ export function addPositions(g: Graph, x: Tensor, table: Tensor): Tensor {
           period,
           `var sum = V();
   ${opaqueLoop("b", "BATCH", "sum += dy[b * PERIOD + i];")}
-  dtable[i] += sum;`,
+  dtable[i] ${dtable.accumulate ? "+=" : "="} sum;`,
         ),
       });
     }

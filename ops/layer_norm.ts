@@ -77,8 +77,8 @@ export function layerNorm(g: Graph, x: Tensor, weight: Tensor, bias: Tensor, eps
         read: dw ? { x, dy } : { dy },
         extra: dw ? { stats } : {},
         sums: [
-          ...(dw ? [{ value: `dy[i] * ${normalised}`, into: dw.tensor }] : []),
-          ...(db ? [{ value: "dy[i]", into: db.tensor }] : []),
+          ...(dw ? [{ value: `dy[i] * ${normalised}`, into: dw }] : []),
+          ...(db ? [{ value: "dy[i]", into: db }] : []),
         ],
       });
     }

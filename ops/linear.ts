@@ -66,7 +66,7 @@ export function linear(g: Graph, x: Tensor, weight: Tensor, options: LinearOptio
         rows: m,
         columns: n,
         read: { dy },
-        sums: [{ value: "dy[i]", into: db.tensor }],
+        sums: [{ value: "dy[i]", into: db }],
       });
     }
     if (residual) passGradient(g, residual, dy);

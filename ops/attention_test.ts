@@ -1,0 +1,56 @@
+import { throws } from "node:assert/strict";
+import { Graph } from "../gpu/graph.ts";
+import { checkOp, testGpu } from "../tests/check_op.ts";
+import { attention, packedAttention } from "./attention.ts";
+import { attentionReference, type AttentionShape } from "./attention_reference.ts";
+import { hashCombine } from "./random.ts";
+
+const shapes: AttentionShape[] = [
+  { batch: 2, length: 16, numHeads: 2, numKeyValueHeads: 2, headDim: 4 },
+  { batch: 1, length: 1, numHeads: 1, numKeyValueHeads: 1, headDim: 1 },
+  { batch: 2, length: 19, numHeads: 3, numKeyValueHeads: 3, headDim: 5 },
+  { batch: 1, length: 17, numHeads: 1, numKeyValueHeads: 1, headDim: 36 },
+  { batch: 1, length: 21, numHeads: 4, numKeyValueHeads: 2, headDim: 8 },
+];
+const text = (s: AttentionShape) => Object.values(s).join(", ");
+
+for (const shape of shapes) {
+  const { batch, length, numHeads, numKeyValueHeads, headDim } = shape;
+  const channels = numHeads * headDim;
+  const kv = numKeyValueHeads * headDim;
+  Deno.test(`attention() matches the reference at ${text(shape)}`, async () => {
+    await checkOp({
+      inputs: { q: [batch, length, channels], k: [batch, length, kv], v: [batch, length, kv] },
+      record: (g, { q, k, v }) => attention(g, q, k, v, { numHeads, numKeyValueHeads }),
+      reference: ({ q, k, v }) => attentionReference(q, k, v, shape),
+      tolerance: 5e-5, // exp of scores that f32 sums over the head
+    });
+  });
+  if (kv !== channels) continue;
+  const dropout = 0.25;
+  Deno.test(`packedAttention() with dropout matches the reference at ${text(shape)}`, async () => {
+    await checkOp({
+      inputs: { qkv: [batch, length, 3 * channels] },
+      ids: { random_seed: { shape: [1], values: Uint32Array.of(5) } },
+      record: (g, { qkv }) => packedAttention(g, qkv, { numHeads, dropout }),
+      reference: ({ qkv }) => {
+        const part = (p: number) => qkv.filter((_, i) => Math.floor(i % (3 * channels) / channels) === p);
+        // The mask that the kernel draws: stream 0 of this graph.
+        const keep = (b: number, h: number, i: number, j: number) =>
+          hashCombine(5, 0, ((b * numHeads + h) * length + i) * length + j) < dropout * 2 ** 32
+            ? 0
+            : 1 / (1 - dropout);
+        return attentionReference(part(0), part(1), part(2), shape, keep);
+      },
+      tolerance: 5e-5,
+    });
+  });
+}
+
+Deno.test("attention() refuses heads that do not divide the columns", async () => {
+  const g = new Graph({ profile: (await testGpu()).profile });
+  throws(
+    () => packedAttention(g, g.input("x", [1, 2, 21], "f32"), { numHeads: 2 }),
+    /heads must divide the columns/,
+  );
+});
