@@ -20,7 +20,7 @@ export interface MetricsRecord {
  *
  * @param path The file; its folder must exist. Made if it does not exist.
  * @param resumedStep The step of the checkpoint from which the run goes on: lines of later steps, which are about
- * to be written again, are dropped. 0 starts anew. Default: nothing is dropped.
+ * to be written again, are dropped; -1 drops all. Default: nothing is dropped.
  * @returns The open file; close it, or declare it with `using`. In any case a last line that a killed process
  * left torn is dropped.
  * @throws {SyntaxError} If a line other than the last is not a metrics record.

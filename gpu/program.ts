@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Gpu } from "./device.ts";
+import { type Gpu, GpuError } from "./device.ts";
 import type { Graph, Input } from "./graph.ts";
 import type { Kernel } from "./kernel.ts";
 import { allocateStorage } from "./parameters.ts";
@@ -234,13 +234,15 @@ async function compileKernel(gpu: Gpu, kernel: Kernel): Promise<Step> {
         buffer: { type: access === "read" ? "read-only-storage" : "storage" },
       })),
     });
+    const module = device.createShaderModule({ label: kernel.label, code: kernel.code });
     compiled = device.createComputePipelineAsync({
       label: kernel.label,
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: {
-        module: device.createShaderModule({ label: kernel.label, code: kernel.code }),
-        entryPoint: "main",
-      },
+      compute: { module, entryPoint: "main" },
+    }).catch(async (error) => {
+      const { messages } = await module.getCompilationInfo();
+      const reasons = messages.map((m) => `line ${m.lineNum}: ${m.message}`).join("; ") || error.message;
+      throw new GpuError(`The kernel ${kernel.label} must compile on ${gpu.description}, got ${reasons}`);
     });
     cache.set(kernel.code, compiled);
   }

@@ -147,9 +147,10 @@ export function addPositions(g: Graph, x: Tensor, table: Tensor): Tensor {
         read: { dy: wrap(dy) },
         write: { dtable: wrap(dtable.tensor) },
         ...main(
-          period,
+          // Positions past the sequences have a gradient of zero.
+          dtable.accumulate ? period : table.size / width,
           `var sum = V();
-  ${opaqueLoop("b", "BATCH", "sum += dy[b * PERIOD + i];")}
+  if (i < PERIOD) { ${opaqueLoop("b", "BATCH", "sum += dy[b * PERIOD + i];")} }
   dtable[i] ${dtable.accumulate ? "+=" : "="} sum;`,
         ),
       });

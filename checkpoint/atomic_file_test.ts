@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { explained, writeAll, writeFileAtomically, writeTextAtomically } from "./atomic_file.ts";
+import { jsonText } from "./json_file.ts";
+
+/** Runs a test in a folder of its own. */
+async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await test(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test("writeFileAtomically() shows nothing under the name before the end", () =>
+  inTempDir(async (dir) => {
+    const path = join(dir, "a");
+    await writeTextAtomically(path, "old");
+    await writeFileAtomically(path, async (file) => {
+      await writeAll(file, new TextEncoder().encode("new"), path);
+      assert.equal(await Deno.readTextFile(path), "old");
+    });
+    assert.equal(await Deno.readTextFile(path), "new");
+    await assert.rejects(
+      writeFileAtomically(path, async (file) => {
+        await writeAll(file, new TextEncoder().encode("half"), path);
+        throw new Error("stop");
+      }),
+      /stop/,
+    );
+    assert.equal(await Deno.readTextFile(path), "new");
+    assert.equal((await Array.fromAsync(Deno.readDir(dir))).length, 1);
+  }));
+
+Deno.test("a file error says what was attempted and what to do, and keeps its class and cause", () =>
+  inTempDir(async (dir) => {
+    const path = join(dir, "none", "a");
+    await assert.rejects(writeTextAtomically(path, ""), (error: Error) => {
+      assert.ok(error instanceof Deno.errors.NotFound);
+      assert.ok(error.cause instanceof Deno.errors.NotFound);
+      assert.ok(error.message.startsWith(`Cannot write ${path}: `), error.message);
+      assert.match(error.message, /; check that the path exists$/);
+      assert.doesNotMatch(error.message, /\.tmp-/);
+      return true;
+    });
+    const full = () => Promise.reject(new Error("No space left on device (os error 28)"));
+    await assert.rejects(
+      explained("Cannot write a", full),
+      /^Error: Cannot write a: No space.*; free some space/,
+    );
+  }));
+
+Deno.test("jsonText() rejects what JSON would silently change", () => {
+  assert.equal(jsonText({ a: [1, null], b: undefined, c: 0.1 }, 0), '{"a":[1,null],"c":0.1}');
+  for (const value of [NaN, -Infinity, 1n, () => 0, Symbol("s")]) {
+    assert.throws(() => jsonText({ a: [{ b: value }] }), /TypeError: .*"b" must be a value of JSON/);
+  }
+});

@@ -1,0 +1,51 @@
+import { ok, rejects } from "node:assert/strict";
+import { GpuUnavailableError, requestGpu } from "./device.ts";
+
+Deno.test("requestGpu() opens an adapter that passed its self-test", async () => {
+  const gpu = await requestGpu();
+  ok(gpu.description.length > 0);
+  ok(gpu.profile.maxBindingBytes >= 128 << 20);
+  gpu.check();
+  gpu.destroy();
+});
+
+Deno.test("requestGpu() with subgroups off reports none", async () => {
+  const gpu = await requestGpu({ subgroups: false });
+  ok(gpu.profile.subgroupSize === 0 && !gpu.features.includes("subgroups"));
+  gpu.destroy();
+});
+
+Deno.test("requestGpu() without an adapter says what to install", async () => {
+  const { gpu } = navigator;
+  const own = Object.getOwnPropertyDescriptor(gpu, "requestAdapter");
+  Object.defineProperty(gpu, "requestAdapter", { value: () => Promise.resolve(null), configurable: true });
+  try {
+    await rejects(requestGpu(), (error: Error) => {
+      ok(error instanceof GpuUnavailableError);
+      ok(/found none on/.test(error.message) && error.message.length > 60, error.message);
+      return true;
+    });
+  } finally {
+    if (own) Object.defineProperty(gpu, "requestAdapter", own);
+    else delete (gpu as unknown as Record<string, unknown>).requestAdapter;
+  }
+});
+
+Deno.test("check() reports a validation error once", async () => {
+  const gpu = await requestGpu();
+  const buffer = gpu.device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST });
+  const encoder = gpu.device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, 0, buffer, 0, 64);
+  encoder.finish();
+  await gpu.device.queue.onSubmittedWorkDone();
+  let message = "";
+  try {
+    gpu.check();
+  } catch (error) {
+    message = (error as Error).message;
+  }
+  ok(message.startsWith("WebGPU reported an error"), message);
+  gpu.check();
+  buffer.destroy();
+  gpu.destroy();
+});

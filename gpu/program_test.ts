@@ -1,0 +1,117 @@
+import { deepEqual, equal, rejects, throws } from "node:assert/strict";
+import { add } from "../ops/add.ts";
+import { elementwise } from "../ops/elementwise.ts";
+import { testGpu } from "../tests/check_op.ts";
+import { GpuError } from "./device.ts";
+import { Graph } from "./graph.ts";
+import { flatWorkgroups, MAX_WORKGROUPS } from "./kernel.ts";
+import { packSegments } from "./parameters.ts";
+import { compileProgram } from "./program.ts";
+
+const ones = (values: Float32Array) => void values.fill(1);
+
+async function example(microBatches = 1) {
+  const gpu = await testGpu();
+  const g = new Graph({ profile: gpu.profile, training: true, microBatches });
+  const w = g.parameter("w", [3, 5], { init: ones });
+  const x = g.input("x", [3, 5], "f32");
+  const y = add(g, add(g, w, x), w);
+  elementwise(g, { label: "seed", out: g.gradientTarget(y)!.tensor, statements: "out[i] = vec4f(2.0);" });
+  g.backward();
+  const [[segment]] = g.beginUpdate([g.parameters.all]);
+  const out = g.collect(y);
+  g.parameters.allocate(gpu, 1);
+  return { gpu, g, out, segment, program: await compileProgram(gpu, g) };
+}
+
+Deno.test("a program computes forward and backward, and clears gradients at each step", async () => {
+  const { g, out, segment, program } = await example();
+  for (let step = 0; step < 2; step++) {
+    program.write("x", Float32Array.from({ length: 15 }, (_, i) => i + step));
+    program.run();
+    const [y, gradients] = await program.read(out, segment.gradients);
+    deepEqual([...y], Array.from({ length: 15 }, (_, i) => i + step + 2));
+    deepEqual([...gradients.subarray(0, 15)], Array(15).fill(4));
+  }
+  program.destroy();
+  g.parameters.destroy();
+});
+
+Deno.test("micro-batches have inputs of their own, and their gradients add up", async () => {
+  const { g, out, segment, program } = await example(3);
+  for (let micro = 0; micro < 3; micro++) program.write("x", new Float32Array(15).fill(10 * micro), micro);
+  program.run();
+  const [y, gradients] = await program.read(out, segment.gradients);
+  deepEqual([y[0], y[15], y[30]], [2, 12, 22]);
+  equal(gradients[0], 12);
+  program.destroy();
+  g.parameters.destroy();
+});
+
+Deno.test("a replay creates no GPU object", async () => {
+  const { gpu, g, program } = await example();
+  const device = gpu.device as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const created: string[] = [];
+  const names = ["createBuffer", "createBindGroup", "createShaderModule", "createComputePipeline"];
+  names.push("createComputePipelineAsync", "createBindGroupLayout", "createPipelineLayout");
+  for (const name of names) {
+    device[name] = function (...args) {
+      created.push(name);
+      return Object.getPrototypeOf(gpu.device)[name].apply(gpu.device, args);
+    };
+  }
+  for (let step = 0; step < 3; step++) {
+    program.write("x", new Float32Array(15));
+    program.run();
+  }
+  for (const name of names) delete device[name];
+  deepEqual(created, []);
+  await program.read();
+  program.destroy();
+  g.parameters.destroy();
+});
+
+Deno.test("inputs of the wrong name, type, size or micro-batch are refused", async () => {
+  const { g, program } = await example();
+  throws(() => program.write("y", new Float32Array(15)), /has inputs x, but no y/);
+  throws(() => program.write("x", new Uint32Array(15)), /must get a Float32Array of 15 values/);
+  throws(() => program.write("x", new Float32Array(14)), TypeError);
+  throws(() => program.write("x", new Float32Array(15), 1), RangeError);
+  program.destroy();
+  g.parameters.destroy();
+});
+
+Deno.test("a kernel that does not compile is reported with WGSL's message", async () => {
+  const gpu = await testGpu();
+  const g = new Graph({ profile: gpu.profile });
+  elementwise(g, { label: "broken", out: g.output("out", [4]), statements: "out[i] = nonsense;" });
+  await rejects(compileProgram(gpu, g), (error: Error) => {
+    equal(error instanceof GpuError && /The kernel broken must compile .*nonsense/s.test(error.message), true);
+    return true;
+  });
+  // The device saw the same error.
+  throws(() => gpu.check(), GpuError);
+});
+
+Deno.test("a binding over the adapter's limit is refused while recording", async () => {
+  const gpu = await testGpu();
+  const g = new Graph({ profile: { ...gpu.profile, maxBindingBytes: 1024 } });
+  const x = g.input("x", [300], "f32");
+  throws(
+    () => elementwise(g, { label: "big", out: x, statements: "" }),
+    /x has 1200 bytes.*binds at most 1024/,
+  );
+});
+
+Deno.test("packSegments() aligns tensors and splits at the binding limit", () => {
+  const segments = packSegments("state", [10, 64, 65, 1], (n) => n, 1024);
+  deepEqual(segments.map((s) => s.items.map((i) => i.start)), [[0, 64, 128], [0]]);
+  deepEqual(segments.map((s) => s.length), [256, 64]);
+});
+
+Deno.test("flatWorkgroups() covers any count within the limit of a dimension", () => {
+  for (const count of [1, MAX_WORKGROUPS, MAX_WORKGROUPS + 1, 10_000_019]) {
+    const [x, y, z] = flatWorkgroups(count);
+    equal(x <= MAX_WORKGROUPS && y <= MAX_WORKGROUPS && z === 1 && x * y >= count, true);
+  }
+});
