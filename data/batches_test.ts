@@ -1,0 +1,116 @@
+import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
+import { Batches, IGNORED_TARGET, permute, sequentialBatches } from "./batches.ts";
+import { hash32 } from "../ops/random.ts";
+
+/** Ids that tell their place. */
+const places = (length: number) => Uint32Array.from({ length }, (_, i) => i);
+
+Deno.test("permute() is a permutation for every count and differs by key", () => {
+  for (const count of [1, 2, 3, 4, 5, 16, 17, 63, 64, 65, 1000]) {
+    for (const key of [0, 1, hash32(7)]) {
+      const values = Array.from({ length: count }, (_, i) => permute(i, count, key));
+      deepEqual(values.toSorted((a, b) => a - b), Array.from({ length: count }, (_, i) => i));
+    }
+  }
+  const order = (key: number) => Array.from({ length: 100 }, (_, i) => permute(i, 100, key));
+  notDeepEqual(order(1), order(2));
+  ok(permute(3_999_999_999, 4_000_000_000, 5) < 4_000_000_000);
+});
+
+Deno.test("permute() sends every value to every place about equally often", () => {
+  const count = 7, keys = 7000;
+  const table = Array.from({ length: count }, () => new Array(count).fill(0));
+  for (let key = 0; key < keys; key++) {
+    for (let i = 0; i < count; i++) table[i][permute(i, count, hash32(key))]++;
+  }
+  for (const row of table) for (const n of row) ok(n > 700 && n < 1300, `${n} of about 1000`);
+});
+
+Deno.test("Batches gives each sequence once per epoch, with batches going on over epochs", () => {
+  for (const [length, batchSize, seqLen] of [[101, 3, 10], [100, 4, 9], [12, 5, 11], [2, 3, 1], [50, 7, 3]]) {
+    const batches = new Batches(places(length), { batchSize, seqLen, seed: 3 });
+    const count = Math.floor((length - 1) / seqLen);
+    equal(batches.sequencesPerEpoch, count);
+    const starts: number[] = [];
+    while (starts.length < 4 * count) {
+      const { tokens, targets } = batches.next();
+      equal(tokens.length, batchSize * seqLen);
+      for (let i = 0; i < tokens.length; i++) {
+        equal(targets[i], tokens[i] + 1);
+        if (i % seqLen === 0) starts.push(tokens[i]);
+        else equal(tokens[i], tokens[i - 1] + 1);
+      }
+    }
+    for (let epoch = 0; epoch < 4; epoch++) {
+      const used = starts.slice(epoch * count, (epoch + 1) * count).sort((a, b) => a - b);
+      deepEqual(used, Array.from({ length: count }, (_, i) => i * seqLen));
+    }
+  }
+});
+
+Deno.test("Batches has another order in each epoch and for each seed, and the same for the same seed", () => {
+  const epoch = (seed: number, skip: number) => {
+    const batches = new Batches(places(1001), { batchSize: 100, seqLen: 10, seed });
+    for (let i = 0; i < skip; i++) batches.next();
+    return [...batches.next().tokens];
+  };
+  deepEqual(epoch(1, 0), epoch(1, 0));
+  notDeepEqual(epoch(1, 0), epoch(1, 1));
+  notDeepEqual(epoch(1, 0), epoch(2, 0));
+});
+
+Deno.test("Batches continued from a cursor equals Batches uninterrupted", () => {
+  const options = { batchSize: 4, seqLen: 5, seed: 9 };
+  const whole = new Batches(places(64), options);
+  for (let step = 0; step < 20; step++) {
+    const cursor = JSON.parse(JSON.stringify(whole.cursor));
+    const resumed = new Batches(places(64), { ...options, cursor });
+    const expected = whole.next();
+    deepEqual(resumed.next(), expected);
+    deepEqual(resumed.cursor, whole.cursor);
+  }
+  ok(whole.cursor.epoch > 5);
+});
+
+Deno.test("Batches fills the same arrays each time", () => {
+  const batches = new Batches(places(64), { batchSize: 2, seqLen: 5 });
+  equal(batches.next().tokens, batches.next().tokens);
+});
+
+Deno.test("Batches rejects too little data, bad shapes and cursors of other data", () => {
+  const make = (length: number, options: object) =>
+    new Batches(places(length), { batchSize: 2, seqLen: 5, ...options });
+  make(6, {});
+  throws(() => make(5, {}), { name: "RangeError", message: /at least one sequence of 6 tokens: got 5/ });
+  throws(() => make(0, {}), RangeError);
+  throws(() => make(9, { batchSize: 0 }), { name: "RangeError", message: /batch size/ });
+  throws(() => make(9, { seqLen: 1.5 }), RangeError);
+  throws(() => make(9, { seed: 0.5 }), RangeError);
+  throws(() => make(11, { cursor: { epoch: 0, position: 2 } }), {
+    name: "RangeError",
+    message: /other data/,
+  });
+  throws(() => make(11, { cursor: { epoch: -1, position: 0 } }), RangeError);
+  throws(() => make(11, { cursor: {} }), RangeError);
+});
+
+Deno.test("sequentialBatches() has every token but the first as a target once, and full batches", () => {
+  for (let length = 2; length < 40; length++) {
+    const targets: number[] = [];
+    for (const batch of sequentialBatches(places(length), { batchSize: 3, seqLen: 4 })) {
+      equal(batch.tokens.length, 12);
+      batch.targets.forEach((target, i) => {
+        if (target === IGNORED_TARGET) return equal(batch.tokens[i], 0);
+        equal(target, batch.tokens[i] + 1);
+        targets.push(target);
+      });
+    }
+    deepEqual(targets, Array.from({ length: length - 1 }, (_, i) => i + 1));
+  }
+});
+
+Deno.test("sequentialBatches() stops after the batches asked for, and rejects bad numbers at once", () => {
+  equal([...sequentialBatches(places(100), { batchSize: 2, seqLen: 4, maxBatches: 3 })].length, 3);
+  throws(() => sequentialBatches(places(1), { batchSize: 2, seqLen: 4 }), RangeError);
+  throws(() => sequentialBatches(places(9), { batchSize: 2, seqLen: 4, maxBatches: 0 }), RangeError);
+});

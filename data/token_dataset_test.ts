@@ -1,0 +1,142 @@
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
+import { join } from "node:path";
+import { trainBpe } from "./bpe_trainer.ts";
+import type { Document } from "./corpus.ts";
+import { readGutenberg } from "./gutenberg.ts";
+import { scanCorpus, splitRuns } from "./split.ts";
+import { checkDataset, type DataProgress, prepareTokens, trainOrLoadTokenizer } from "./token_dataset.ts";
+import { Tokenizer } from "./tokenizer.ts";
+import { WordCounts } from "./word_counts.ts";
+
+const books: Document[] = await Array.fromAsync(readGutenberg(["blake-poems", "burgess-busterbrown"]));
+
+async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await use(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("prepareTokens() encodes every run as a whole, with end-of-text tokens between", async () => {
+  const tokenizer = await trainOrLoadTokenizer({ sources: books, vocabSize: 400, validationFraction: 0.2 });
+  const data = await prepareTokens({ sources: books, tokenizer, validationFraction: 0.2 });
+  const { threshold, bytes } = await scanCorpus(books, 0.2);
+  const sides: number[][] = [[], []];
+  const texts = ["", ""];
+  for await (const { text, validation } of splitRuns(books, threshold, Infinity)) {
+    const side = validation ? 1 : 0;
+    if (sides[side].length > 0) sides[side].push(tokenizer.eosId!);
+    sides[side].push(...tokenizer.encode(text));
+    texts[side] += text;
+  }
+  deepEqual([[...data.train], [...data.validation]], sides);
+  ok(data.train instanceof Uint16Array);
+  equal(data.documents, 2);
+  equal(data.trainBytes + data.validationBytes, bytes);
+  equal(tokenizer.decode(data.validation, { skipSpecialTokens: true }), texts[1]);
+  equal([...data.validation].reduce((sum, id) => sum + tokenizer.byteLengths[id], 0), data.validationBytes);
+});
+
+Deno.test("trainOrLoadTokenizer() trains on the training side only", async () => {
+  const options = { sources: books, vocabSize: 500, validationFraction: 0.3 };
+  const { threshold } = await scanCorpus(books, 0.3);
+  const counts = new WordCounts();
+  for await (const { text, validation } of splitRuns(books, threshold, Infinity)) {
+    if (!validation) counts.add(text);
+  }
+  deepEqual(
+    (await trainOrLoadTokenizer(options)).json.model,
+    (await trainBpe(counts, { vocabSize: 500 })).model,
+  );
+});
+
+Deno.test("a tokenizer without an end of text joins texts directly, and a large one gives 32-bit ids", async () => {
+  const json = structuredClone((await trainOrLoadTokenizer({ sources: books, vocabSize: 300 })).json);
+  json.added_tokens = [];
+  const tokenizer = Tokenizer.fromJson(json);
+  const data = await prepareTokens({ sources: books, tokenizer, validationFraction: 0 });
+  equal(tokenizer.decode(data.train), books.map((b) => b.text).join(""));
+  equal(data.validation.length, 0);
+
+  const vocab = json.model.vocab as Record<string, number>;
+  for (let i = 300; i < 65537; i++) vocab[`unused${i}`] = i;
+  const large = await prepareTokens({
+    sources: books,
+    tokenizer: Tokenizer.fromJson(json),
+    validationFraction: 0,
+  });
+  ok(large.train instanceof Uint32Array);
+  deepEqual([...large.train], [...data.train]);
+});
+
+Deno.test("the cache gives the same data, by content and settings, and damage is repaired", async () => {
+  await withFolder(async (cacheDir) => {
+    const stages = new Set<string>();
+    const onProgress = (p: DataProgress) => {
+      ok(p.done <= p.total);
+      stages.add(p.stage);
+    };
+    const first = await trainOrLoadTokenizer({ sources: books, vocabSize: 300, cacheDir, onProgress });
+    const again = await trainOrLoadTokenizer({ sources: books, vocabSize: 300, cacheDir });
+    deepEqual(again.json, first.json);
+
+    const prepare = (validationFraction?: number) =>
+      prepareTokens({ sources: books, tokenizer: first, cacheDir, validationFraction, onProgress });
+    const made = await prepare();
+    equal(made.cached, false);
+    deepEqual(stages, new Set(["count", "merge", "tokenize"]));
+    deepEqual(await prepare(), { ...made, cached: true });
+    equal((await prepare(0.5)).cached, false);
+
+    for await (const { name } of Deno.readDir(cacheDir)) {
+      if (!name.endsWith(".train")) continue;
+      const bytes = await Deno.readFile(join(cacheDir, name));
+      bytes[100] ^= 1;
+      await Deno.writeFile(join(cacheDir, name), bytes);
+    }
+    deepEqual(await prepare(), made);
+    deepEqual(await prepare(), { ...made, cached: true });
+  });
+});
+
+Deno.test("prepareTokens() reads files as sources", async () => {
+  await withFolder(async (folder) => {
+    await Deno.writeTextFile(join(folder, "a.txt"), "some words\r\n");
+    const tokenizer = await trainOrLoadTokenizer({ sources: [folder], vocabSize: 257 });
+    const data = await prepareTokens({ sources: [folder], tokenizer });
+    equal(tokenizer.decode(data.train), "some words\n");
+  });
+});
+
+Deno.test("a corpus without text, and one-shot documents, are rejected", async () => {
+  await withFolder(async (folder) => {
+    await Deno.writeTextFile(join(folder, "a.txt"), "");
+    const sources = [folder];
+    await rejects(trainOrLoadTokenizer({ sources, vocabSize: 300 }), {
+      name: "RangeError",
+      message: /must hold text/,
+    });
+  });
+  await rejects(trainOrLoadTokenizer({ sources: [], vocabSize: 300 }), RangeError);
+  const once = books.values();
+  await rejects(trainOrLoadTokenizer({ sources: once, vocabSize: 300 }), {
+    name: "TypeError",
+    message: /more than once/,
+  });
+  await rejects(trainOrLoadTokenizer({ sources: 5 as unknown as string[], vocabSize: 300 }), TypeError);
+});
+
+Deno.test("checkDataset() asks for one sequence and one token on both sides", () => {
+  const ids = (length: number) => new Uint16Array(length);
+  checkDataset({ train: ids(9), validation: ids(9) }, 8);
+  throws(() => checkDataset({ train: ids(8), validation: ids(9) }, 8), {
+    name: "RangeError",
+    message: /training text.*got 8/,
+  });
+  throws(() => checkDataset({ train: ids(9), validation: ids(0) }, 8), {
+    name: "RangeError",
+    message: /validation text.*larger/,
+  });
+});

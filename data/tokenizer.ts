@@ -1,0 +1,222 @@
+/**
+ * Text to token ids and back, by Hugging Face's JavaScript library on a `tokenizer.json` that is checked
+ * first (the library accepts broken ones without a word).
+ *
+ * @module
+ */
+
+import { Tokenizer as Library } from "npm:@huggingface/tokenizers@0.2.0";
+import { CHAR_TO_BYTE, flatCopy, toByteChars, utf8Length, wordPattern } from "./byte_level.ts";
+import { checkTokenizerJson, type TokenizerJson, type TokenTable } from "./tokenizer_json.ts";
+
+/** How texts end in the vocabularies of common models, the likeliest first. */
+const END_TOKENS = ["<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]", "<|im_end|>"];
+
+/** How many words the cache holds before it starts anew, and up to which length it holds them. */
+const CACHE_WORDS = 1 << 17;
+const CACHE_LENGTH = 64;
+
+/**
+ * A tokenizer.
+ *
+ * Plain byte-level BPE (GPT-2's kind, and what {@linkcode trainBpe} makes) is cut into words here, and words
+ * that were met before come from a cache; the library tokenises each new word. That is several times faster
+ * than giving it whole texts, and agrees with Hugging Face's Rust library also on U+0085 and U+FEFF. Every
+ * other kind goes to the library whole.
+ */
+export class Tokenizer {
+  /** The `tokenizer.json`, to be saved with a model. */
+  readonly json: TokenizerJson;
+  /** The number of rows an embedding needs: the highest id plus one. */
+  readonly vocabSize: number;
+  /** The id of the token that ends a text, such as `<|endoftext|>` or `</s>`; null when there is none. */
+  readonly eosId: number | null;
+  /**
+   * How many bytes of text each id stands for: exact for byte-level vocabularies, with 0 for special tokens
+   * and unused ids. Elsewhere it is the length of the token's text, a leading `▁` counting as a space.
+   */
+  readonly byteLengths: Uint32Array;
+  /**
+   * Whether texts may be tokenised in pieces, cut where white space follows something else, with the same
+   * result: so for plain byte-level BPE.
+   */
+  readonly takesPieces: boolean;
+
+  readonly #library: Library;
+  readonly #tokens: TokenTable;
+  readonly #special: ReadonlySet<number>;
+  readonly #known: ReadonlySet<number>;
+  readonly #pattern = wordPattern();
+  readonly #addedPattern: RegExp | null;
+  readonly #cache = new Map<string, readonly number[]>();
+
+  private constructor(tokenizer: TokenizerJson, tokens: TokenTable) {
+    try {
+      this.#library = new Library(tokenizer, { clean_up_tokenization_spaces: false });
+    } catch (cause) {
+      throw new SyntaxError(
+        `Cannot use this tokenizer.json: the tokenizers library must know all its parts, got "${
+          (cause as Error).message
+        }"`,
+        { cause },
+      );
+    }
+    this.json = tokenizer;
+    this.#tokens = tokens;
+    this.#known = new Set(tokens.values());
+    this.#special = new Set(tokenizer.added_tokens.filter((t) => t.special).map((t) => t.id));
+    this.vocabSize = 1 + [...tokens.values()].reduce((a, b) => Math.max(a, b), 0);
+    const end = END_TOKENS.find((content) => tokenizer.added_tokens.some((t) => t.content === content));
+    this.eosId = end === undefined ? null : tokens.get(end)!;
+    this.byteLengths = this.#measureTokens();
+    this.takesPieces = isPlainByteLevel(tokenizer, tokens);
+    // Of added tokens that start at the same place the longest is meant.
+    const added = tokenizer.added_tokens.map((t) => t.content).sort((a, b) => b.length - a.length);
+    this.#addedPattern = added.length === 0
+      ? null
+      : new RegExp(added.map((c) => c.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|"), "g");
+  }
+
+  /**
+   * Makes a tokenizer of a parsed `tokenizer.json`.
+   *
+   * @param json What the file holds, parsed.
+   *
+   * @throws {SyntaxError} When it is not a whole and consistent tokenizer, saying what is wrong.
+   */
+  static fromJson(json: unknown): Tokenizer {
+    const { tokenizer, tokens } = checkTokenizerJson(json);
+    return new Tokenizer(tokenizer, tokens);
+  }
+
+  /**
+   * The token ids of a text. Special tokens are recognised in it and none is added.
+   *
+   * @param text The text.
+   *
+   * @throws {RangeError} When the vocabulary has no token for a part of the text.
+   */
+  encode(text: string): number[] {
+    const ids: number[] = [];
+    if (!this.takesPieces) {
+      if (text.length > 0) {
+        this.#push(ids, this.#library.encode(text, { add_special_tokens: false }).ids, text);
+      }
+      return ids;
+    }
+    let start = 0;
+    for (const match of this.#addedPattern === null ? [] : text.matchAll(this.#addedPattern)) {
+      this.#encodeWords(text.slice(start, match.index), ids);
+      ids.push(this.#tokens.get(match[0])!);
+      start = match.index + match[0].length;
+    }
+    this.#encodeWords(start === 0 ? text : text.slice(start), ids);
+    return ids;
+  }
+
+  /**
+   * The text of token ids. Bytes that are not UTF-8 become U+FFFD, and ids that no token has are left out.
+   *
+   * @param ids The ids.
+   * @param options Whether to leave special tokens out: `skipSpecialTokens`, false by default.
+   *
+   * @throws {RangeError} When an id is not an integer from 0 to below `vocabSize`.
+   */
+  decode(ids: Iterable<number>, options: { skipSpecialTokens?: boolean } = {}): string {
+    const kept: number[] = [];
+    for (const id of ids) {
+      if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize) {
+        throw new RangeError(`A token id must be an integer from 0 to ${this.vocabSize - 1}: got ${id}`);
+      }
+      const skipped = options.skipSpecialTokens === true && this.#special.has(id);
+      if (this.#known.has(id) && !skipped) kept.push(id);
+    }
+    return kept.length === 0 ? "" : this.#library.decode(kept, { skip_special_tokens: false });
+  }
+
+  #encodeWords(text: string, ids: number[]): void {
+    for (const word of text.match(this.#pattern) ?? []) {
+      const known = this.#cache.get(word);
+      if (known !== undefined) {
+        for (const id of known) ids.push(id);
+        continue;
+      }
+      const tokens = this.#library.model!.encode([toByteChars(word)]);
+      const found = tokens.map((token) => this.#tokens.get(token)!);
+      for (const id of found) ids.push(id);
+      if (word.length > CACHE_LENGTH) continue;
+      if (this.#cache.size >= CACHE_WORDS) this.#cache.clear();
+      this.#cache.set(flatCopy(word), found);
+    }
+  }
+
+  #push(ids: number[], found: readonly (number | undefined)[], text: string): void {
+    for (const id of found) {
+      if (id === undefined) {
+        throw new RangeError(
+          `The vocabulary must have a token for all of the text or an unknown token: it has neither for a part of ${
+            JSON.stringify(text.slice(0, 40))
+          }`,
+        );
+      }
+      ids.push(id);
+    }
+  }
+
+  #measureTokens(): Uint32Array {
+    const lengths = new Uint32Array(this.vocabSize);
+    const byteLevel = usesByteLevel(this.json);
+    const added = new Set(this.json.added_tokens.map((t) => t.id));
+    for (const [token, id] of this.#tokens) {
+      if (this.#special.has(id)) continue;
+      if (byteLevel && !added.has(id)) lengths[id] = token.length;
+      else if (/^<0x[0-9A-F]{2}>$/.test(token)) lengths[id] = 1;
+      else lengths[id] = utf8Length(token.replaceAll("▁", " "));
+    }
+    return lengths;
+  }
+}
+
+/** Whether tokens are spelt in the byte-level alphabet. */
+function usesByteLevel({ decoder }: TokenizerJson): boolean {
+  const steps = decoder?.type === "Sequence" ? decoder.decoders : [decoder];
+  return Array.isArray(steps) && steps.some((step) => step?.type === "ByteLevel");
+}
+
+/** Whether a tokenizer does nothing else than to cut text by GPT-2's pattern and merge bytes. */
+function isPlainByteLevel(tokenizer: TokenizerJson, tokens: TokenTable): boolean {
+  const { normalizer, pre_tokenizer: words, post_processor: after, model, added_tokens: added } = tokenizer;
+  return normalizer === null && words?.type === "ByteLevel" && words.add_prefix_space === false &&
+    words.use_regex !== false &&
+    (after === null || after.type === "ByteLevel" || after.type === "TemplateProcessing") &&
+    model.type === "BPE" && !model.byte_fallback && !model.continuing_subword_prefix &&
+    !model.continuing_subword_suffix && !model.end_of_word_suffix && !model.dropout &&
+    [...CHAR_TO_BYTE.keys()].every((char) => tokens.has(char)) &&
+    added.every((t) => !t.lstrip && !t.rstrip && !/\p{White_Space}/u.test(t.content));
+}
+
+/**
+ * Reads a `tokenizer.json`.
+ *
+ * @param path The file.
+ *
+ * @throws {Deno.errors.NotFound} When there is no such file.
+ * @throws {SyntaxError} When it is not JSON, or not a whole and consistent tokenizer; the message names the
+ * file.
+ */
+export async function loadTokenizer(path: string): Promise<Tokenizer> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new Deno.errors.NotFound(`A tokenizer must exist: there is no file "${path}"; check the path`, {
+      cause,
+    });
+  }
+  try {
+    return Tokenizer.fromJson(JSON.parse(text));
+  } catch (cause) {
+    throw new SyntaxError(`Cannot read "${path}" as a tokenizer: ${(cause as Error).message}`, { cause });
+  }
+}

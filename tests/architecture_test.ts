@@ -1,0 +1,116 @@
+/**
+ * Holds the architecture: who may import whom, and where code may come from.
+ *
+ * It reads imports with a pattern anchored to the start of a line, not with `deno info`: so it needs no
+ * subprocess, sees type-only imports too, and reads every file whether or not something imports it. Examples in
+ * doc comments start with ` * ` and don't match; `deno fmt` keeps real imports at the start of their line.
+ */
+import { deepEqual, ok } from "node:assert/strict";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+/** The folders (or single files) that the sources of a folder may import besides their own. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  gpu: [],
+  ops: ["gpu"],
+  optim: ["ops", "gpu"],
+  models: ["ops", "gpu"],
+  data: ["ops/random.ts"],
+  checkpoint: [],
+  training: ["models", "optim", "data", "checkpoint", "ops", "gpu"],
+  tasks: ["training", "models", "optim", "data", "checkpoint", "ops", "gpu"],
+  // Files at the root: mod.ts re-exports the library, which the tasks are no part of.
+  "": ["training", "models", "optim", "data", "checkpoint", "ops", "gpu"],
+};
+
+interface Source {
+  /** From the root, with `/`. */
+  path: string;
+  /** The folder at the root; "" for files that stand there. */
+  folder: string;
+  /** Whether it is there to test or measure, and so may reach into everything. */
+  isTest: boolean;
+  /** What it imports; relative specifiers as paths from the root. */
+  imports: string[];
+}
+
+const sources = [...readSources(root)];
+const nonTests = sources.filter((source) => !source.isTest);
+
+Deno.test("every folder imports only what the architecture allows", () => {
+  const wrong = nonTests.flatMap(({ path, folder, imports }) => {
+    const allowed = MAY_IMPORT[folder];
+    ok(allowed !== undefined, `${path}: the folder ${folder} must have a line in MAY_IMPORT`);
+    return imports.filter((target) => !/^[a-z]+:/.test(target) && folderOf(target) !== folder)
+      .filter((target) => !allowed.some((place) => target === place || target.startsWith(`${place}/`)))
+      .map((target) => `${path} must not import ${target}`);
+  });
+  deepEqual(wrong, []);
+});
+
+Deno.test("nothing outside bench/ imports bench/, and only tests import tests", () => {
+  const wrong = sources.flatMap(({ path, folder, isTest, imports }) =>
+    imports.filter((target) =>
+      (folderOf(target) === "bench" && folder !== "bench") || (isTestPath(target) && !isTest)
+    ).map((target) => `${path} must not import ${target}`)
+  );
+  deepEqual(wrong, []);
+});
+
+Deno.test("only tests, benchmarks and other references import a float64 reference", () => {
+  const isReference = (path: string) => path.endsWith("_reference.ts");
+  const wrong = nonTests.filter(({ path }) => !isReference(path)).flatMap(({ path, imports }) =>
+    imports.filter(isReference).map((target) => `${path} must not import ${target}`)
+  );
+  deepEqual(wrong, []);
+});
+
+Deno.test("nothing is imported from a registry or an address other than npm, Node's and Deno's own", () => {
+  const wrong = sources.flatMap(({ path, imports }) =>
+    imports.filter((target) => /^[a-z]+:/.test(target) && !/^(npm|node):/.test(target))
+      .map((target) => `${path} must not import ${target}`)
+  );
+  deepEqual(wrong, []);
+});
+
+Deno.test("each npm package is imported by one source file, at an exact version", () => {
+  const places = new Map<string, string[]>();
+  for (const { path, imports } of nonTests) {
+    for (const target of new Set(imports.filter((target) => target.startsWith("npm:")))) {
+      const [, name, version = ""] = /^npm:\/?((?:@[^/]+\/)?[^/@]+)(?:@([^/]*))?/.exec(target)!;
+      ok(/^\d+\.\d+\.\d+/.test(version), `${path}: ${target} must have an exact version`);
+      places.set(name, [...places.get(name) ?? [], path]);
+    }
+  }
+  deepEqual([...places].filter(([, paths]) => paths.length > 1), []);
+});
+
+/** Every TypeScript file of the checkout, hidden folders and installed packages aside. */
+function* readSources(folder: string): Generator<Source> {
+  for (const entry of Deno.readDirSync(folder)) {
+    const full = join(folder, entry.name);
+    if (entry.isDirectory && !/^(\.|node_modules$|runs$|golden$)/.test(entry.name)) yield* readSources(full);
+    if (!entry.isFile || !entry.name.endsWith(".ts")) continue;
+    const path = relative(root, full).replaceAll("\\", "/");
+    const text = Deno.readTextFileSync(full);
+    yield { path, folder: folderOf(path), isTest: isTestPath(path), imports: importsOf(path, text) };
+  }
+}
+
+function folderOf(path: string): string {
+  return path.includes("/") ? path.slice(0, path.indexOf("/")) : "";
+}
+
+function isTestPath(path: string): boolean {
+  return path.endsWith("_test.ts") || ["tests", "bench"].includes(folderOf(path));
+}
+
+function importsOf(path: string, text: string): string[] {
+  const statics = text.matchAll(/^(?:import|export)\b(?:[^;"'`]*?\bfrom)?\s*"([^"]+)"/gm);
+  const dynamics = text.matchAll(/\b(?:import|import\.meta\.resolve)\(\s*["'`]([^"'`$]+)["'`]/g);
+  return [...statics, ...dynamics].map(([, specifier]) =>
+    specifier.startsWith(".") ? join(dirname(path), specifier).replaceAll("\\", "/") : specifier
+  );
+}

@@ -1,0 +1,153 @@
+/**
+ * `deno task test`: every check of the project, from cheap to dear, each in its own `deno` process with as few
+ * permissions as it needs. A failure does not stop the rest. The last line is `N passed, N failed`; each test
+ * counts as one, and so does each check that is not made of tests, such as formatting.
+ *
+ * Names after `deno task test` choose checks: `deno task test lint ops`.
+ */
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** One process to run, and how to count it. */
+interface Check {
+  name: string;
+  args: string[];
+  /** Counted by the summary of `deno test`, instead of as one. */
+  isTests: boolean;
+}
+
+interface Result {
+  name: string;
+  passed: number;
+  failed: number;
+  skipped: string[];
+}
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const unitFolders = ["gpu", "ops", "optim", "models", "data", "checkpoint", "training", "tasks"];
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
+
+async function main(names: readonly string[]): Promise<number> {
+  const all = await listChecks();
+  const unknown = names.find((name) => !all.some((check) => check.name === name));
+  if (unknown !== undefined) {
+    console.error(
+      `error: a check must be one of ${all.map(({ name }) => name).join(", ")}, received ${unknown}`,
+    );
+    return 2;
+  }
+  const results: Result[] = [];
+  for (const check of all.filter(({ name }) => names.length === 0 || names.includes(name))) {
+    console.log(`\n# ${check.name}: deno ${check.args[0]}`);
+    results.push(await runCheck(check));
+  }
+  const failed = results.filter((result) => result.failed > 0);
+  const skipped = new Set(results.flatMap(({ name, skipped }) => skipped.map((line) => `${name}: ${line}`)));
+  console.log();
+  if (skipped.size > 0) console.log(["Skipped:", ...skipped].join("\n  "));
+  if (failed.length > 0) console.log(`Failed: ${failed.map(({ name }) => name).join(", ")}`);
+  const sum = (key: "passed" | "failed") => results.reduce((total, result) => total + result[key], 0);
+  console.log(`${sum("passed")} passed, ${sum("failed")} failed`);
+  return failed.length > 0 ? 1 : 0;
+}
+
+/** All checks in the order in which they run. */
+async function listChecks(): Promise<Check[]> {
+  const { exports } = JSON.parse(Deno.readTextFileSync(join(root, "deno.json")));
+  const entryPoints = Object.values<string>(typeof exports === "string" ? [exports] : exports);
+  const { npmCache } = JSON.parse(await capture(["info", "--json"]));
+  const temporary = ["TMPDIR", "TMP", "TEMP"].map((name) => Deno.env.get(name)).find(Boolean) ?? "/tmp";
+
+  // Golden files may lie beside the checkout, and the default corpus lies in Deno's npm cache.
+  const read = `--allow-read=${[".", "../shared/golden", npmCache, temporary].join(",")}`;
+  const write = `--allow-write=${temporary}`;
+  const permissions: Record<string, string[]> = {
+    gpu: [],
+    optim: [read],
+    ops: [read],
+    models: [read],
+    // Not --allow-run=deno: Deno then refuses to start anything where LD_LIBRARY_PATH is set, as on many machines
+    // with CUDA, and whoever may run deno may run everything anyway.
+    tests: [read, write, "--allow-run", "--allow-net=127.0.0.1"],
+    interop: [read, write, "--allow-run"],
+  };
+  const tests = (name: string, paths: string[]): Check => ({
+    name,
+    // Types are checked for all files at once before; --doc also runs the examples in the documentation.
+    args: [
+      "test",
+      "--no-check",
+      "--no-prompt",
+      "--permit-no-files",
+      "--doc",
+      "--sanitize-ops",
+      "--sanitize-resources",
+      "--trace-leaks",
+      ...permissions[name] ?? [read, write],
+      ...paths,
+    ],
+    isTests: true,
+  });
+  const check = (name: string, ...args: string[]): Check => ({ name, args, isTests: false });
+  return [
+    check("fmt", "fmt", "--check"),
+    check("lint", "lint"),
+    check("check", "check", "--quiet"),
+    check("doc", "doc", "--lint", ...entryPoints),
+    ...unitFolders.filter((name) => sourcesIn(name).length > 0).map((name) => tests(name, [name])),
+    tests("tests", sourcesIn("tests").filter((path) => path.endsWith("_test.ts"))),
+    tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
+    check("publish", "publish", "--dry-run", "--allow-dirty"),
+  ].filter(({ isTests, args }) => !isTests || !args[args.length - 1].startsWith("--"));
+}
+
+/** The TypeScript files directly in a folder, none if it is not there. */
+function sourcesIn(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(join(root, folder))].filter(({ name }) => name.endsWith(".ts"))
+      .map(({ name }) => `${folder}/${name}`).sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+async function capture(args: string[]): Promise<string> {
+  const { stdout } = await new Deno.Command("deno", { args, cwd: root, stderr: "inherit" }).output();
+  return new TextDecoder().decode(stdout);
+}
+
+/** Runs a check, passing on what it prints while it prints it. */
+async function runCheck({ name, args, isTests }: Check): Promise<Result> {
+  const child = new Deno.Command("deno", { args, cwd: root, stdin: "null", stdout: "piped" }).spawn();
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const bytes of child.stdout) {
+    const piece = decoder.decode(bytes, { stream: true });
+    text += piece;
+    for (let rest = bytes; rest.length > 0;) rest = rest.subarray(Deno.stdout.writeSync(rest));
+  }
+  const { success } = await child.status;
+  if (!isTests) return { name, passed: success ? 1 : 0, failed: success ? 0 : 1, skipped: [] };
+  const { passed, failed, skipped } = readReport(text);
+  // A process may fail without a failed test: it did not start, or it was killed.
+  return { name, passed, failed: success ? failed : Math.max(1, failed), skipped };
+}
+
+/**
+ * Reads what `deno test` printed: its last summary, such as `FAILED | 12 passed (3 steps) | 1 failed | 2 ignored`,
+ * the tests that were ignored, and lines by which tests say that and why they skip something.
+ */
+export function readReport(text: string): Omit<Result, "name"> {
+  // deno-lint-ignore no-control-regex
+  const lines = text.replaceAll(/\x1b\[[0-9;]*m/g, "").split(/\r?\n/);
+  const summary = lines.findLast((line) => /^(ok|FAILED) \| \d+ passed/.test(line)) ?? "";
+  const count = (what: string) => Number(new RegExp(`(\\d+) ${what}`).exec(summary)?.[1] ?? 0);
+  const skipped = lines.flatMap((line) => {
+    const ignored = /^(.*) \.\.\. ignored \(/.exec(line);
+    const said = /^skipped: (.*)/.exec(line);
+    return ignored ? [`test ignored: ${ignored[1]}`] : said ? [said[1]] : [];
+  });
+  return { passed: count("passed"), failed: count("failed"), skipped };
+}
