@@ -60,6 +60,14 @@ export interface Collected {
   readonly into: Tensor;
 }
 
+/** Values that kernels read and that never change. */
+export interface Constant {
+  /** What the kernels read. */
+  readonly tensor: Tensor;
+  /** Uploaded when the graph is compiled. */
+  readonly values: Float32Array | Uint32Array;
+}
+
 /** Where a kernel writes its part of a gradient. */
 export interface GradientTarget {
   /** The gradient. */
@@ -96,6 +104,8 @@ export class Graph {
   readonly updateKernels: Kernel[] = [];
   /** Inputs by name. */
   readonly inputs: Map<string, Input> = new Map();
+  /** See {@linkcode Graph.constant}. */
+  readonly constants: Constant[] = [];
   /** See {@linkcode Graph.collect}. */
   readonly collected: Collected[] = [];
   /** Storages of inputs, outputs, optimizer state and gradients, in the order they were made. */
@@ -141,6 +151,17 @@ export class Graph {
     if (known) return known.tensor;
     const tensor = this.#persistent("input", name, shape, dtype);
     this.inputs.set(name, { tensor, per });
+    return tensor;
+  }
+
+  /** A tensor of values known while recording, such as a table of offsets; uploaded once by the compiler. */
+  constant(
+    label: string,
+    values: Float32Array | Uint32Array,
+    shape: readonly number[] = [values.length],
+  ): Tensor {
+    const tensor = this.#persistent("input", label, shape, values instanceof Float32Array ? "f32" : "u32");
+    this.constants.push({ tensor, values });
     return tensor;
   }
 

@@ -7,7 +7,7 @@
 import { type Gpu, GpuError } from "./device.ts";
 import type { Graph, Input } from "./graph.ts";
 import type { Kernel } from "./kernel.ts";
-import { allocateStorage } from "./parameters.ts";
+import { allocateStorage, writeTensor } from "./parameters.ts";
 import { planBuffers } from "./plan.ts";
 import { readTensors } from "./readback.ts";
 import { alignedBytes, formatShape, type Storage, type Tensor } from "./tensor.ts";
@@ -200,6 +200,7 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
     owned.forEach((b) => b.destroy());
     throw new RangeError(`The GPU is out of memory: ${outOfMemory.message}; use a smaller batch or model`);
   }
+  for (const { tensor, values } of graph.constants) writeTensor(gpu, tensor, values);
 
   const compile = (list: readonly Kernel[]) => Promise.all(list.map((kernel) => compileKernel(gpu, kernel)));
   const [micro, update] = await Promise.all([compile(graph.microKernels), compile(graph.updateKernels)]);

@@ -86,7 +86,10 @@ Deno.test("a kernel that does not compile is reported with WGSL's message", asyn
   const g = new Graph({ profile: gpu.profile });
   elementwise(g, { label: "broken", out: g.output("out", [4]), statements: "out[i] = nonsense;" });
   await rejects(compileProgram(gpu, g), (error: Error) => {
-    equal(error instanceof GpuError && /The kernel broken must compile .*nonsense/s.test(error.message), true);
+    equal(
+      error instanceof GpuError && /The kernel broken must compile .*nonsense/s.test(error.message),
+      true,
+    );
     return true;
   });
   // The device saw the same error.

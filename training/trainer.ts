@@ -1,0 +1,293 @@
+/**
+ * A compiled training step: record the loss, its gradients, clipping and the optimizers once, then replay.
+ *
+ * @module
+ */
+import type { Gpu } from "../gpu/device.ts";
+import { Graph } from "../gpu/graph.ts";
+import type { ParameterStore } from "../gpu/parameters.ts";
+import { compileProgram, type Program } from "../gpu/program.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import type { LanguageModel } from "../models/model.ts";
+import { linearCrossEntropy } from "../ops/cross_entropy.ts";
+import { RANDOM_SEED } from "../ops/dropout.ts";
+import { hashCombine } from "../ops/random.ts";
+import { recordStatistics } from "../optim/clip.ts";
+import { type Optimizer, type OwnedState, STATISTICS, STATISTICS_SIZE } from "../optim/optimizer.ts";
+import { type OptimizerPartition, partition } from "../optim/partition.ts";
+
+/** What a recorded loss gives to the step. */
+export interface RecordedLoss {
+  /** [1]: what is minimised, a mean. */
+  readonly loss: Tensor;
+  /** [B]: the mean of each sequence (or sample), from which KOALA++ takes its measurement noise. */
+  readonly sequenceLosses: Tensor;
+}
+
+/** Options of {@linkcode Trainer.create}. */
+export interface TrainerOptions {
+  /** Records inputs, forward pass and loss. */
+  readonly record: (g: Graph) => RecordedLoss;
+  /** One optimizer for all parameters, or a partition. */
+  readonly optimizer: Optimizer | OptimizerPartition;
+  /** Micro-batches per step, whose gradients are averaged; default 1. */
+  readonly gradAccum?: number;
+  /** Largest norm of all gradients together; default 0: no clipping. */
+  readonly clip?: number;
+  /** Seed of the starting weights and of dropout; default 0. */
+  readonly seed?: number;
+}
+
+/** What is known of a step once the GPU has done it. */
+export interface StepMetrics {
+  /** 0-based number of the step. */
+  readonly step: number;
+  /** Mean loss. */
+  readonly loss: number;
+  /** Norm of all gradients together, before clipping. */
+  readonly gradientNorm: number;
+  /** What clipping multiplied the gradients with. */
+  readonly gradientScale: number;
+  /** The optimizers' own numbers, such as KOALA++'s R, by name. */
+  readonly summary: Readonly<Record<string, number>>;
+}
+
+/** Values of the inputs of one micro-batch, by name. */
+export type StepInputs = Readonly<Record<string, Float32Array | Uint32Array>>;
+
+/** Steps whose metrics the GPU keeps until they are read. */
+const RING_SLOTS = 64;
+
+/**
+ * A training step on the GPU.
+ *
+ * @example A step of a language model
+ * ```ts ignore
+ * const trainer = await Trainer.create(gpu, {
+ *   record: languageModelLoss(gpt2({ vocab_size: 256, n_layer: 2, n_embd: 64, n_head: 4 }), 8, 64),
+ *   optimizer: adamw({ lr: 1e-3 }),
+ * });
+ * trainer.step([{ tokens, targets }]);
+ * console.log(await trainer.metrics());
+ * ```
+ */
+export class Trainer {
+  readonly #gpu: Gpu;
+  readonly #graph: Graph;
+  readonly #program: Program;
+  readonly #optimizers: readonly { readonly optimizer: Optimizer; readonly input: string }[];
+  readonly #ring: Tensor;
+  readonly #names: readonly string[];
+  readonly #seed: number;
+  readonly #pending: number[] = [];
+  /** State of the optimizers, by name, for checkpoints. */
+  readonly state: readonly OwnedState[];
+  /** 0-based number of the next step. Set it when resuming. */
+  nextStep = 0;
+
+  private constructor(parts: {
+    gpu: Gpu;
+    graph: Graph;
+    program: Program;
+    optimizers: readonly { optimizer: Optimizer; input: string }[];
+    ring: Tensor;
+    names: readonly string[];
+    state: readonly OwnedState[];
+    seed: number;
+  }) {
+    this.#gpu = parts.gpu;
+    this.#graph = parts.graph;
+    this.#program = parts.program;
+    this.#optimizers = parts.optimizers;
+    this.#ring = parts.ring;
+    this.#names = parts.names;
+    this.#seed = parts.seed;
+    this.state = parts.state;
+  }
+
+  /**
+   * Records and compiles a training step, and gives the parameters their starting values.
+   *
+   * @param gpu The device.
+   * @param options See {@linkcode TrainerOptions}.
+   * @throws {TypeError} If shapes do not fit.
+   * @throws {RangeError} If an option is out of range or memory is too small.
+   */
+  static async create(gpu: Gpu, options: TrainerOptions): Promise<Trainer> {
+    const { gradAccum = 1, clip = 0, seed = 0 } = options;
+    if (!(Number.isInteger(gradAccum) && gradAccum >= 1)) {
+      throw new RangeError(`gradAccum must be a positive integer, got ${gradAccum}`);
+    }
+    const rules = "optimizers" in options.optimizer
+      ? options.optimizer
+      : partition([{ optimizer: options.optimizer }]);
+    const graph = new Graph({ profile: gpu.profile, training: true, microBatches: gradAccum });
+    const { loss, sequenceLosses } = options.record(graph);
+    graph.backward();
+    const [losses, allSequenceLosses] = [graph.collect(loss), graph.collect(sequenceLosses)];
+
+    const groups = graph.beginUpdate(rules.groups(graph.parameters.all));
+    const statistics = recordStatistics(graph, {
+      losses,
+      sequenceLosses: allSequenceLosses,
+      segments: groups.flat(),
+      clip,
+    });
+    const optimizers = rules.optimizers.flatMap((optimizer, i) => {
+      if (groups[i].length === 0) return [];
+      const input = `${optimizer.name}.scalars`;
+      const scalars = graph.input(input, [optimizer.scalarCount], "f32", "step");
+      const update = optimizer.record(graph, {
+        prefix: optimizer.name,
+        segments: groups[i],
+        statistics,
+        scalars,
+      });
+      return [{ optimizer, input, update }];
+    });
+    const summaries = optimizers.flatMap(({ update }) => (update.summary ? [update.summary] : []));
+    const ring = recordMetrics(graph, statistics, summaries.map((s) => s.tensor));
+
+    graph.parameters.allocate(gpu, seed);
+    return new Trainer({
+      gpu,
+      graph,
+      program: await compileProgram(gpu, graph),
+      optimizers,
+      ring,
+      names: summaries.flatMap((s) => s.names),
+      state: optimizers.flatMap(({ update }) => update.state),
+      seed,
+    });
+  }
+
+  /** The parameters, shared with evaluation and generation. */
+  get parameters(): ParameterStore {
+    return this.#graph.parameters;
+  }
+
+  /** Planned GPU memory in bytes, and the number of kernels in a step. */
+  get plan(): Program["memory"] & { readonly dispatches: number } {
+    return { ...this.#program.memory, dispatches: this.#program.dispatches };
+  }
+
+  /**
+   * Whether {@linkcode Trainer.metrics} must be read before the next step: the GPU keeps the metrics of 64 steps.
+   */
+  get ringIsFull(): boolean {
+    return this.#pending.length >= RING_SLOTS;
+  }
+
+  /**
+   * Enqueues one step. It does not wait for the GPU.
+   *
+   * @param microBatches The inputs of each micro-batch.
+   * @param factor What the learning rates are multiplied with; default 1.
+   * @throws {TypeError} If inputs are missing or of the wrong size.
+   * @throws {RangeError} If the metrics of 64 steps are waiting to be read.
+   */
+  step(microBatches: readonly StepInputs[], factor = 1): void {
+    if (this.ringIsFull) throw new RangeError(`Read metrics() at least every ${RING_SLOTS} steps`);
+    if (microBatches.length !== this.#graph.microBatches) {
+      throw new TypeError(
+        `A step must get ${this.#graph.microBatches} micro-batches, got ${microBatches.length}`,
+      );
+    }
+    const step = this.nextStep;
+    microBatches.forEach((inputs, micro) => {
+      for (const [name, { per }] of this.#graph.inputs) {
+        if (per === "step") continue;
+        if (name === RANDOM_SEED) {
+          this.#program.write(name, Uint32Array.of(hashCombine(this.#seed, step, micro)), micro);
+        } else if (inputs[name]) {
+          this.#program.write(name, inputs[name], micro);
+        } else {
+          throw new TypeError(
+            `A step must get the input ${name}, got ${Object.keys(inputs).join(", ") || "nothing"}`,
+          );
+        }
+      }
+    });
+    for (const { optimizer, input } of this.#optimizers) {
+      this.#program.write(input, Float32Array.from(optimizer.scalars(step, factor)));
+    }
+    this.#program.write("metrics_slot", Uint32Array.of(step % RING_SLOTS));
+    this.#program.run();
+    this.#pending.push(step);
+    this.nextStep++;
+  }
+
+  /**
+   * Waits for the enqueued steps.
+   *
+   * @returns Their metrics, those of steps read before left out.
+   * @throws {GpuError} If the device reported an error.
+   */
+  async metrics(): Promise<StepMetrics[]> {
+    const [ring] = await this.#program.read(this.#ring);
+    const width = ring.length / RING_SLOTS;
+    return this.#pending.splice(0).map((step) => {
+      const row = ring.subarray((step % RING_SLOTS) * width, (step % RING_SLOTS + 1) * width);
+      return {
+        step,
+        loss: row[STATISTICS.loss],
+        gradientNorm: row[STATISTICS.gradientNorm],
+        gradientScale: row[STATISTICS.gradientScale],
+        summary: Object.fromEntries(this.#names.map((name, i) => [name, row[STATISTICS_SIZE + i]])),
+      };
+    });
+  }
+
+  /** Gives back all buffers, the parameters' too. */
+  destroy(): void {
+    this.#program.destroy();
+    this.parameters.destroy();
+    this.#gpu.check();
+  }
+}
+
+/** Records copies of the step's numbers into a ring, so that the host may read them many steps later. */
+function recordMetrics(g: Graph, statistics: Tensor, summaries: readonly Tensor[]): Tensor {
+  const sources = [statistics, ...summaries];
+  const width = sources.reduce((sum, t) => sum + t.size, 0);
+  const ring = g.output("metrics", [RING_SLOTS, width]);
+  const slot = g.input("metrics_slot", [1], "u32", "step");
+  let offset = 0;
+  const copies = sources.map((t, s) => {
+    const copy = `for (var i = 0u; i < ${t.size}u; i++) { ring[at + ${offset}u + i] = source${s}[i]; }`;
+    offset += t.size;
+    return copy;
+  });
+  g.dispatch({
+    label: "metrics",
+    read: { slot, ...Object.fromEntries(sources.map((t, s) => [`source${s}`, t])) },
+    write: { ring },
+    workgroups: [1, 1, 1],
+    body: `
+@compute @workgroup_size(1) fn main() {
+  let at = slot[0] * ${width}u;
+  ${copies.join("\n  ")}
+}`,
+  });
+  return ring;
+}
+
+/**
+ * The loss of predicting each next token, with inputs `tokens` and `targets`.
+ *
+ * @param model The model.
+ * @param batchSize Sequences per micro-batch, B.
+ * @param seqLen Tokens per sequence, T.
+ * @throws {RangeError} When recorded, if the sequences are longer than the model allows.
+ */
+export function languageModelLoss(
+  model: LanguageModel,
+  batchSize: number,
+  seqLen: number,
+): (g: Graph) => RecordedLoss {
+  return (g) => {
+    const tokens = g.input("tokens", [batchSize, seqLen], "u32");
+    const targets = g.input("targets", [batchSize, seqLen], "u32");
+    return linearCrossEntropy(g, model.hidden(g, tokens), model.head(g), targets);
+  };
+}
