@@ -72,10 +72,14 @@ export const jsonOption = {
  * `Deno.exitCode`), 1 failed, 2 called wrongly.
  *
  * @param task The task.
+ * @param args The command line. Default: the process's own.
  * @returns Never; the process exits.
  */
-export async function runTask<const Table extends OptionTable>(task: Task<Table>): Promise<never> {
-  Deno.exit(await executeTask(task) || Deno.exitCode);
+export async function runTask<const Table extends OptionTable>(
+  task: Task<Table>,
+  args: readonly string[] = Deno.args,
+): Promise<never> {
+  Deno.exit(await executeTask(task, { args }) || Deno.exitCode);
 }
 
 /**

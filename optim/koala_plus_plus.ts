@@ -1,0 +1,252 @@
+/**
+ * KOALA++ (arXiv 2506.04432): a Kalman filter for each tensor whose state is the parameters, whose
+ * measurement is the loss (target 0) and whose covariance P is never formed: what is tracked is its product
+ * v with the gradient. With h = g + wd theta, L = loss + wd/2 |theta|^2, and v0, h0, S0 of the step before:
+ *
+ * ```text
+ * alpha  = h.h0 / h0.h0
+ * lambda = (h.v0 + Q h.h0) / S0
+ * w      = (h.v0 - (h0.v0 / h0.h0) h.h0) / h0.h0     (symmetric; 0 in the vanilla variant)
+ * v      = (alpha - lambda) v0 + Q (h - lambda h0) + w h0
+ * S      = v.h + Q h.h + R
+ * theta -= lr L / S (v + Q h)
+ * ```
+ *
+ * At a tensor's first step h0 = h, v0 = sigma h, S0 = (sigma + Q) h.h + R. A tensor whose gradient norm is below
+ * 1e-9 is left alone, its state too.
+ *
+ * v is a combination of v0, h and h0, so S follows from the same dot products: one reduction pass over all
+ * tensors, one workgroup for all scalars, one elementwise pass. Values moved per parameter: 3 read (4 with
+ * weight decay: theta) in the reduction, 4 read and 3 written in the update, 10 in all (11); state: 2.
+ *
+ * Guard. P is a covariance, so v.h = h P h is never negative. The recursion does not ensure it: v.h < 0 (or
+ * h0.h0 = 0, or a value that is no number) means that v0 is no longer the product of a covariance, and the
+ * step could lead uphill. Then the tensor's filter starts again as in its first step. If S is 0 all the
+ * same (Q = R = 0), the parameters stay. The authors' published trajectories never get there.
+ *
+ * @module
+ */
+import type { Graph } from "../gpu/graph.ts";
+import { mainInputs } from "../gpu/kernel.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { CHUNK_VALUES, chunkSegments, chunkSums, updateChunks } from "./chunks.ts";
+import {
+  type Optimizer,
+  type RecordedUpdate,
+  requireInRange,
+  STATISTICS,
+  type UpdateInputs,
+} from "./optimizer.ts";
+import { parameterState } from "./state.ts";
+
+/** Where the measurement noise R comes from: a number, or an average over steps of a statistic of the loss. */
+export type MeasurementNoise = "variance" | "second-moment" | number;
+
+/** Hyper-parameters of {@linkcode koalaPlusPlus}. */
+export interface KoalaPlusPlusOptions {
+  /** Learning rate; default 0.02. */
+  readonly lr?: number;
+  /** Initial variance of each parameter; default 0.1. */
+  readonly sigma?: number;
+  /** Process noise Q; default 0.1. */
+  readonly q?: number;
+  /**
+   * Measurement noise R. `variance` (default) averages the variance of the batch's per-sequence losses,
+   * `second-moment` the mean of their squares, a number is R itself.
+   */
+  readonly r?: MeasurementNoise;
+  /** Decay of the average of R, which starts at 1; default 0.9. */
+  readonly alphaR?: number;
+  /** Coupled weight decay; default 0. */
+  readonly weightDecay?: number;
+  /** Keep the implied covariance symmetric; default true. False is the paper's vanilla variant. */
+  readonly symmetric?: boolean;
+}
+
+const NAME = "koala_plus_plus";
+
+/**
+ * Makes a KOALA++ optimizer.
+ *
+ * @param options See {@linkcode KoalaPlusPlusOptions}.
+ * @throws {RangeError} If a hyper-parameter is out of range.
+ */
+export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
+  const { lr = 0.02, sigma = 0.1, q = 0.1, r = "variance", alphaR = 0.9 } = options;
+  const { weightDecay = 0, symmetric = true } = options;
+  const atLeastZero = { lr, sigma, q, weightDecay, ...(typeof r === "number" ? { r } : {}) };
+  for (const [name, value] of Object.entries(atLeastZero)) {
+    requireInRange("koalaPlusPlus", name, value, { from: 0 });
+  }
+  requireInRange("koalaPlusPlus", "alphaR", alphaR, { from: 0, below: 1 });
+  if (typeof r !== "number" && r !== "variance" && r !== "second-moment") {
+    throw new RangeError(
+      `${NAME}: r must be "variance", "second-moment" or a number, got ${JSON.stringify(r)}`,
+    );
+  }
+  const all = { lr, sigma, q, r, alphaR, weightDecay, symmetric };
+  return {
+    name: NAME,
+    scalarCount: 1,
+    scalars: (_step, factor) => [lr * factor],
+    record: (g, io) => record(g, io, all),
+  };
+}
+
+function record(g: Graph, io: UpdateInputs, options: Required<KoalaPlusPlusOptions>): RecordedUpdate {
+  const { prefix, segments, statistics } = io;
+  const { q, weightDecay } = options;
+  const v = parameterState(g, `${prefix}.v`, segments);
+  const h = parameterState(g, `${prefix}.h`, segments);
+  const items = segments.flatMap((s) => s.items);
+  // Per tensor: S, h.h, h.v of the last step, and 1 once there was one.
+  const perTensor = g.state(`${prefix}.tensors`, [items.length, 4]);
+  const run = g.state(`${prefix}.run`, [2]); // average of the loss statistic, and 1 once it has started
+  const coefficients = g.activation(`${prefix}.coefficients`, [items.length, 4]); // of v0, h, h0 in v; step size
+  const chunked = chunkSegments(g, prefix, segments, (_, index) => index);
+  const decay = weightDecay > 0;
+
+  const dots = chunkSums(g, chunked, {
+    label: "koala_plus_plus_dots",
+    read: (s) => ({ v0: v.packed[s], h0: h.packed[s], ...(decay ? { theta: segments[s].parameters } : {}) }),
+    statistics,
+    statements: decay ? `let t = theta[i]; let h = g + f32(${weightDecay}) * t;` : "let h = g;",
+    terms: ["h * h0[i]", "h * v0[i]", "h * h", ...(decay ? ["t * t", "g * g"] : [])],
+  });
+  const summary = g.output(`${prefix}.summary`, [5]);
+  scalarPass(g, io, options, {
+    dots,
+    ranges: g.constant(`${prefix}.ranges`, chunkRanges(items.map((i) => i.size)), [items.length, 2]),
+    coefficients,
+    perTensor,
+    run,
+    summary,
+  });
+  chunked.forEach((part, s) => {
+    updateChunks(g, part, {
+      label: "koala_plus_plus_update",
+      write: { theta: segments[s].parameters, v0: v.packed[s], h0: h.packed[s] },
+      extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
+      statistics,
+      before: `
+  let c = coefficients[tag];
+  if (c.w < 0.0) { return; } // left alone`,
+      statements: `
+    let t = theta[i];
+    let h = g${decay ? ` + f32(${weightDecay}) * t` : ""};
+    let v = c.x * v0[i] + c.y * h + c.z * h0[i];
+    v0[i] = v;
+    h0[i] = h;
+    theta[i] = t - c.w * (v + f32(${q}) * h);`,
+    });
+  });
+  const names = ["r", "smallest_s", "largest_s", "mean_step", "restarts"].map((name) => `${prefix}.${name}`);
+  return {
+    state: [
+      ...v.named,
+      ...h.named,
+      { name: `${prefix}.tensors`, tensor: perTensor },
+      { name: `${prefix}.run`, tensor: run },
+    ],
+    summary: { names, tensor: summary },
+  };
+}
+
+/** Of each tensor its first chunk among all and the number of its chunks. */
+function chunkRanges(sizes: readonly number[]): Uint32Array {
+  let first = 0;
+  return Uint32Array.from(sizes.flatMap((size) => {
+    const range = [first, Math.ceil(size / CHUNK_VALUES)];
+    first += range[1];
+    return range;
+  }));
+}
+
+/** One workgroup turns dot products into coefficients; a lane takes every 64th tensor. */
+function scalarPass(
+  g: Graph,
+  { statistics, scalars }: UpdateInputs,
+  { sigma, q, r, alphaR, weightDecay, symmetric }: Required<KoalaPlusPlusOptions>,
+  t: Readonly<Record<"dots" | "ranges" | "coefficients" | "perTensor" | "run" | "summary", Tensor>>,
+): void {
+  const statistic = r === "second-moment" ? STATISTICS.lossSecondMoment : STATISTICS.lossVariance;
+  const decay = weightDecay > 0;
+  const width = t.dots.shape[1];
+  g.dispatch({
+    label: "koala_plus_plus_scalars",
+    read: { statistics, scalars, ranges: { tensor: t.ranges, type: "vec2u" }, dots: t.dots },
+    write: {
+      coefficients: { tensor: t.coefficients, type: "vec4f" },
+      state: { tensor: t.perTensor, type: "vec4f" },
+      run: t.run,
+      summary: t.summary,
+    },
+    constants: { TENSORS: t.ranges.shape[0], WIDTH: width },
+    workgroups: [1, 1, 1],
+    body: `
+const Q = f32(${q});
+var<workgroup> seen: array<vec4f, 64>;
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  if (statistics[${STATISTICS.skip}] != 0.0) { return; }
+  let average = f32(${alphaR}) * select(1.0, run[0], run[1] > 0.0) + f32(${
+      1 - alphaR
+    }) * statistics[${statistic}];
+  let R = ${typeof r === "number" ? `f32(${r})` : "average"};
+  var notes = vec4f(3.0e38, 0.0, 0.0, 0.0); // smallest S, largest S, sum of step sizes, restarts
+  for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
+    var hh0 = 0.0; var hv0 = 0.0; var hh = 0.0; var tt = 0.0; var gg = 0.0;
+    let first = ranges[tensor].x;
+    for (var chunk = first; chunk < first + ranges[tensor].y; chunk++) {
+      let at = chunk * WIDTH;
+      hh0 += dots[at];
+      hv0 += dots[at + 1u];
+      hh += dots[at + 2u];
+      ${decay ? "tt += dots[at + 3u]; gg += dots[at + 4u];" : "gg = hh;"}
+    }
+    if (!(sqrt(gg) >= 1e-9)) {
+      coefficients[tensor] = vec4f(0.0, 0.0, 0.0, -1.0);
+      continue;
+    }
+    let old = state[tensor]; // S0, h0.h0, h0.v0, 1
+    var c = vec3f(); // of v0, h and h0
+    var vh = -1.0;
+    var restarted = 0.0;
+    if (old.w > 0.0 && old.y > 0.0 && old.x > 0.0) {
+      let alpha = hh0 / old.y;
+      let lambda = (hv0 + Q * hh0) / old.x;
+      let w = ${symmetric ? "(hv0 - old.z / old.y * hh0) / old.y" : "0.0"};
+      c = vec3f(alpha - lambda, Q, w - Q * lambda);
+      vh = c.x * hv0 + c.y * hh + c.z * hh0;
+    }
+    if (!(vh >= 0.0)) {
+      // The first step, or a filter that lost its covariance: h0 = h, v0 = sigma h.
+      restarted = old.w;
+      let S0 = f32(${sigma + q}) * hh + R;
+      let lambda = select(0.0, f32(${sigma + q}) * hh / S0, S0 > 0.0);
+      c = vec3f(0.0, (1.0 - lambda) * f32(${sigma + q}), 0.0);
+      vh = c.y * hh;
+    }
+    let S = vh + Q * hh + R;
+    let L = statistics[${STATISTICS.loss}] + f32(${0.5 * weightDecay}) * tt;
+    let step = select(0.0, scalars[0] * L / S, S > 0.0);
+    coefficients[tensor] = vec4f(c, step);
+    state[tensor] = vec4f(S, hh, vh, 1.0);
+    notes = vec4f(min(notes.x, S), max(notes.y, S), notes.z + step, notes.w + restarted);
+  }
+  seen[lane] = notes;
+  workgroupBarrier();
+  if (lane != 0u) { return; }
+  for (var other = 1u; other < 64u; other++) {
+    let n = seen[other];
+    notes = vec4f(min(notes.x, n.x), max(notes.y, n.y), notes.z + n.z, notes.w + n.w);
+  }
+  summary[0] = R;
+  summary[1] = notes.x;
+  summary[2] = notes.y;
+  summary[3] = notes.z / f32(TENSORS);
+  summary[4] = notes.w;
+  run[0] = average;
+  run[1] = 1.0;
+}`,
+  });
+}

@@ -1,0 +1,108 @@
+/**
+ * `deno task generate`: continues a prompt with a trained model.
+ *
+ * @module
+ */
+import { matchTensors } from "../checkpoint/tensor_names.ts";
+import { type ModelFolder, readModelFolder } from "../checkpoint/hugging_face.ts";
+import { latestCheckpoint } from "../checkpoint/run_folder.ts";
+import { Tokenizer } from "../data/tokenizer.ts";
+import { type Gpu, requestGpu } from "../gpu/device.ts";
+import { Graph } from "../gpu/graph.ts";
+import type { ParameterStore } from "../gpu/parameters.ts";
+import { modelFromConfig } from "../models/load.ts";
+import type { LanguageModel } from "../models/model.ts";
+import { Generator } from "../training/generation.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+
+const options = {
+  "checkpoint": {
+    type: "string",
+    required: true,
+    placeholder: "DIR",
+    description: "a checkpoint, any Hugging Face GPT-2 folder, or a run's folder for its newest checkpoint",
+  },
+  "prompt": { type: "string", default: "It was", description: "the beginning" },
+  "max-tokens": { type: "integer", min: 1, default: 100, description: "tokens to add at most" },
+  "temperature": { type: "number", min: 0, default: 0.8, description: "0 always takes the likeliest token" },
+  "top-k": { type: "integer", min: 0, default: 0, description: "only the k likeliest tokens; 0 for all" },
+  "top-p": {
+    type: "number",
+    above: 0,
+    max: 1,
+    default: 1,
+    description: "only the likeliest tokens up to this mass",
+  },
+  "seed": { type: "integer", min: 0, default: 0, description: "seed of the draws" },
+  "json": jsonOption,
+} as const;
+
+async function main(values: OptionValues<typeof options>, { output }: TaskContext): Promise<void> {
+  const newest = await latestCheckpoint(values.checkpoint);
+  using folder = await readModelFolder(newest?.path ?? values.checkpoint);
+  if (folder.tokenizerJson === null) {
+    throw new UsageError(`${folder.path} must hold tokenizer.json, since the prompt is text; copy it there`);
+  }
+  const tokenizer = Tokenizer.fromJson(JSON.parse(folder.tokenizerJson));
+  const model = modelFromConfig(folder.config);
+  if (tokenizer.vocabSize > model.vocabSize) {
+    throw new UsageError(
+      `The tokenizer's ids must be below the model's vocabulary of ${model.vocabSize}, but it has ${tokenizer.vocabSize}`,
+    );
+  }
+  const promptIds = tokenizer.encode(values.prompt);
+  const gpu = await requestGpu();
+  try {
+    const parameters = await loadParameters(gpu, model, folder);
+    const generator = await Generator.create(gpu, model, parameters);
+    const ids: number[] = [];
+    let shown = values.prompt;
+    const show = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(text));
+    if (!output.json) show(values.prompt);
+    await generator.generate(promptIds, {
+      maxTokens: values.maxTokens,
+      temperature: values.temperature,
+      topK: values.topK,
+      topP: values.topP,
+      seed: values.seed,
+      stopId: tokenizer.eosId ?? undefined,
+      onToken(id) {
+        ids.push(id);
+        if (output.json) return;
+        const text = values.prompt + tokenizer.decode(ids, { skipSpecialTokens: true });
+        // A token may end within a character, which decodes as U+FFFD until the rest has come.
+        if (text.endsWith("\uFFFD")) return;
+        show(text.slice(shown.length));
+        shown = text;
+      },
+    });
+    generator.destroy();
+    parameters.destroy();
+    const text = tokenizer.decode(ids, { skipSpecialTokens: true });
+    if (output.json) output.result({ prompt: values.prompt, text, ids, checkpoint: folder.path });
+    else show(`${(values.prompt + text).slice(shown.length)}\n`);
+  } finally {
+    gpu.destroy();
+  }
+}
+
+/** Records the model once for the names and shapes of its parameters, and fills them from the folder. */
+async function loadParameters(gpu: Gpu, model: LanguageModel, folder: ModelFolder): Promise<ParameterStore> {
+  const g = new Graph({ profile: gpu.profile });
+  model.hidden(g, g.input("tokens", [1, 1], "u32"));
+  model.head(g);
+  matchTensors(g.parameters.all, folder.tensors);
+  g.parameters.allocate(gpu, 0);
+  for (const { name } of g.parameters.all) g.parameters.write(gpu, name, await folder.readF32(name));
+  return g.parameters;
+}
+
+if (import.meta.main) {
+  await runTask({
+    name: "generate",
+    summary: "Continues a prompt with a trained model.",
+    options,
+    examples: ['deno task generate --checkpoint runs/books --prompt "Once upon a time" --temperature 0.7'],
+    main,
+  });
+}

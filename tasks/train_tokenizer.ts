@@ -1,0 +1,52 @@
+/**
+ * `deno task train-tokenizer`: trains a byte-level BPE tokenizer on text.
+ *
+ * @module
+ */
+import { writeTextAtomically } from "../checkpoint/atomic_file.ts";
+import { DEFAULT_SOURCE } from "../data/corpus.ts";
+import { trainOrLoadTokenizer } from "../data/token_dataset.ts";
+import { formatTokenizerJson } from "../data/tokenizer_json.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
+
+const options = {
+  "data": {
+    type: "string",
+    multiple: true,
+    placeholder: "PATH",
+    description: `text files, folders or globs (default: ${DEFAULT_SOURCE})`,
+  },
+  "vocab-size": { type: "integer", min: 257, default: 2048, description: "number of token ids" },
+  "min-frequency": {
+    type: "integer",
+    min: 0,
+    default: 0,
+    description: "the least count of a pair to be merged",
+  },
+  "out": { type: "string", default: "tokenizer.json", placeholder: "FILE", description: "file to write" },
+  "json": jsonOption,
+} as const;
+
+async function main(values: OptionValues<typeof options>, { output }: TaskContext): Promise<void> {
+  const tokenizer = await trainOrLoadTokenizer({
+    sources: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
+    vocabSize: values.vocabSize,
+    minFrequency: values.minFrequency,
+    onProgress: ({ stage, done, total }) => {
+      if (done === total) output.say(`${stage}: ${done}`);
+    },
+  });
+  await writeTextAtomically(values.out, formatTokenizerJson(tokenizer.json));
+  output.say(`${values.out}: ${tokenizer.vocabSize} token ids`);
+  if (output.json) output.result({ out: values.out, vocab_size: tokenizer.vocabSize });
+}
+
+if (import.meta.main) {
+  await runTask({
+    name: "train-tokenizer",
+    summary: "Trains a byte-level BPE tokenizer, the same as Hugging Face's trainer gives.",
+    options,
+    examples: ["deno task train-tokenizer --data books/ --vocab-size 8192 --out tokenizer.json"],
+    main,
+  });
+}

@@ -1,0 +1,288 @@
+/**
+ * The training loop of a run: batches in, metrics and checkpoints out, until the last step or an interruption.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { type MetricsFile, openMetricsFile } from "../checkpoint/metrics_file.ts";
+import { pruneCheckpoints } from "../checkpoint/run_folder.ts";
+import type { TensorToWrite } from "../checkpoint/safetensors.ts";
+import { type Checkpoint, writeCheckpoint } from "../checkpoint/training_state.ts";
+import { matchTensors } from "../checkpoint/tensor_names.ts";
+import { Batches, type DataCursor, sequentialBatches } from "../data/batches.ts";
+import type { TokenDataset } from "../data/token_dataset.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
+import { formatTokenizerJson } from "../data/tokenizer_json.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { writeTensor } from "../gpu/parameters.ts";
+import { readTensors } from "../gpu/readback.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import type { LanguageModel } from "../models/model.ts";
+import { learningRateSchedule } from "../optim/schedule.ts";
+import { type Evaluation, Evaluator } from "./evaluation.ts";
+import type { ProgressState } from "./progress.ts";
+import { type RunConfig, runOptimizer } from "./run_config.ts";
+import { languageModelLoss, type StepMetrics, Trainer } from "./trainer.ts";
+
+/** How often a run does what does not change its weights. */
+export interface RunRhythm {
+  /** Read and log metrics every so many steps. */
+  readonly logEvery: number;
+  /** Evaluate every so many steps; 0 only at the end. */
+  readonly evalEvery: number;
+  /** The most batches per evaluation; 0 for all of the held-out text. */
+  readonly evalBatches: number;
+  /** Save a checkpoint every so many steps; 0 only at the end. */
+  readonly saveEvery: number;
+  /** Checkpoints to keep beside the best one. */
+  readonly keep: number;
+}
+
+/** What a run needs. */
+export interface RunOptions {
+  /** The device. */
+  readonly gpu: Gpu;
+  /** The run's folder; it exists. */
+  readonly runDir: string;
+  /** What decides the weights. */
+  readonly config: RunConfig;
+  /** How often to log, evaluate and save. */
+  readonly rhythm: RunRhythm;
+  /** The model. */
+  readonly model: LanguageModel;
+  /** Its tokenizer, saved with each checkpoint. */
+  readonly tokenizer: Tokenizer;
+  /** Token ids to train on and to evaluate with. */
+  readonly dataset: TokenDataset;
+  /** Where to go on; default from the start. */
+  readonly checkpoint?: Checkpoint;
+  /** Shown while running. */
+  readonly progress: { update(state: ProgressState): void; log(line: string): void };
+  /** Asked at each step; true saves a checkpoint and ends the run. */
+  readonly interrupted: () => boolean;
+}
+
+/** How a run ended. */
+export interface RunResult {
+  /** Steps that are done. */
+  readonly step: number;
+  /** Whether it was interrupted. */
+  readonly interrupted: boolean;
+  /** The last evaluation. */
+  readonly evaluation: Evaluation;
+  /** Folder of the last checkpoint. */
+  readonly checkpoint: string;
+  /** The step with the lowest evaluation among the saved ones. */
+  readonly best: { readonly step: number; readonly loss: number };
+  /** Tokens per second of training, evaluation left out. */
+  readonly tokensPerSecond: number;
+  /** The trainer, whose parameters are the final ones; destroy it when done. */
+  readonly trainer: Trainer;
+}
+
+/** The loss or the gradients stopped being numbers. */
+export class NonFiniteLossError extends Error {
+  /** Always `NonFiniteLossError`. */
+  override name = "NonFiniteLossError";
+}
+
+/**
+ * Trains until the last step or an interruption.
+ *
+ * @throws {NonFiniteLossError} If the loss is not a number any more; the checkpoints before stay.
+ * @throws {GpuError} If the device reports an error or is lost.
+ * @throws {TypeError} If the checkpoint belongs to another model.
+ */
+export async function trainRun(options: RunOptions): Promise<RunResult> {
+  const { gpu, config, rhythm, model, dataset, progress } = options;
+  const { batchSize, seqLen, gradAccum, steps } = config;
+  const trainer = await Trainer.create(gpu, {
+    record: languageModelLoss(model, batchSize, seqLen),
+    optimizer: runOptimizer(config),
+    gradAccum,
+    clip: config.clip,
+    seed: config.seed,
+  });
+  let cursor: DataCursor | undefined;
+  let best: { step: number; loss: number } | undefined;
+  if (options.checkpoint) {
+    const { state } = options.checkpoint;
+    await restore(gpu, trainer, options.checkpoint);
+    trainer.nextStep = state.step;
+    cursor = state.dataCursor as unknown as DataCursor;
+    best = (state.metrics.best ?? undefined) as typeof best;
+  }
+  const batches = new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor });
+  const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
+  const factor = learningRateSchedule({
+    kind: config.schedule,
+    peak: 1,
+    totalSteps: steps,
+    warmupSteps: Math.min(config.warmup, steps),
+    minRatio: config.minLrRatio,
+  });
+  using metricsFile = await openMetricsFile(join(options.runDir, "metrics.jsonl"), trainer.nextStep);
+
+  const tokensPerStep = batchSize * seqLen * gradAccum;
+  let evaluation: Evaluation | undefined;
+  let evaluatedStep = -1;
+  let checkpoint = options.checkpoint?.path ?? "";
+  let seconds = 0;
+  let trained = 0;
+  let since = performance.now();
+  let steadyRate = 0;
+
+  const evaluate = async () => {
+    const at = trainer.nextStep;
+    if (evaluatedStep === at) return evaluation!;
+    const held = sequentialBatches(dataset.validation, {
+      batchSize,
+      seqLen,
+      ...(rhythm.evalBatches > 0 ? { maxBatches: rhythm.evalBatches } : {}),
+    });
+    evaluation = await evaluator.evaluate(held, options.tokenizer.byteLengths);
+    evaluatedStep = at;
+    await metricsFile.append({ step: at, validation: evaluation });
+    progress.log(`step ${at}  ${describe(evaluation)}`);
+    return evaluation;
+  };
+  const save = async () => {
+    const { loss } = await evaluate();
+    const step = trainer.nextStep;
+    if (!best || loss < best.loss) best = { step, loss };
+    await metricsFile.flush();
+    checkpoint = await writeCheckpoint(options.runDir, {
+      model: {
+        config: { ...model.config, ...specialTokens(options.tokenizer) },
+        tensors: tensorsToWrite(gpu, trainer.parameters.all),
+        tokenizerJson: formatTokenizerJson(options.tokenizer.json),
+      },
+      optimizer: tensorsToWrite(gpu, trainer.state),
+      state: {
+        step,
+        seeds: { seed: config.seed },
+        dataCursor: { ...batches.cursor },
+        metrics: { validation: { ...evaluation! }, best },
+      },
+    });
+    await pruneCheckpoints(options.runDir, rhythm.keep, best.step);
+    return checkpoint;
+  };
+  const report = async () => {
+    const done = await trainer.metrics();
+    const now = performance.now();
+    seconds += (now - since) / 1000;
+    trained += done.length * tokensPerStep;
+    steadyRate = done.length * tokensPerStep / ((now - since) / 1000);
+    since = now;
+    for (const metrics of done) checkFinite(metrics, checkpoint, config);
+    for (const metrics of done) {
+      if (!isDue(metrics.step + 1, rhythm.logEvery, steps)) continue;
+      await appendMetrics(metricsFile, metrics, config.lr * factor(metrics.step), steadyRate);
+    }
+    const last = done[done.length - 1];
+    if (last) progress.update({ step: last.step + 1, loss: last.loss, tokensPerSecond: steadyRate });
+  };
+
+  while (trainer.nextStep < steps && !options.interrupted()) {
+    const micro = Array.from({ length: gradAccum }, () => {
+      const { tokens, targets } = batches.next();
+      // The arrays are reused by the next call.
+      return gradAccum === 1 ? { tokens, targets } : { tokens: tokens.slice(), targets: targets.slice() };
+    });
+    trainer.step(micro, factor(trainer.nextStep));
+    const step = trainer.nextStep;
+    const evaluationDue = isDue(step, rhythm.evalEvery, steps);
+    const saveDue = isDue(step, rhythm.saveEvery, steps);
+    if (evaluationDue || saveDue || isDue(step, rhythm.logEvery, steps) || trainer.ringIsFull) await report();
+    // Signals are delivered between turns of the event loop.
+    else await new Promise((resolve) => setTimeout(resolve, 0));
+    if (evaluationDue) await evaluate();
+    if (saveDue) await save();
+    if (evaluationDue || saveDue) since = performance.now();
+  }
+  await report();
+  const interrupted = trainer.nextStep < steps;
+  if (interrupted || checkpoint === "") await save();
+  evaluator.destroy();
+  return {
+    step: trainer.nextStep,
+    interrupted,
+    evaluation: evaluation ?? await evaluate(),
+    checkpoint,
+    best: best!,
+    tokensPerSecond: seconds > 0 ? trained / seconds : 0,
+    trainer,
+  };
+}
+
+/** The last step always is. */
+function isDue(step: number, every: number, steps: number): boolean {
+  return step === steps || (every > 0 && step % every === 0);
+}
+
+/** An evaluation in words. */
+export function describe({ loss, perplexity, bitsPerByte }: Evaluation): string {
+  const bits = bitsPerByte === undefined ? "" : `, ${bitsPerByte.toFixed(3)} bits per byte`;
+  return `validation loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(1)}${bits}`;
+}
+
+function checkFinite({ step, loss, gradientNorm }: StepMetrics, checkpoint: string, config: RunConfig): void {
+  if (Number.isFinite(loss) && Number.isFinite(gradientNorm)) return;
+  const kept = checkpoint ? `the last good checkpoint is ${checkpoint}` : "there was no checkpoint yet";
+  throw new NonFiniteLossError(
+    `The loss must stay finite, but at step ${
+      step + 1
+    } it was ${loss} with gradient norm ${gradientNorm}; ${kept}. ` +
+      `Try a lower --lr (now ${config.lr}), a longer --warmup (now ${config.warmup}) or a lower --clip ` +
+      `(now ${config.clip || "off"})`,
+  );
+}
+
+async function appendMetrics(
+  file: MetricsFile,
+  metrics: StepMetrics,
+  lr: number,
+  rate: number,
+): Promise<void> {
+  const { step, loss, gradientNorm, gradientScale, summary } = metrics;
+  await file.append({
+    step: step + 1,
+    loss,
+    lr,
+    gradient_norm: gradientNorm,
+    gradient_scale: gradientScale,
+    tokens_per_second: Math.round(rate),
+    ...summary,
+  });
+}
+
+/** The most bytes of tensors that the host holds at once while saving. */
+const HOST_BYTES = 256 << 20;
+
+/** Reads small models in one go, since each read waits for the GPU, and large ones tensor by tensor. */
+async function* tensorsToWrite(
+  gpu: Gpu,
+  tensors: readonly { readonly name: string; readonly tensor: Tensor }[],
+): AsyncGenerator<TensorToWrite> {
+  const bytes = tensors.reduce((sum, { tensor }) => sum + tensor.byteLength, 0);
+  const all = bytes <= HOST_BYTES ? await readTensors(gpu, tensors.map((t) => t.tensor)) : undefined;
+  for (const [i, { name, tensor }] of tensors.entries()) {
+    const read = async () => new Uint8Array((all?.[i] ?? (await readTensors(gpu, [tensor]))[0]).buffer);
+    yield { name, dtype: "F32", shape: tensor.shape, data: read };
+  }
+}
+
+async function restore(gpu: Gpu, trainer: Trainer, checkpoint: Checkpoint): Promise<void> {
+  matchTensors(trainer.parameters.all, checkpoint.model.tensors);
+  const state = trainer.state.map(({ name, tensor }) => ({ name, shape: tensor.shape, tensor }));
+  matchTensors(state, checkpoint.optimizer.tensors);
+  for (const { name } of trainer.parameters.all) {
+    trainer.parameters.write(gpu, name, await checkpoint.model.readF32(name));
+  }
+  for (const { name, tensor } of state) writeTensor(gpu, tensor, await checkpoint.optimizer.readF32(name));
+}
+
+function specialTokens({ eosId }: Tokenizer): Record<string, number> {
+  return eosId === null ? {} : { bos_token_id: eosId, eos_token_id: eosId };
+}
