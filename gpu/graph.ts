@@ -118,7 +118,11 @@ export class Graph {
   #updating = false;
   #randomStreams = 0;
 
-  /** @param options See {@linkcode GraphOptions}. */
+  /**
+   * Starts a recording.
+   *
+   * @param options See {@linkcode GraphOptions}.
+   */
   constructor(options: GraphOptions) {
     this.profile = options.profile;
     this.parameters = options.parameters ?? new ParameterStore();

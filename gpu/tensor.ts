@@ -19,6 +19,8 @@ export class Storage {
   buffer?: GPUBuffer;
 
   /**
+   * Describes a stretch of memory.
+   *
    * @param kind What it is for.
    * @param byteLength Its size; buffers are padded to a multiple of 256 bytes.
    * @param label Name for messages and GPU debuggers.
@@ -52,6 +54,8 @@ export class Tensor {
   readonly #relativeBytes: number;
 
   /**
+   * Describes a tensor.
+   *
    * @param shape Sizes of the dimensions, outermost first; `[]` is not used, a scalar is `[1]`.
    * @param dtype Element type.
    * @param place Where the root's values are.

@@ -19,17 +19,22 @@
  * tensors, one workgroup for all scalars, one elementwise pass. Values moved per parameter: 3 read (4 with
  * weight decay: theta) in the reduction, 4 read and 3 written in the update, 10 in all (11); state: 2.
  *
- * Guard. P is a covariance, so v.h = h P h is never negative. The recursion does not ensure it: v.h < 0 (or
- * h0.h0 = 0, or a value that is no number) means that v0 is no longer the product of a covariance, and the
- * step could lead uphill. Then the tensor's filter starts again as in its first step. If S is 0 all the
- * same (Q = R = 0), the parameters stay. The authors' published trajectories never get there.
+ * Guards. h (P + Q I) h = v.h + Q h.h is the variance that the filter predicts along h. A covariance makes it
+ * at least Q h.h, but v is a surrogate: the recursion keeps v.h0 and lets the rest of v drift, so that v.h can
+ * become negative. Down to v.h = -Q h.h the step (v + Q h) still leads downhill and S >= R; below that it leads
+ * uphill, and S falls to 0 and below. So when less than a tenth of the smallest legitimate prediction is left,
+ * v.h < -0.9 Q h.h, or when v0 cannot be used (h0.h0 = 0, S0 <= 0, or something that is not finite), the
+ * tensor's filter starts again as in its first step. What remains is S >= 0.1 Q h.h + R. If S is 0 all the same
+ * (Q = R = 0) the parameters stay, and a tensor whose numbers overflow even so is left alone. The threshold is
+ * well below 0 since v.h is mostly small and its sign then a matter of rounding; the golden trajectories have
+ * v.h > 0 throughout.
  *
  * @module
  */
 import type { Graph } from "../gpu/graph.ts";
 import { mainInputs } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { CHUNK_VALUES, chunkSegments, chunkSums, updateChunks } from "./chunks.ts";
+import { CHUNK_VALUES, chunkSegments, chunkSums, isFiniteWgsl, updateChunks } from "./chunks.ts";
 import {
   type Optimizer,
   type RecordedUpdate,
@@ -183,7 +188,7 @@ function scalarPass(
     },
     constants: { TENSORS: t.ranges.shape[0], WIDTH: width },
     workgroups: [1, 1, 1],
-    body: `
+    body: `${isFiniteWgsl}
 const Q = f32(${q});
 var<workgroup> seen: array<vec4f, 64>;
 @compute @workgroup_size(64) fn main(${mainInputs}) {
@@ -209,26 +214,29 @@ var<workgroup> seen: array<vec4f, 64>;
     }
     let old = state[tensor]; // S0, h0.h0, h0.v0, 1
     var c = vec3f(); // of v0, h and h0
-    var vh = -1.0;
-    var restarted = 0.0;
+    var vh = 0.0;
+    var restarted = old.w;
     if (old.w > 0.0 && old.y > 0.0 && old.x > 0.0) {
       let alpha = hh0 / old.y;
       let lambda = (hv0 + Q * hh0) / old.x;
       let w = ${symmetric ? "(hv0 - old.z / old.y * hh0) / old.y" : "0.0"};
       c = vec3f(alpha - lambda, Q, w - Q * lambda);
       vh = c.x * hv0 + c.y * hh + c.z * hh0;
+      restarted = select(1.0, 0.0, is_finite(vh) && vh >= -0.9 * Q * hh);
     }
-    if (!(vh >= 0.0)) {
-      // The first step, or a filter that lost its covariance: h0 = h, v0 = sigma h.
-      restarted = old.w;
+    if (old.w == 0.0 || restarted > 0.0) {
+      // h0 = h and v0 = sigma h give v = (1 - lambda) (sigma + Q) h, and 1 - lambda = R / S0 without cancellation.
       let S0 = f32(${sigma + q}) * hh + R;
-      let lambda = select(0.0, f32(${sigma + q}) * hh / S0, S0 > 0.0);
-      c = vec3f(0.0, (1.0 - lambda) * f32(${sigma + q}), 0.0);
+      c = vec3f(0.0, select(0.0, R / S0, S0 > 0.0) * f32(${sigma + q}), 0.0);
       vh = c.y * hh;
     }
     let S = vh + Q * hh + R;
     let L = statistics[${STATISTICS.loss}] + f32(${0.5 * weightDecay}) * tt;
     let step = select(0.0, scalars[0] * L / S, S > 0.0);
+    if (!is_finite(S) || !is_finite(step)) {
+      coefficients[tensor] = vec4f(0.0, 0.0, 0.0, -1.0);
+      continue;
+    }
     coefficients[tensor] = vec4f(c, step);
     state[tensor] = vec4f(S, hh, vh, 1.0);
     notes = vec4f(min(notes.x, S), max(notes.y, S), notes.z + step, notes.w + restarted);

@@ -17,7 +17,13 @@ import { gpt2Presets } from "../models/gpt2.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
 import { Generator } from "../training/generation.ts";
-import { createProgress, formatCount, formatDuration } from "../training/progress.ts";
+import {
+  createProgress,
+  formatCount,
+  formatDuration,
+  type Progress,
+  stderrWriter,
+} from "../training/progress.ts";
 import { describe, trainRun } from "../training/run.ts";
 import {
   checkSameRun,
@@ -211,7 +217,7 @@ const options = {
     min: 0,
     default: 20,
     group: RUN,
-    description: "batches per evaluation; 0 for all held-out text. The last one always takes all",
+    description: "batches per evaluation on the way; 0 for all held-out text, which the end always takes",
   },
   "save-every": {
     type: "integer",
@@ -330,7 +336,7 @@ async function main(values: Values, { given, output }: TaskContext): Promise<voi
         say("stopping after this step and saving; once more to stop at once")
       );
       try {
-        const progress = createProgress({ totalSteps: steps, print: say });
+        const progress = progressFor(steps, say);
         const result = await trainRun({
           gpu,
           runDir,
@@ -473,6 +479,18 @@ async function prepare(values: Values, config: RunConfig, say: (line: string) =>
       (dataset.cached ? " (from the cache)" : ""),
   );
   return { tokenizer, dataset };
+}
+
+/** A live bar on a terminal, a line for each logged step elsewhere. */
+function progressFor(steps: number, say: (line: string) => void): Progress {
+  const writer = stderrWriter();
+  const progress = createProgress({ totalSteps: steps, print: say, writer });
+  if (writer.isTerminal) return progress;
+  return {
+    ...progress,
+    update: ({ step, loss, tokensPerSecond }) =>
+      say(`step ${step}/${steps}: loss ${loss?.toFixed(4)}, ${formatCount(tokensPerSecond ?? 0)} tokens/s`),
+  };
 }
 
 async function sampleText(

@@ -30,7 +30,7 @@ export interface RunRhythm {
   readonly logEvery: number;
   /** Evaluate every so many steps; 0 only at the end. */
   readonly evalEvery: number;
-  /** The most batches per evaluation; 0 for all of the held-out text. */
+  /** The most batches per evaluation on the way; 0 for all of the held-out text, which the end always takes. */
   readonly evalBatches: number;
   /** Save a checkpoint every so many steps; 0 only at the end. */
   readonly saveEvery: number;
@@ -68,7 +68,7 @@ export interface RunResult {
   readonly step: number;
   /** Whether it was interrupted. */
   readonly interrupted: boolean;
-  /** The last evaluation. */
+  /** The evaluation of the final weights on all of the held-out text; on the way, when interrupted. */
   readonly evaluation: Evaluation;
   /** Folder of the last checkpoint. */
   readonly checkpoint: string;
@@ -132,18 +132,18 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   let since = performance.now();
   let steadyRate = 0;
 
+  const evaluateOn = (maxBatches: number) =>
+    evaluator.evaluate(
+      sequentialBatches(dataset.validation, { batchSize, seqLen, ...(maxBatches > 0 ? { maxBatches } : {}) }),
+      options.tokenizer.byteLengths,
+    );
   const evaluate = async () => {
     const at = trainer.nextStep;
     if (evaluatedStep === at) return evaluation!;
-    const held = sequentialBatches(dataset.validation, {
-      batchSize,
-      seqLen,
-      ...(rhythm.evalBatches > 0 ? { maxBatches: rhythm.evalBatches } : {}),
-    });
-    evaluation = await evaluator.evaluate(held, options.tokenizer.byteLengths);
+    evaluation = await evaluateOn(rhythm.evalBatches);
     evaluatedStep = at;
     await metricsFile.append({ step: at, validation: evaluation });
-    progress.log(`step ${at}  ${describe(evaluation)}`);
+    progress.log(`step ${at}: ${describe(evaluation)}`);
     return evaluation;
   };
   const save = async () => {
@@ -181,7 +181,9 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
       await appendMetrics(metricsFile, metrics, config.lr * factor(metrics.step), steadyRate);
     }
     const last = done[done.length - 1];
-    if (last) progress.update({ step: last.step + 1, loss: last.loss, tokensPerSecond: steadyRate });
+    if (!last) return;
+    const { step, loss } = last;
+    progress.update({ step: step + 1, loss, tokensPerSecond: steadyRate });
   };
 
   while (trainer.nextStep < steps && !options.interrupted()) {
@@ -204,11 +206,13 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   await report();
   const interrupted = trainer.nextStep < steps;
   if (interrupted || checkpoint === "") await save();
+  const final = interrupted ? await evaluate() : await evaluateOn(0);
+  if (!interrupted) await metricsFile.append({ step: trainer.nextStep, final });
   evaluator.destroy();
   return {
     step: trainer.nextStep,
     interrupted,
-    evaluation: evaluation ?? await evaluate(),
+    evaluation: final,
     checkpoint,
     best: best!,
     tokensPerSecond: seconds > 0 ? trained / seconds : 0,

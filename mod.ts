@@ -1,0 +1,162 @@
+/**
+ * koala-lm trains transformer language models on Deno's native WebGPU.
+ *
+ * A model is an ordinary function over symbolic tensors: its ops record GPU kernels and how to differentiate
+ * them. A {@linkcode Trainer} compiles the recording once, together with clipping and the optimizers, and
+ * replays it for every step. Weights carry Hugging Face's names, so checkpoints need no conversion.
+ *
+ * @example Train GPT-2 on random tokens
+ * ```ts
+ * import { ok } from "node:assert/strict";
+ *
+ * const gpu = await requestGpu();
+ * const model = gpt2({ vocab_size: 64, n_positions: 16, n_embd: 32, n_layer: 1, n_head: 2 });
+ * const trainer = await Trainer.create(gpu, {
+ *   record: languageModelLoss(model, 4, 16),
+ *   optimizer: partition([
+ *     { owns: hiddenMatrices, optimizer: koalaPlusPlus({ lr: 0.02 }) },
+ *     { optimizer: adamw({ lr: 0.006 }) },
+ *   ]),
+ * });
+ * const tokens = Uint32Array.from({ length: 64 }, (_, i) => i % 64);
+ * const targets = tokens.map((id) => (id + 1) % 64);
+ * for (let step = 0; step < 5; step++) trainer.step([{ tokens, targets }]);
+ * const metrics = await trainer.metrics();
+ * ok(metrics[4].loss < metrics[0].loss);
+ * trainer.destroy();
+ * gpu.destroy();
+ * ```
+ *
+ * @module
+ */
+
+// gpu: WebGPU without machine learning
+export {
+  type Gpu,
+  GpuError,
+  type GpuOptions,
+  GpuUnavailableError,
+  type Profile,
+  requestGpu,
+} from "./gpu/device.ts";
+export {
+  type Collected,
+  type Constant,
+  type DispatchOptions,
+  type GradientTarget,
+  Graph,
+  type GraphOptions,
+  type Input,
+  type Operand,
+  type UpdateSegment,
+  vec4,
+} from "./gpu/graph.ts";
+export {
+  type Access,
+  type Binding,
+  flatIndexWgsl,
+  flatWorkgroups,
+  type Kernel,
+  mainInputs,
+  type WgslType,
+} from "./gpu/kernel.ts";
+export {
+  type Initializer,
+  type Parameter,
+  type ParameterRole,
+  type ParameterSpec,
+  ParameterStore,
+} from "./gpu/parameters.ts";
+export { compileProgram, type MemoryPlan, type Program } from "./gpu/program.ts";
+export { readTensors } from "./gpu/readback.ts";
+export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./gpu/tensor.ts";
+
+// ops: one layer-sized op each, forward and backward
+export { add } from "./ops/add.ts";
+export { attention, type AttentionOptions, packedAttention } from "./ops/attention.ts";
+export { type CrossEntropy, IGNORED_TARGET, linearCrossEntropy } from "./ops/cross_entropy.ts";
+export { dropout } from "./ops/dropout.ts";
+export { elementwise, type ElementwiseOptions, passGradient } from "./ops/elementwise.ts";
+export { addPositions, embedding, selectPositions } from "./ops/embedding.ts";
+export { gelu, type GeluKind } from "./ops/gelu.ts";
+export { layerNorm } from "./ops/layer_norm.ts";
+export { linear, type LinearOptions } from "./ops/linear.ts";
+
+// optim: optimizers and schedules
+export { adamw, type AdamWOptions } from "./optim/adamw.ts";
+export { koalaPlusPlus, type KoalaPlusPlusOptions, type MeasurementNoise } from "./optim/koala_plus_plus.ts";
+export type {
+  Optimizer,
+  OwnedState,
+  RecordedUpdate,
+  UpdateInputs,
+  UpdateSummary,
+} from "./optim/optimizer.ts";
+export { hiddenMatrices, type OptimizerPartition, partition, type PartitionRule } from "./optim/partition.ts";
+export {
+  learningRateSchedule,
+  SCHEDULE_KINDS,
+  type ScheduleKind,
+  type ScheduleOptions,
+} from "./optim/schedule.ts";
+export { sgd, type SgdOptions } from "./optim/sgd.ts";
+
+// models: plain functions over ops
+export { gpt2, type Gpt2Config, gpt2Presets } from "./models/gpt2.ts";
+export { modelFromConfig } from "./models/load.ts";
+export { constant, type LanguageModel, normal } from "./models/model.ts";
+
+// data: text, tokenizers, batches
+export {
+  type Batch,
+  Batches,
+  type BatchShape,
+  type DataCursor,
+  sequentialBatches,
+  type TokenIds,
+} from "./data/batches.ts";
+export { type Corpus, type Document, openCorpus } from "./data/corpus.ts";
+export {
+  type DataOptions,
+  type DataProgress,
+  prepareTokens,
+  type TokenArray,
+  type TokenDataset,
+  trainOrLoadTokenizer,
+} from "./data/token_dataset.ts";
+export { loadTokenizer, Tokenizer } from "./data/tokenizer.ts";
+export type { AddedToken, TokenizerJson, TokenizerModel, TokenizerStep } from "./data/tokenizer_json.ts";
+
+// checkpoint: Hugging Face folders
+export {
+  ModelFolder,
+  type ModelFolderContents,
+  readModelFolder,
+  type TensorPlace,
+  writeModelFolder,
+} from "./checkpoint/hugging_face.ts";
+export {
+  encodeSafetensors,
+  type ParsedSafetensors,
+  parseSafetensors,
+  readSafetensors,
+  type SafetensorsDtype,
+  SafetensorsFile,
+  type TensorData,
+  type TensorInfo,
+  type TensorToWrite,
+  writeSafetensors,
+} from "./checkpoint/safetensors.ts";
+
+// training: steps, evaluation, text
+export { type Evaluation, Evaluator, type TokenBatch } from "./training/evaluation.ts";
+export { type GenerateOptions, Generator } from "./training/generation.ts";
+export { sampleToken, type SamplingOptions } from "./training/sampling.ts";
+export {
+  languageModelLoss,
+  type RecordedLoss,
+  type StepInputs,
+  type StepMetrics,
+  Trainer,
+  type TrainerOptions,
+} from "./training/trainer.ts";

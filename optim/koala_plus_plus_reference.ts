@@ -1,0 +1,52 @@
+/** Hyper-parameters of {@linkcode KoalaPlusPlusReference}. */
+export interface ReferenceOptions {
+  readonly lr: number;
+  readonly sigma: number;
+  readonly q: number;
+  /** Fixed measurement noise, or null for the average of the loss statistic. */
+  readonly r: number | null;
+  readonly alphaR: number;
+  readonly weightDecay: number;
+  readonly symmetric: boolean;
+}
+
+/**
+ * Plain float64 reference of {@linkcode koalaPlusPlus}: the formulas of its header, vector by vector, without
+ * the guard.
+ */
+export class KoalaPlusPlusReference {
+  #average = 1;
+  readonly #state: ({ v: Float64Array; h: Float64Array; s: number } | undefined)[];
+
+  constructor(readonly params: Float64Array[], readonly options: ReferenceOptions) {
+    this.#state = params.map(() => undefined);
+  }
+
+  /** One update of all tensors. */
+  step(gradients: ArrayLike<number>[], loss: number, statistic: number): void {
+    const { lr, sigma, q, alphaR, weightDecay, symmetric } = this.options;
+    this.#average = alphaR * this.#average + (1 - alphaR) * statistic;
+    const r = this.options.r ?? this.#average;
+    this.params.forEach((theta, i) => {
+      const g = Float64Array.from(gradients[i]);
+      if (Math.sqrt(dot(g, g)) < 1e-9) return;
+      const h = g.map((x, j) => x + weightDecay * theta[j]);
+      const first = { v: h.map((x) => sigma * x), h, s: (sigma + q) * dot(h, h) + r };
+      const { v: v0, h: h0, s: s0 } = this.#state[i] ?? first;
+      const alpha = dot(h, h0) / dot(h0, h0);
+      const lambda = (dot(h, v0) + q * dot(h, h0)) / s0;
+      const w = symmetric ? (dot(h, v0) * dot(h0, h0) - dot(h0, v0) * dot(h, h0)) / dot(h0, h0) ** 2 : 0;
+      const v = h.map((x, j) => (alpha - lambda) * v0[j] + q * (x - lambda * h0[j]) + w * h0[j]);
+      const s = dot(v, h) + q * dot(h, h) + r;
+      const layerLoss = loss + weightDecay / 2 * dot(theta, theta);
+      theta.forEach((x, j) => theta[j] = x - lr * layerLoss / s * (v[j] + q * h[j]));
+      this.#state[i] = { v, h, s };
+    });
+  }
+}
+
+function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+}

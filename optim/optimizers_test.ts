@@ -1,0 +1,253 @@
+import { deepEqual, ok, throws } from "node:assert/strict";
+import { fillNormal } from "../ops/random.ts";
+import { relativeDistance, testGpu } from "../tests/check_op.ts";
+import { OptimizerBench, type TestTensor } from "../tests/optimizer_bench.ts";
+import { adamw } from "./adamw.ts";
+import { AdamWReference } from "./adamw_reference.ts";
+import { koalaPlusPlus } from "./koala_plus_plus.ts";
+import { KoalaPlusPlusReference } from "./koala_plus_plus_reference.ts";
+import { STATISTICS } from "./optimizer.ts";
+import type { Optimizer } from "./optimizer.ts";
+import { hiddenMatrices, partition } from "./partition.ts";
+import { sgd } from "./sgd.ts";
+import { SgdReference } from "./sgd_reference.ts";
+
+/** Steps all tensors by the reference. */
+type Reference = (gradients: Float64Array[], loss: number, variance: number) => void;
+
+interface Row {
+  readonly name: string;
+  readonly make: () => Optimizer;
+  readonly reference: (params: Float64Array[]) => Reference;
+  /** A learning rate that suits the quadratic and Rosenbrock's function. */
+  readonly easy: (problem: "quadratic" | "rosenbrock") => Optimizer;
+}
+
+const each =
+  (make: (theta: Float64Array) => { step(g: ArrayLike<number>): void }) => (params: Float64Array[]) => {
+    const parts = params.map(make);
+    return (gradients: Float64Array[]) => parts.forEach((p, i) => p.step(gradients[i]));
+  };
+const koala = (options: { symmetric: boolean; r: "variance" | number; weightDecay: number }): Row => {
+  const shared = { lr: 0.1, sigma: 0.2, q: 0.1, alphaR: 0.9, ...options };
+  return {
+    name: `koalaPlusPlus(${JSON.stringify(options)})`,
+    make: () => koalaPlusPlus(shared),
+    reference: (params) => {
+      const filter = new KoalaPlusPlusReference(params, {
+        ...shared,
+        r: options.r === "variance" ? null : options.r,
+      });
+      return (gradients, loss, variance) => filter.step(gradients, loss, variance);
+    },
+    easy: (problem) => koalaPlusPlus({ ...options, lr: problem === "quadratic" ? 0.3 : 0.1, r: 1e-3 }),
+  };
+};
+const adam = { lr: 0.01, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
+const momentum = { lr: 0.01, momentum: 0.9, weightDecay: 0.01 };
+
+/** Every optimizer passes every test below. */
+const table: Row[] = [
+  koala({ symmetric: true, r: "variance", weightDecay: 0 }),
+  koala({ symmetric: false, r: 0.3, weightDecay: 0.01 }),
+  {
+    name: "adamw",
+    make: () => adamw({ ...adam, decayAll: true }),
+    reference: each((theta) => new AdamWReference(theta, adam)),
+    easy: (problem) => adamw({ lr: problem === "quadratic" ? 0.03 : 0.02, weightDecay: 0 }),
+  },
+  {
+    name: "sgd with Nesterov's momentum",
+    make: () => sgd({ ...momentum, nesterov: true }),
+    reference: each((theta) => new SgdReference(theta, { ...momentum, nesterov: true })),
+    easy: (problem) => sgd({ lr: problem === "quadratic" ? 0.05 : 1e-3 }),
+  },
+];
+
+// Single values, ragged rows, and more than two chunks.
+const shapes = [[1], [3], [5, 7], [130], [40_001]];
+const tensors = (): TestTensor[] =>
+  shapes.map((shape, i) => {
+    const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    // Small, so that f32 holds the small steps of a large tensor beside them.
+    fillNormal(values, i + 1, 1e-3);
+    return { name: `t${i}`, shape, values };
+  });
+const gradientsAt = (step: number) =>
+  Object.fromEntries(
+    tensors().map(({ name, values }, i) => {
+      const g = new Float32Array(values.length);
+      // A tensor without a gradient is left alone by KOALA++, and treated as any other by the rest.
+      if (!(step === 4 && i === 2)) fillNormal(g, 100 + step * 10 + i, 1);
+      return [name, g];
+    }),
+  );
+
+for (const { name, make, reference, easy } of table) {
+  Deno.test(`${name} matches the float64 reference over 12 steps`, async () => {
+    const start = tensors();
+    const bench = await OptimizerBench.create(await testGpu(), partition([{ optimizer: make() }]), start);
+    const expected = start.map(({ values }) => Float64Array.from(values));
+    const step = reference(expected);
+    for (let k = 0; k < 12; k++) {
+      const gradients = gradientsAt(k);
+      const [loss, variance] = [2 / (k + 1), 0.5 / (k + 1)];
+      bench.step(gradients, loss, variance);
+      step(Object.values(gradients).map((g) => Float64Array.from(g)), loss, variance);
+    }
+    const got = await bench.read();
+    start.forEach(({ name, values }, i) => {
+      const moved = expected[i].map((x, j) => x - values[j]);
+      const found = Float64Array.from(got.get(name)!, (x, j) => x - values[j]);
+      // f32 sums of 40,001 terms, and 12 steps that build on each other.
+      const distance = relativeDistance(found, moved);
+      ok(distance < 2e-4, `${name} of ${values.length} values moved with an error of ${distance}`);
+    });
+    bench.destroy();
+  });
+
+  Deno.test(`${name} goes on bit for bit from saved state`, async () => {
+    const gpu = await testGpu();
+    const run = () => OptimizerBench.create(gpu, partition([{ optimizer: make() }]), tensors());
+    const [whole, first, second] = [await run(), await run(), await run()];
+    for (let k = 0; k < 6; k++) whole.step(gradientsAt(k), 1, 0.1);
+    for (let k = 0; k < 3; k++) first.step(gradientsAt(k), 1, 0.1);
+    await second.restore(first);
+    for (let k = 3; k < 6; k++) second.step(gradientsAt(k), 1, 0.1);
+    deepEqual(await second.read(), await whole.read());
+    for (const bench of [whole, first, second]) bench.destroy();
+  });
+
+  Deno.test(`${name} creates no GPU object after the first step`, async () => {
+    const gpu = await testGpu();
+    const bench = await OptimizerBench.create(gpu, partition([{ optimizer: make() }]), tensors());
+    bench.step(gradientsAt(0), 1, 0.1);
+    const device = gpu.device as unknown as Record<string, (...args: unknown[]) => unknown>;
+    const created: string[] = [];
+    const names = ["createBuffer", "createBindGroup", "createShaderModule", "createComputePipelineAsync"];
+    for (const method of names) {
+      device[method] = (...args) => {
+        created.push(method);
+        return Object.getPrototypeOf(gpu.device)[method].apply(gpu.device, args);
+      };
+    }
+    bench.step(gradientsAt(1), 1, 0.1);
+    for (const method of names) delete device[method];
+    deepEqual(created, []);
+    await bench.read();
+    bench.destroy();
+  });
+
+  for (const problem of ["quadratic", "rosenbrock"] as const) {
+    Deno.test(`${name} gets far down a ${problem} valley`, async () => {
+      const start = Float32Array.of(-1, 1.5);
+      const at = ([x, y]: ArrayLike<number> & Iterable<number>) =>
+        problem === "quadratic" ? { loss: x * x / 2 + 5 * y * y, gradient: Float32Array.of(x, 10 * y) } : {
+          loss: (1 - x) ** 2 + 5 * (y - x * x) ** 2,
+          gradient: Float32Array.of(-2 * (1 - x) - 20 * x * (y - x * x), 10 * (y - x * x)),
+        };
+      const rules = partition([{ optimizer: easy(problem) }]);
+      const bench = await OptimizerBench.create(await testGpu(), rules, [{
+        name: "x",
+        shape: [2],
+        values: start,
+      }]);
+      let x: Float32Array = start;
+      for (let k = 0; k < 200; k++) {
+        const { loss, gradient } = at(x);
+        bench.step({ x: gradient }, loss, 0);
+        x = (await bench.read()).get("x")!;
+      }
+      const [first, last] = [at(start).loss, at(x).loss];
+      ok(last < first * 0.02, `the loss must fall from ${first} by 98%, got ${last}`);
+      bench.destroy();
+    });
+  }
+}
+
+Deno.test("koalaPlusPlus() stays finite through flips, huge and tiny gradients, and R = 0", async () => {
+  const gpu = await testGpu();
+  for (const r of ["variance", 0] as const) {
+    const rules = partition([{ optimizer: koalaPlusPlus({ r, lr: 1e-3 }) }]);
+    const values = new Float32Array(70).fill(1);
+    const bench = await OptimizerBench.create(gpu, rules, [{ name: "x", shape: [70], values }]);
+    const scales = [1, -1, 1e6, -1e-6, 1e-12, 1, -1e6, 1e8, -1e-8, 0, 1, -1];
+    for (const [k, scale] of scales.entries()) {
+      const gradient = new Float32Array(70);
+      fillNormal(gradient, k % 3, scale);
+      bench.step({ x: gradient }, 1, 0);
+    }
+    const [x] = [...(await bench.read()).values()];
+    ok(x.every(Number.isFinite), `parameters must stay finite with r = ${r}, got ${x}`);
+    bench.destroy();
+  }
+});
+
+Deno.test("a step whose gradient is not finite changes nothing", async () => {
+  const gpu = await testGpu();
+  for (const { make, name } of table) {
+    const bench = await OptimizerBench.create(gpu, partition([{ optimizer: make() }]), tensors());
+    bench.step(gradientsAt(0), 1, 0.1);
+    const before = await bench.read();
+    const broken = gradientsAt(1);
+    broken.t3[7] = NaN;
+    bench.step(broken, 1, 0.1);
+    deepEqual(await bench.read(), before, name);
+    bench.destroy();
+  }
+});
+
+Deno.test("the statistics hold loss, spread, norm and clipping factor", async () => {
+  const rules = partition([{ optimizer: sgd({ lr: 1, momentum: 0 }) }]);
+  const values = new Float32Array(3);
+  const bench = await OptimizerBench.create(await testGpu(), rules, [{ name: "x", shape: [3], values }], 1);
+  bench.step({ x: Float32Array.of(3, 0, 4) }, 2, 0.25);
+  const [s] = await bench.program.read(bench.statistics);
+  const near = (index: number, value: number) =>
+    ok(Math.abs(s[index] - value) < 1e-5, `${index}: ${s[index]}`);
+  near(STATISTICS.loss, 2);
+  near(STATISTICS.lossVariance, 0.25);
+  near(STATISTICS.lossSecondMoment, 4.25);
+  near(STATISTICS.gradientNorm, 5);
+  near(STATISTICS.gradientScale, 0.2);
+  const [x] = [...(await bench.read()).values()];
+  ok(
+    Math.abs(x[0] + 0.6) < 1e-6 && Math.abs(x[2] + 0.8) < 1e-6,
+    `the clipped step must be (-0.6, 0, -0.8), got ${x}`,
+  );
+  bench.destroy();
+});
+
+Deno.test("a partition gives each parameter to its optimizer and lets them work side by side", async () => {
+  const gpu = await testGpu();
+  const start: TestTensor[] = tensors().map((t, i) => ({ ...t, role: i % 2 === 0 ? "matrix" : "bias" }));
+  const rules = () =>
+    partition([{ owns: hiddenMatrices, optimizer: koalaPlusPlus() }, { optimizer: adamw({ lr: 0.01 }) }]);
+  const both = await OptimizerBench.create(gpu, rules(), start);
+  const own = start.filter((t) => t.role === "matrix");
+  const alone = await OptimizerBench.create(gpu, partition([{ optimizer: koalaPlusPlus() }]), own);
+  for (let k = 0; k < 3; k++) {
+    const gradients = gradientsAt(k);
+    both.step(gradients, 1, 0.1);
+    alone.step(Object.fromEntries(own.map(({ name }) => [name, gradients[name]])), 1, 0.1);
+  }
+  const [b, a] = [await both.read(), await alone.read()];
+  for (const { name } of own) deepEqual(b.get(name), a.get(name));
+  both.destroy();
+  alone.destroy();
+  throws(
+    () => partition([{ owns: hiddenMatrices, optimizer: sgd() }]).groups(both.graph.parameters.all),
+    /none owns t1/,
+  );
+  throws(() => partition([]), RangeError);
+});
+
+Deno.test("hyper-parameters out of range are refused by name", () => {
+  throws(() => adamw({ beta1: 1 }), /beta1 must be a finite number at least 0 and below 1, got 1/);
+  throws(() => koalaPlusPlus({ q: -1 }), /q must be a finite number at least 0/);
+  throws(
+    () => koalaPlusPlus({ r: "mean" as "variance" }),
+    /r must be "variance", "second-moment" or a number/,
+  );
+  throws(() => sgd({ lr: NaN }), RangeError);
+});
