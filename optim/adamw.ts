@@ -21,7 +21,7 @@ export interface AdamWOptions {
   readonly beta1?: number;
   /** Decay of the mean of their squares; default 0.95. */
   readonly beta2?: number;
-  /** Added to the denominator; default 1e-8. */
+  /** Added to the denominator; above 0, so that nothing is divided by 0 where no gradient ever came; default 1e-8. */
   readonly eps?: number;
   /** Decoupled weight decay; default 0.1. */
   readonly weightDecay?: number;
@@ -44,9 +44,10 @@ export interface AdamWOptions {
  */
 export function adamw(options: AdamWOptions = {}): Optimizer {
   const { lr = 1e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weightDecay = 0.1, decayAll = false } = options;
-  for (const [name, value] of Object.entries({ lr, eps, weightDecay })) {
+  for (const [name, value] of Object.entries({ lr, weightDecay })) {
     requireInRange("adamw", name, value, { from: 0 });
   }
+  requireInRange("adamw", "eps", eps, { above: 0 });
   for (const [name, value] of Object.entries({ beta1, beta2 })) {
     requireInRange("adamw", name, value, { from: 0, below: 1 });
   }

@@ -70,6 +70,9 @@ export interface KoalaPlusPlusOptions {
 
 const NAME = "koala_plus_plus";
 
+/** In place of a step size: the tensor and its state stay as they are. (A real one may have either sign.) */
+const LEFT_ALONE = "-3.0e38";
+
 /**
  * Makes a KOALA++ optimizer.
  *
@@ -86,7 +89,7 @@ export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
   requireInRange("koalaPlusPlus", "alphaR", alphaR, { from: 0, below: 1 });
   if (typeof r !== "number" && r !== "variance" && r !== "second-moment") {
     throw new RangeError(
-      `${NAME}: r must be "variance", "second-moment" or a number, got ${JSON.stringify(r)}`,
+      `koalaPlusPlus: r must be "variance", "second-moment" or a number, got ${JSON.stringify(r)}`,
     );
   }
   const all = { lr, sigma, q, r, alphaR, weightDecay, symmetric };
@@ -135,7 +138,7 @@ function record(g: Graph, io: UpdateInputs, options: Required<KoalaPlusPlusOptio
       statistics,
       before: `
   let c = coefficients[tag];
-  if (c.w < 0.0) { return; } // left alone`,
+  if (c.w == ${LEFT_ALONE}) { return; }`,
       statements: `
     let t = theta[i];
     let h = g${decay ? ` + f32(${weightDecay}) * t` : ""};
@@ -209,7 +212,7 @@ var<workgroup> seen: array<vec4f, 64>;
       ${decay ? "tt += dots[at + 3u]; gg += dots[at + 4u];" : "gg = hh;"}
     }
     if (!(sqrt(gg) >= 1e-9)) {
-      coefficients[tensor] = vec4f(0.0, 0.0, 0.0, -1.0);
+      coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
       continue;
     }
     let old = state[tensor]; // S0, h0.h0, h0.v0, 1
@@ -234,7 +237,7 @@ var<workgroup> seen: array<vec4f, 64>;
     let L = statistics[${STATISTICS.loss}] + f32(${0.5 * weightDecay}) * tt;
     let step = select(0.0, scalars[0] * L / S, S > 0.0);
     if (!is_finite(S) || !is_finite(step)) {
-      coefficients[tensor] = vec4f(0.0, 0.0, 0.0, -1.0);
+      coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
       continue;
     }
     coefficients[tensor] = vec4f(c, step);
@@ -249,7 +252,7 @@ var<workgroup> seen: array<vec4f, 64>;
     notes = vec4f(min(notes.x, n.x), max(notes.y, n.y), notes.z + n.z, notes.w + n.w);
   }
   summary[0] = R;
-  summary[1] = notes.x;
+  summary[1] = min(notes.x, notes.y); // both 0 when every tensor was left alone
   summary[2] = notes.y;
   summary[3] = notes.z / f32(TENSORS);
   summary[4] = notes.w;
