@@ -235,15 +235,19 @@ async function compileKernel(gpu: Gpu, kernel: Kernel): Promise<Step> {
         buffer: { type: access === "read" ? "read-only-storage" : "storage" },
       })),
     });
+    // The scope keeps a broken kernel's error from being reported a second time by Gpu.check().
+    device.pushErrorScope("validation");
     const module = device.createShaderModule({ label: kernel.label, code: kernel.code });
+    const invalid = device.popErrorScope();
     compiled = device.createComputePipelineAsync({
       label: kernel.label,
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: "main" },
     }).catch(async (error) => {
-      const { messages } = await module.getCompilationInfo();
-      const reasons = messages.map((m) => `line ${m.lineNum}: ${m.message}`).join("; ") || error.message;
-      throw new GpuError(`The kernel ${kernel.label} must compile on ${gpu.description}, got ${reasons}`);
+      const reasons = (await invalid)?.message ?? error.message;
+      throw new GpuError(
+        `The kernel ${kernel.label} must compile on ${gpu.description}, got: ${reasons.trim()}`,
+      );
     });
     cache.set(kernel.code, compiled);
   }
