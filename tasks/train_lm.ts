@@ -16,6 +16,7 @@ import { requestGpu } from "../gpu/device.ts";
 import { gpt2Presets } from "../models/gpt2.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
+import { evaluationRecord } from "../training/evaluation.ts";
 import { Generator } from "../training/generation.ts";
 import {
   createProgress,
@@ -382,7 +383,7 @@ async function main(values: Values, { given, output }: TaskContext): Promise<voi
             checkpoint: result.checkpoint,
             step,
             interrupted,
-            validation: evaluation,
+            validation: evaluationRecord(evaluation),
             best,
             tokens_per_second: tokensPerSecond,
             seconds,

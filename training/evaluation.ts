@@ -31,6 +31,11 @@ export interface Evaluation {
   readonly bitsPerByte?: number;
 }
 
+/** An evaluation under the names that JSON files carry: loss, perplexity, tokens, bits_per_byte. */
+export function evaluationRecord({ bitsPerByte, ...rest }: Evaluation): Record<string, number> {
+  return { ...rest, ...(bitsPerByte === undefined ? {} : { bits_per_byte: bitsPerByte }) };
+}
+
 /** A compiled forward pass. Made by {@linkcode Evaluator.create}. */
 export class Evaluator {
   readonly #gpu: Gpu;

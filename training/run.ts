@@ -19,7 +19,7 @@ import { readTensors } from "../gpu/readback.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
-import { type Evaluation, Evaluator } from "./evaluation.ts";
+import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
 import type { ProgressState } from "./progress.ts";
 import { type RunConfig, runOptimizer } from "./run_config.ts";
 import { languageModelLoss, type StepMetrics, Trainer } from "./trainer.ts";
@@ -142,7 +142,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     if (evaluatedStep === at) return evaluation!;
     evaluation = await evaluateOn(rhythm.evalBatches);
     evaluatedStep = at;
-    await metricsFile.append({ step: at, validation: evaluation });
+    await metricsFile.append({ step: at, validation: evaluationRecord(evaluation) });
     progress.log(`step ${at}: ${describe(evaluation)}`);
     return evaluation;
   };
@@ -162,7 +162,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
         step,
         seeds: { seed: config.seed },
         dataCursor: { ...batches.cursor },
-        metrics: { validation: { ...evaluation! }, best },
+        metrics: { validation: evaluationRecord(evaluation!), best },
       },
     });
     await pruneCheckpoints(options.runDir, rhythm.keep, best.step);
@@ -207,7 +207,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   const interrupted = trainer.nextStep < steps;
   if (interrupted || checkpoint === "") await save();
   const final = interrupted ? await evaluate() : await evaluateOn(0);
-  if (!interrupted) await metricsFile.append({ step: trainer.nextStep, final });
+  if (!interrupted) await metricsFile.append({ step: trainer.nextStep, final: evaluationRecord(final) });
   evaluator.destroy();
   return {
     step: trainer.nextStep,
