@@ -92,6 +92,7 @@ export class NonFiniteLossError extends Error {
  * @throws {NonFiniteLossError} If the loss is not a number any more; the checkpoints before stay.
  * @throws {GpuError} If the device reports an error or is lost.
  * @throws {TypeError} If the checkpoint belongs to another model.
+ * @throws {RangeError} If the checkpoint was trained on other text.
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { gpu, config, rhythm, model, dataset, progress } = options;
@@ -107,6 +108,12 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   let best: { step: number; loss: number } | undefined;
   if (options.checkpoint) {
     const { state } = options.checkpoint;
+    if (state.seeds.corpus !== dataset.corpusDigest) {
+      throw new RangeError(
+        `A resumed run must see the text that it was trained on, but the data of ${options.runDir} has changed; ` +
+          "put it back, or start a new run",
+      );
+    }
     await restore(gpu, trainer, options.checkpoint);
     trainer.nextStep = state.step;
     cursor = state.dataCursor as unknown as DataCursor;
@@ -160,7 +167,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
       optimizer: tensorsToWrite(gpu, trainer.state),
       state: {
         step,
-        seeds: { seed: config.seed },
+        seeds: { seed: config.seed, corpus: dataset.corpusDigest },
         dataCursor: { ...batches.cursor },
         metrics: { validation: evaluationRecord(evaluation!), best },
       },
