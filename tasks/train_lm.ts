@@ -302,6 +302,7 @@ async function main(values: Values, { given, output }: TaskContext): Promise<voi
   if (recorded) {
     const asked = Object.entries(values).filter(([key]) => given.has(key) && configKeys.has(key));
     checkSameRun(draft as unknown as Record<string, unknown>, Object.fromEntries(asked));
+    checkSameRun(draft.model, await askedModel(values, given, draft.model.vocab_size));
   }
   runOptimizer(draft); // hyper-parameters out of range are found before any work
   const probe = resuming ? undefined : await claimFolder(runDir);
@@ -404,21 +405,7 @@ async function main(values: Values, { given, output }: TaskContext): Promise<voi
 
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
 async function newConfig(values: Values): Promise<RunConfig> {
-  const isFile = values.model.endsWith(".json");
-  if (!isFile && !Object.hasOwn(gpt2Presets, values.model)) {
-    throw new UsageError(
-      `--model must be one of ${
-        Object.keys(gpt2Presets).join(", ")
-      } or the path of a config.json, got ${values.model}`,
-    );
-  }
-  const base = isFile
-    ? await readJsonFile(values.model)
-    : { model_type: "gpt2", ...gpt2Presets[values.model] };
-  const dropout = values.dropout === undefined
-    ? {}
-    : { resid_pdrop: values.dropout, embd_pdrop: values.dropout, attn_pdrop: values.dropout };
-  const model = { ...base, ...dropout };
+  const model = { ...await baseModel(values), ...dropoutKeys(values) };
   // Checked with a stand-in until the tokenizer is known.
   const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: values.vocabSize });
   const seqLen = values.seqLen ?? Math.min(128, maxSeqLen);
@@ -450,6 +437,37 @@ async function newConfig(values: Values): Promise<RunConfig> {
     clip: values.clip,
     seed: values.seed,
   };
+}
+
+/** The keys of the model that `--model` names, before any other option. */
+async function baseModel(values: Values): Promise<Record<string, unknown>> {
+  const isFile = values.model.endsWith(".json");
+  if (!isFile && !Object.hasOwn(gpt2Presets, values.model)) {
+    throw new UsageError(
+      `--model must be one of ${
+        Object.keys(gpt2Presets).join(", ")
+      } or the path of a config.json, got ${values.model}`,
+    );
+  }
+  return isFile ? await readJsonFile(values.model) : { model_type: "gpt2", ...gpt2Presets[values.model] };
+}
+
+/** The model's keys that `--dropout` sets, none without it. */
+function dropoutKeys({ dropout }: Values): Record<string, number> {
+  return dropout === undefined ? {} : { resid_pdrop: dropout, embd_pdrop: dropout, attn_pdrop: dropout };
+}
+
+/** What `--model` and `--dropout` ask of a run that goes on, where they are given. */
+async function askedModel(
+  values: Values,
+  given: ReadonlySet<string>,
+  vocabSize: unknown,
+): Promise<Record<string, unknown>> {
+  if (!given.has("model")) return dropoutKeys(values);
+  const { config } = modelFromConfig({ ...await baseModel(values), vocab_size: vocabSize });
+  // Dropout may have come from --dropout, which need not be repeated.
+  const { resid_pdrop: _r, embd_pdrop: _e, attn_pdrop: _a, ...keys } = { ...config };
+  return { ...keys, ...dropoutKeys(values) };
 }
 
 /** Tokenizer and token ids; a resumed run takes the tokenizer of its checkpoint. */

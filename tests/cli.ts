@@ -23,6 +23,7 @@ export function startTask(
     args: [...words, ...args],
     cwd: root,
     env: { NO_COLOR: "1", ...env },
+    stdin: "null",
     stdout: "piped",
     stderr: "piped",
   }).spawn();
@@ -34,47 +35,57 @@ export async function runTask(
   args: readonly string[],
   env: Record<string, string> = {},
 ): Promise<TaskResult> {
-  const { code, stdout, stderr } = await startTask(name, args, env).output();
+  return resultOf(await startTask(name, args, env).output());
+}
+
+/** Starts a task, sends it a signal `delay` milliseconds after `path` has appeared, and waits for its end. */
+export async function signalTask(
+  name: string,
+  args: readonly string[],
+  { path, delay, signal }: { path: string; delay: number; signal: Deno.Signal },
+): Promise<TaskResult> {
+  const child = startTask(name, args);
+  let ended = false;
+  const output = child.output().then(resultOf).finally(() => ended = true);
+  while (!ended && !await exists(path)) await sleep(5);
+  await sleep(delay);
+  // A task that has ended already cannot be signalled; its result shows what happened.
+  if (!ended) child.kill(signal);
+  return await output;
+}
+
+function resultOf({ code, stdout, stderr }: Deno.CommandOutput): TaskResult {
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
-/** A folder with a small corpus and a tiny model, and the options that train it in seconds. */
-export async function tinyRun(): Promise<
-  { dir: string; options: string[]; [Symbol.asyncDispose](): Promise<void> }
-> {
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** A temporary folder with a small corpus and a tiny model, and the options that train it in seconds. */
+export interface TinyRun extends AsyncDisposable {
+  readonly dir: string;
+  readonly options: string[];
+}
+
+/** Makes a {@linkcode TinyRun}. Its files are always the same. */
+export async function tinyRun(): Promise<TinyRun> {
   const dir = await Deno.makeTempDir();
   const words = "the sun rose over a quiet sea and seven old men spoke of rain while their boats lay still"
     .split(" ");
   const sentence = (i: number) =>
     Array.from({ length: 9 }, (_, j) => words[(i * i + j * (i % 7 + 1)) % words.length]);
-  const text = Array.from({ length: 900 }, (_, i) => `${sentence(i).join(" ")}.${i % 9 === 8 ? "\n\n" : ""}`)
+  const text = Array.from({ length: 1200 }, (_, i) => `${sentence(i).join(" ")}.${i % 9 === 8 ? "\n\n" : ""}`)
     .join(" ");
   await Deno.writeTextFile(join(dir, "corpus.txt"), text);
   const config = { model_type: "gpt2", n_positions: 32, n_embd: 32, n_layer: 1, n_head: 2 };
   await Deno.writeTextFile(join(dir, "config.json"), JSON.stringify(config));
+  const paths = { data: "corpus.txt", model: "config.json", cache: "cache" };
   const options = [
-    ...[
-      "--data",
-      join(dir, "corpus.txt"),
-      "--model",
-      join(dir, "config.json"),
-      "--cache",
-      join(dir, "cache"),
-    ],
-    ...[
-      "--vocab-size",
-      "300",
-      "--seq-len",
-      "16",
-      "--batch-size",
-      "4",
-      "--steps",
-      "24",
-      "--sample-tokens",
-      "4",
-    ],
-    ...["--log-every", "2", "--eval-every", "8", "--eval-batches", "2", "--save-every", "4", "--keep", "1"],
+    ...Object.entries(paths).flatMap(([option, name]) => [`--${option}`, join(dir, name)]),
+    ..."--vocab-size 300 --seq-len 16 --batch-size 4 --steps 24 --sample-tokens 4".split(" "),
+    ..."--log-every 2 --eval-every 8 --eval-batches 2 --save-every 4 --keep 1".split(" "),
   ];
   return { dir, options, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
 }

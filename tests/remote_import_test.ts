@@ -14,10 +14,11 @@ Deno.test("mod.ts trains when it is imported from a URL, in an empty folder, wit
   const dir = await Deno.makeTempDir();
   try {
     const host = `127.0.0.1:${server.addr.port}`;
+    const names = "{ adamw, gpt2, languageModelLoss, requestGpu, Tokenizer, Trainer }";
+    const importLine = ["import", names, "from", JSON.stringify(`http://${host}/mod.ts`)].join(" ");
     await Deno.writeTextFile(
       join(dir, "main.ts"),
-      `
-import { adamw, gpt2, languageModelLoss, requestGpu, Tokenizer, Trainer } from "http://${host}/mod.ts";
+      `${importLine}
 const gpu = await requestGpu();
 const model = gpt2({ vocab_size: 32, n_positions: 8, n_embd: 16, n_layer: 1, n_head: 2 });
 const trainer = await Trainer.create(gpu, { record: languageModelLoss(model, 2, 8), optimizer: adamw({ lr: 0.01 }) });

@@ -1,31 +1,57 @@
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { exists, runTask, startTask, tinyRun } from "./cli.ts";
+import { uniform } from "../ops/random.ts";
+import { exists, runTask, signalTask, tinyRun } from "./cli.ts";
 
+const firstStep = "checkpoints/step-00000004";
 const finalStep = "checkpoints/step-00000024";
-const hard = ["--grad-accum", "2", "--dropout", "0.1"];
+/** Whatever draws random numbers or carries state from one micro-batch to the next. */
+const hard = "--grad-accum 2 --dropout 0.1".split(" ");
+
+/** Runs train-lm, which must succeed. */
+async function train(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await runTask("train-lm", args);
+  equal(code, 0, stderr);
+  return { stdout, stderr };
+}
 
 async function sameWeights(a: string, b: string): Promise<void> {
   for (const file of ["model.safetensors", "optimizer.safetensors"]) {
     const [x, y] = await Promise.all([a, b].map((run) => Deno.readFile(join(run, finalStep, file))));
-    deepEqual(x, y, `${file} must be the same byte for byte`);
+    // Not deepEqual: its message would list the bytes.
+    ok(
+      x.length === y.length && x.every((byte, i) => byte === y[i]),
+      `${file} must be the same byte for byte`,
+    );
   }
 }
 
 async function metricsOf(run: string): Promise<Record<string, unknown>[]> {
   const text = await Deno.readTextFile(join(run, "metrics.jsonl"));
+  ok(text.endsWith("\n"), "the last line must be whole");
   return text.trimEnd().split("\n").map((line) => JSON.parse(line));
+}
+
+/** The metrics without what the clock decides. */
+async function timelessMetrics(run: string): Promise<Record<string, unknown>[]> {
+  return (await metricsOf(run)).map(({ tokens_per_second: _, ...rest }) => rest);
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return (await Array.fromAsync(Deno.readDir(folder), ({ name }) => name)).sort();
 }
 
 Deno.test("train-lm leaves a complete run, one JSON document and a model that generates", async () => {
   await using tiny = await tinyRun();
   const out = join(tiny.dir, "run");
-  const { code, stdout, stderr } = await runTask("train-lm", [...tiny.options, "--out", out, "--json"]);
-  equal(code, 0, stderr);
+  const { stdout } = await train(...tiny.options, ...hard, "--out", out, "--json");
   const report = JSON.parse(stdout);
   equal(report.step, 24);
-  ok(report.validation.loss > 0 && report.validation.bits_per_byte > 0 && report.sample.length > 0);
+  equal(report.checkpoint, join(out, finalStep));
+  ok(report.validation.loss > 0 && report.validation.bits_per_byte > 0 && report.sample.startsWith("It was"));
 
+  deepEqual(await namesIn(out), ["checkpoints", "metrics.jsonl", "run.json"]);
+  equal(JSON.parse(await Deno.readTextFile(join(out, "run.json"))).config.optimizer, "koala++");
   const metrics = await metricsOf(out);
   const logged = metrics.filter((m) => "loss" in m);
   deepEqual(logged.map((m) => m.step), Array.from({ length: 12 }, (_, i) => 2 * i + 2));
@@ -33,13 +59,12 @@ Deno.test("train-lm leaves a complete run, one JSON document and a model that ge
     ok(logged.every((m) => Number.isFinite(m[key])), `every logged step must have ${key}`);
   }
   ok((logged[11].loss as number) < (logged[0].loss as number) - 0.3, "the loss must fall");
-  equal(metrics.filter((m) => "validation" in m).length >= 3, true);
-  equal(JSON.parse(await Deno.readTextFile(join(out, "run.json"))).config.optimizer, "koala++");
+  const evaluated = metrics.filter((m) => "validation" in m).map((m) => m.step);
+  deepEqual([8, 16, 24].filter((step) => !evaluated.includes(step)), []);
 
-  const checkpoints = (await Array.fromAsync(Deno.readDir(join(out, "checkpoints")), (e) => e.name)).sort();
-  ok(checkpoints.length <= 2 && checkpoints.includes("step-00000024"), `kept ${checkpoints}`);
-  const files = await Array.fromAsync(Deno.readDir(join(out, finalStep)), (e) => e.name);
-  deepEqual(files.sort(), [
+  const best = `step-${String(report.best.step).padStart(8, "0")}`;
+  deepEqual(await namesIn(join(out, "checkpoints")), [...new Set([best, "step-00000024"])].sort());
+  deepEqual(await namesIn(join(out, finalStep)), [
     "config.json",
     "generation_config.json",
     "model.safetensors",
@@ -54,47 +79,53 @@ Deno.test("train-lm leaves a complete run, one JSON document and a model that ge
     out,
     "--prompt",
     "the sun",
-    "--temperature",
-    "0",
-    "--max-tokens",
-    "6",
-    "--json",
+    ..."--temperature 0 --max-tokens 6".split(" "),
   ];
-  const [first, again] = [await runTask("generate", generate), await runTask("generate", generate)];
-  equal(first.code, 0, first.stderr);
-  equal(first.stdout, again.stdout);
-  const { prompt, text, ids } = JSON.parse(first.stdout);
+  const [first, again] = [0, 1].map(() => runTask("generate", [...generate, "--json"]));
+  equal((await first).code, 0, (await first).stderr);
+  equal((await first).stdout, (await again).stdout);
+  const { prompt, text, ids } = JSON.parse((await first).stdout);
   equal(prompt, "the sun");
   ok(text.length > 0 && ids.length > 0 && ids.length <= 6);
+  const plain = await runTask("generate", generate);
+  equal(plain.stdout, `${prompt}${text}\n`);
 });
 
-Deno.test("a run killed with SIGKILL at any moment resumes to the same bytes", async () => {
+Deno.test("the same seed gives the same bytes, another seed others", async () => {
   await using tiny = await tinyRun();
-  for (const optimizer of ["koala++", "adamw"]) {
+  const runs = ["a", "b", "c"].map((name) => join(tiny.dir, name));
+  for (const [i, out] of runs.entries()) {
+    await train(...tiny.options, ...hard, "--steps", "4", "--seed", i < 2 ? "7" : "8", "--out", out);
+  }
+  const [a, b, c] = await Promise.all(
+    runs.map((run) => Deno.readFile(join(run, firstStep, "model.safetensors"))),
+  );
+  deepEqual(a, b);
+  notDeepEqual(a, c);
+});
+
+Deno.test("a run killed with SIGKILL at any moment resumes to the same bytes and metrics", async () => {
+  await using tiny = await tinyRun();
+  const seed = Date.now() % 2 ** 31;
+  for (const [i, optimizer] of ["koala++", "adamw"].entries()) {
     const options = [...tiny.options, ...hard, "--optimizer", optimizer];
-    const [whole, killed] = [join(tiny.dir, `whole-${optimizer}`), join(tiny.dir, `killed-${optimizer}`)];
-    const reference = await runTask("train-lm", [...options, "--out", whole]);
-    equal(reference.code, 0, reference.stderr);
-    const child = startTask("train-lm", [...options, "--out", killed]);
-    const output = child.output();
-    while (!await exists(join(killed, "checkpoints/step-00000004"))) {
-      await new Promise((r) => setTimeout(r, 20));
+    const [whole, killed] = [`whole-${optimizer}`, `killed-${optimizer}`].map((name) => join(tiny.dir, name));
+    await train(...options, "--out", whole);
+    // Once around the first step, before or after anything is saved, and once somewhere after a checkpoint.
+    const moments = [["metrics.jsonl", 40], [firstStep, 150]] as const;
+    for (const [j, [path, span]] of moments.entries()) {
+      const delay = span * uniform(seed, 2 * i + j);
+      const where = j === 0 ? ["--out", killed] : ["--resume", killed];
+      const stopped = { path: join(killed, path), delay, signal: "SIGKILL" } as const;
+      console.log(`${optimizer}: SIGKILL ${delay.toFixed(1)} ms after ${path} (seed ${seed})`);
+      const { code, stderr } = await signalTask("train-lm", [...options, ...where], stopped);
+      ok(code === 0 || code === 137, stderr);
     }
-    const wait = Math.random() * 150;
-    await new Promise((r) => setTimeout(r, wait));
-    child.kill("SIGKILL");
-    await output;
-    const resumed = await runTask("train-lm", [
-      "--resume",
-      killed,
-      "--cache",
-      join(tiny.dir, "cache"),
-      ...hard,
-    ]);
-    equal(resumed.code, 0, `killed after ${wait} ms: ${resumed.stderr}`);
+    await train(...options, "--resume", killed);
     await sameWeights(whole, killed);
-    const steps = (await metricsOf(killed)).filter((m) => "loss" in m).map((m) => m.step);
-    deepEqual(steps, [...new Set(steps)], "each logged step must be there once");
+    deepEqual(await timelessMetrics(killed), await timelessMetrics(whole));
+    deepEqual(await namesIn(killed), ["checkpoints", "metrics.jsonl", "run.json"]);
+    deepEqual(await namesIn(join(killed, "checkpoints")), await namesIn(join(whole, "checkpoints")));
   }
 });
 
@@ -103,68 +134,109 @@ Deno.test("Ctrl-C saves a checkpoint, exits with 130, and the run goes on from i
 }, async () => {
   await using tiny = await tinyRun();
   const [whole, stopped] = [join(tiny.dir, "whole"), join(tiny.dir, "stopped")];
-  await runTask("train-lm", [...tiny.options, "--out", whole]);
-  const child = startTask("train-lm", [...tiny.options, "--out", stopped]);
-  const output = child.output();
-  while (!await exists(join(stopped, "metrics.jsonl"))) await new Promise((r) => setTimeout(r, 20));
-  child.kill("SIGINT");
-  const { code, stdout } = await output;
-  const text = new TextDecoder().decode(stdout);
-  if (code !== 0) {
-    equal(code, 130);
-    match(text, /stopped at step \d+/);
-    match(text, /go on with: deno task train-lm --resume/);
-  }
-  const resumed = await runTask("train-lm", [
-    "--resume",
-    "--out",
-    stopped,
-    "--cache",
-    join(tiny.dir, "cache"),
-  ]);
-  equal(resumed.code, 0, resumed.stderr);
+  await train(...tiny.options, ...hard, "--out", whole);
+  const { code, stdout, stderr } = await signalTask(
+    "train-lm",
+    [...tiny.options, ...hard, "--out", stopped],
+    {
+      path: join(stopped, "metrics.jsonl"), // made right before the first step
+      delay: 0,
+      signal: "SIGINT",
+    },
+  );
+  equal(code, 130, stderr);
+  const [, step] = /stopped at step (\d+)/.exec(stdout) ?? [];
+  match(stdout, /go on with: deno task train-lm --resume/);
+  ok(await exists(join(stopped, "checkpoints", `step-${step.padStart(8, "0")}`, "training_state.json")));
+  const resumed = await train("--resume", "--out", stopped, "--cache", join(tiny.dir, "cache"));
+  match(resumed.stdout, new RegExp(`resuming .* at step ${step}\\b`));
   await sameWeights(whole, stopped);
 });
 
 Deno.test("a resumed run keeps its configuration, and a new one does not overwrite it", async () => {
   await using tiny = await tinyRun();
   const out = join(tiny.dir, "run");
-  equal((await runTask("train-lm", [...tiny.options, "--out", out])).code, 0);
-  const changed = await runTask("train-lm", ["--resume", out, "--lr", "0.5"]);
-  equal(changed.code, 1);
-  match(changed.stderr, /must keep its configuration, but differs in lr 0\.02, now 0\.5/);
-  const again = await runTask("train-lm", [...tiny.options, "--out", out]);
+  const options = [...tiny.options, "--steps", "4"];
+  await train(...options, "--out", out);
+  const changes = {
+    "--lr 0.5": /must keep its configuration, but differs in lr 0\.02, now 0\.5/,
+    "--optimizer adamw": /optimizer "koala\+\+", now "adamw"/,
+    "--batch-size 8": /batchSize 4, now 8/,
+    "--seed 3": /seed 0, now 3/,
+    "--dropout 0.5": /resid_pdrop 0, now 0\.5/,
+    "--model gpt2-nano": /n_embd 32, now 128/,
+  };
+  for (const [change, message] of Object.entries(changes)) {
+    const { code, stderr } = await runTask("train-lm", ["--resume", out, ...change.split(" ")]);
+    equal(code, 1, change);
+    match(stderr, message);
+  }
+  const again = await runTask("train-lm", [...options, "--out", out]);
   equal(again.code, 2);
   match(again.stderr, /already holds a run; go on with it by --resume/);
-  const same = await runTask("train-lm", [...tiny.options, "--resume", out]);
-  equal(same.code, 0, same.stderr);
+  await train(...options, "--resume", out);
+  await train(...tiny.options, "--resume", out, "--steps", "6");
+  ok(await exists(join(out, "checkpoints/step-00000006")));
 });
 
-Deno.test("options may stand in a config file, and the command line wins", async () => {
+Deno.test("every option of train-lm may stand in a config file, and the command line wins", async () => {
   await using tiny = await tinyRun();
-  const config = join(tiny.dir, "options.json");
-  const out = join(tiny.dir, "run");
-  await Deno.writeTextFile(
-    config,
-    JSON.stringify({ optimizer: "sgd", lr: 0.2, seed: 5, "weight-decay": 0.01, out }),
-  );
-  const { code, stderr } = await runTask("train-lm", [...tiny.options, "--config", config, "--seed", "6"]);
-  equal(code, 0, stderr);
-  const run = JSON.parse(await Deno.readTextFile(join(out, "run.json"))).config;
-  deepEqual([run.optimizer, run.lr, run.seed, run.weightDecay], ["sgd", 0.2, 6, 0.01]);
-});
-
-Deno.test("train-tokenizer writes a tokenizer that train-lm takes", async () => {
-  await using tiny = await tinyRun();
-  const [file, out] = [join(tiny.dir, "tokenizer.json"), join(tiny.dir, "run")];
-  const args = ["--data", join(tiny.dir, "corpus.txt"), "--vocab-size", "280", "--out", file, "--json"];
-  const { code, stdout, stderr } = await runTask("train-tokenizer", args);
+  const at = (name: string) => join(tiny.dir, name);
+  const [file, out] = [at("options.json"), at("run")];
+  const tokenizer = ["--data", at("corpus.txt"), "--vocab-size", "280", "--out", at("tokenizer.json")];
+  const { code, stdout, stderr } = await runTask("train-tokenizer", [...tokenizer, "--json"]);
   equal(code, 0, stderr);
   equal(JSON.parse(stdout).vocab_size, 280);
-  const run = await runTask("train-lm", [...tiny.options, "--tokenizer", file, "--out", out, "--steps", "4"]);
-  equal(run.code, 0, run.stderr);
-  equal(
-    await Deno.readTextFile(join(out, "checkpoints/step-00000004/tokenizer.json")),
-    await Deno.readTextFile(file),
-  );
+
+  const recorded = {
+    "data": [at("corpus.txt")],
+    "validation-fraction": 0.2,
+    "tokenizer": at("tokenizer.json"),
+    "vocab-size": 333,
+    "seq-len": 12,
+    "batch-size": 3,
+    "grad-accum": 2,
+    "optimizer": "koala++",
+    "koala-scope": "all",
+    "lr": 0.03,
+    "adamw-lr": 0.004,
+    "weight-decay": 0.05,
+    "sigma": 0.2,
+    "q": 0.3,
+    "r": 0.4,
+    "symmetric": false,
+    "schedule": "constant",
+    "warmup": 1,
+    "min-lr-ratio": 0.2,
+    "clip": 2,
+    "seed": 5,
+  };
+  const others = { cache: at("cache"), model: at("config.json"), dropout: 0.2, epochs: 0.02, out };
+  const rhythm = { "log-every": 1, "eval-every": 2, "eval-batches": 1, "save-every": 1, "keep": 9 };
+  const sample = { "prompt": "the sea", "sample-tokens": 3, "json": true };
+  const first = { ...recorded, ...others, ...rhythm, ...sample };
+  const later = { resume: out, steps: 40, json: true };
+  await Deno.writeTextFile(file, JSON.stringify(first));
+  const { stdout: report } = await train("--config", file, "--seed", "6");
+
+  const run = JSON.parse(await Deno.readTextFile(join(out, "run.json"))).config;
+  for (const [option, value] of Object.entries({ ...recorded, seed: 6 })) {
+    const key = option.replaceAll(/-(.)/g, (_, letter) => letter.toUpperCase());
+    deepEqual(run[key], value, `${option} must be taken from the file`);
+  }
+  deepEqual([run.model.n_embd, run.model.resid_pdrop, run.model.vocab_size], [32, 0.2, 280]);
+  const { step, sample: text } = JSON.parse(report);
+  ok(step > 1 && step < 40 && text.startsWith("the sea"), `${step} steps, ${text}`);
+  ok(await exists(at("cache")));
+  equal((await metricsOf(out)).filter((m) => "loss" in m).length, step);
+  equal((await namesIn(join(out, "checkpoints"))).length, Math.min(step, 10));
+
+  await Deno.writeTextFile(file, JSON.stringify(later));
+  const resumed = await train("--config", file, "--cache", at("cache"), "--save-every", "0");
+  equal(JSON.parse(resumed.stdout).step, 40);
+
+  const { stdout: help } = await train("--help");
+  const documented = [...help.matchAll(/^ +--(?:\[no-\])?([a-z-]+)/gm)].map(([, name]) => name);
+  const tested = new Set([...Object.keys(first), ...Object.keys(later), "config", "debug", "help"]);
+  deepEqual(documented.filter((name) => !tested.has(name)), [], "every option must be tried here");
 });

@@ -94,7 +94,10 @@ export function runOptimizer(config: RunConfig): OptimizerPartition {
  *
  * @throws {RangeError} If resuming would not continue the same run; the message lists every difference.
  */
-export function checkSameRun(recorded: Readonly<Record<string, unknown>>, asked: Partial<RunConfig>): void {
+export function checkSameRun(
+  recorded: Readonly<Record<string, unknown>>,
+  asked: Readonly<Record<string, unknown>>,
+): void {
   const differences = Object.entries(asked).filter(([key, value]) =>
     JSON.stringify(recorded[key]) !== JSON.stringify(value)
   ).map(([key, value]) => `${key} ${JSON.stringify(recorded[key])}, now ${JSON.stringify(value)}`);
