@@ -5,7 +5,7 @@
  */
 import { dirname, join } from "node:path";
 import { readModelFolder } from "../checkpoint/hugging_face.ts";
-import { cleanRunFolder, latestCheckpoint, readRunFile, writeRunFile } from "../checkpoint/run_folder.ts";
+import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
 import { readJsonFile } from "../checkpoint/json_file.ts";
 import { DEFAULT_SOURCE } from "../data/corpus.ts";
@@ -286,6 +286,9 @@ async function main(values: Values, { given, output }: TaskContext): Promise<voi
       `--resume and --out must name the same folder, got ${values.resume} and ${values.out}`,
     );
   }
+  if (given.has("steps") && given.has("epochs")) {
+    throw new UsageError("--steps and --epochs both say how long to train; give one of them");
+  }
   const existing = await latestCheckpoint(runDir);
   // A run without a checkpoint has nothing to lose.
   if (!resuming && existing) {
@@ -324,14 +327,6 @@ async function main(values: Values, { given, output }: TaskContext): Promise<voi
       const warmup = values.warmup ?? (recorded ? draft.warmup : Math.round(steps * 0.05));
       const model = modelFromConfig({ ...draft.model, vocab_size: tokenizer.vocabSize });
       const config: RunConfig = { ...draft, steps, warmup, model: { ...model.config } };
-      await cleanRunFolder(runDir);
-      await writeRunFile(runDir, {
-        version: RUN_VERSION,
-        config: { ...config },
-        adapter: gpu.description,
-        features: [...gpu.features],
-        deno: Deno.version.deno,
-      });
       using checkpoint = existing ? await readCheckpoint(existing.path) : undefined;
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
       const interrupts = watchInterrupts(() =>
@@ -536,35 +531,37 @@ function defaultName({ model, optimizer }: Values): string {
   return `${name}-${optimizer}-${date}`;
 }
 
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.lstat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
 /** Makes the run's folder before any work is done, and takes it back if nothing came of it. */
 async function claimFolder(dir: string): Promise<{ release(): Promise<void> }> {
-  const was = await exists(dir);
+  const made = await missingFolders(dir).catch(() => []);
+  const release = async () => {
+    // Removes only what is empty: a folder with checkpoints stays, and so do those above it.
+    for (const folder of made) await Deno.remove(folder).catch(() => {});
+  };
   try {
     await Deno.mkdir(dir, { recursive: true });
     const probe = join(dir, ".tmp-probe");
     await Deno.writeTextFile(probe, "");
     await Deno.remove(probe);
   } catch (error) {
+    await release();
     throw new Error(`--out must be a folder that can be written, got ${dir}; choose another one`, {
       cause: error,
     });
   }
-  return {
-    async release() {
-      // Removes only what is empty: a folder with checkpoints stays.
-      if (!was) await Deno.remove(dir).catch(() => {});
-    },
-  };
+  return { release };
+}
+
+/** The folders on a path that do not exist, innermost first. */
+async function missingFolders(dir: string): Promise<string[]> {
+  try {
+    await Deno.lstat(dir);
+    return [];
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const parent = dirname(dir);
+    return parent === dir ? [dir] : [dir, ...await missingFolders(parent)];
+  }
 }
 
 /** Lets `--resume` stand without a value. */

@@ -4,8 +4,8 @@
  * @module
  */
 import { join } from "node:path";
-import { type MetricsFile, openMetricsFile } from "../checkpoint/metrics_file.ts";
-import { pruneCheckpoints } from "../checkpoint/run_folder.ts";
+import { type MetricsFile, openMetricsFile, readMetricsFile } from "../checkpoint/metrics_file.ts";
+import { cleanRunFolder, pruneCheckpoints, writeRunFile } from "../checkpoint/run_folder.ts";
 import type { TensorToWrite } from "../checkpoint/safetensors.ts";
 import { type Checkpoint, writeCheckpoint } from "../checkpoint/training_state.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
@@ -21,7 +21,7 @@ import type { LanguageModel } from "../models/model.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
 import type { ProgressState } from "./progress.ts";
-import { type RunConfig, runOptimizer } from "./run_config.ts";
+import { RUN_VERSION, type RunConfig, runOptimizer } from "./run_config.ts";
 import { languageModelLoss, type StepMetrics, Trainer } from "./trainer.ts";
 
 /** How often a run does what does not change its weights. */
@@ -128,6 +128,15 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     warmupSteps: Math.min(config.warmup, steps),
     minRatio: config.minLrRatio,
   });
+  // From here on the folder changes; a checkpoint that does not fit must leave it as it was.
+  await cleanRunFolder(options.runDir);
+  await writeRunFile(options.runDir, {
+    version: RUN_VERSION,
+    config: { ...config },
+    adapter: gpu.description,
+    features: [...gpu.features],
+    deno: Deno.version.deno,
+  });
   using metricsFile = await openMetricsFile(join(options.runDir, "metrics.jsonl"), trainer.nextStep);
 
   const tokensPerStep = batchSize * seqLen * gradAccum;
@@ -214,7 +223,13 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   const interrupted = trainer.nextStep < steps;
   if (interrupted || checkpoint === "") await save();
   const final = interrupted ? await evaluate() : await evaluateOn(0);
-  if (!interrupted) await metricsFile.append({ step: trainer.nextStep, final: evaluationRecord(final) });
+  if (!interrupted) {
+    const step = trainer.nextStep;
+    // A run that was resumed at its end has the line already.
+    const records = await readMetricsFile(metricsFile.path);
+    const has = records.some((record) => record.step === step && "final" in record);
+    if (!has) await metricsFile.append({ step, final: evaluationRecord(final) });
+  }
   evaluator.destroy();
   return {
     step: trainer.nextStep,
