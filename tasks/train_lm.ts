@@ -7,15 +7,10 @@ import { dirname, join } from "node:path";
 import { readModelFolder } from "../checkpoint/hugging_face.ts";
 import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
-import { readJsonFile } from "../checkpoint/json_file.ts";
-import { DEFAULT_SOURCE } from "../data/corpus.ts";
-import { DEFAULT_VALIDATION_FRACTION } from "../data/split.ts";
 import { checkDataset, prepareTokens, trainOrLoadTokenizer } from "../data/token_dataset.ts";
 import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
 import { requestGpu } from "../gpu/device.ts";
-import { gpt2Presets } from "../models/gpt2.ts";
 import { modelFromConfig } from "../models/load.ts";
-import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
 import { Generator } from "../training/generation.ts";
 import {
@@ -26,254 +21,19 @@ import {
   stderrWriter,
 } from "../training/progress.ts";
 import { describe, trainRun } from "../training/run.ts";
-import {
-  checkSameRun,
-  OPTIMIZERS,
-  RUN_VERSION,
-  type RunConfig,
-  runOptimizer,
-} from "../training/run_config.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { checkSameRun, RUN_VERSION, type RunConfig, runOptimizer } from "../training/run_config.ts";
+import { runTask, type TaskContext, UsageError } from "./command_line.ts";
 import { watchInterrupts } from "./interrupts.ts";
+import {
+  askedModel,
+  configKeys,
+  newConfig,
+  trainLmOptions,
+  type TrainLmValues,
+  withEmptyResume,
+} from "./train_lm_options.ts";
 
-const DATA = "Data and tokenizer";
-const MODEL = "Model and batches";
-const OPTIM = "Optimizer";
-const RUN = "Run";
-
-const options = {
-  "data": {
-    type: "string",
-    multiple: true,
-    placeholder: "PATH",
-    group: DATA,
-    description: `text files, folders or globs (default: ${DEFAULT_SOURCE}, 18 books)`,
-  },
-  "validation-fraction": {
-    type: "number",
-    above: 0,
-    below: 1,
-    default: DEFAULT_VALIDATION_FRACTION,
-    group: DATA,
-    description: "share of the text that is held out",
-  },
-  "tokenizer": {
-    type: "string",
-    placeholder: "FILE",
-    group: DATA,
-    description: "a tokenizer.json to use (default: train one on the data)",
-  },
-  "vocab-size": {
-    type: "integer",
-    min: 257,
-    default: 2048,
-    group: DATA,
-    description: "vocabulary of the tokenizer that is trained",
-  },
-  "cache": {
-    type: "string",
-    placeholder: "DIR",
-    default: ".cache",
-    group: DATA,
-    description: "folder for trained tokenizers and token ids",
-  },
-  "model": {
-    type: "string",
-    placeholder: "NAME",
-    default: "gpt2-nano",
-    group: MODEL,
-    description: `${Object.keys(gpt2Presets).join(", ")}, or a config.json`,
-  },
-  "seq-len": {
-    type: "integer",
-    min: 1,
-    group: MODEL,
-    description: "tokens per sequence (default: 128, or the model's longest if that is shorter)",
-  },
-  "batch-size": {
-    type: "integer",
-    min: 1,
-    default: 16,
-    group: MODEL,
-    description: "sequences per micro-batch",
-  },
-  "grad-accum": { type: "integer", min: 1, default: 1, group: MODEL, description: "micro-batches per step" },
-  "dropout": {
-    type: "number",
-    min: 0,
-    below: 1,
-    group: MODEL,
-    description: "dropout everywhere in the model",
-  },
-  "optimizer": {
-    type: "choice",
-    choices: OPTIMIZERS,
-    default: "koala++",
-    group: OPTIM,
-    description: "optimizer",
-  },
-  "koala-scope": {
-    type: "choice",
-    choices: ["hidden", "all"],
-    default: "hidden",
-    group: OPTIM,
-    description: "what KOALA++ trains: the hidden weight matrices, with AdamW for the rest, or all",
-  },
-  "lr": {
-    type: "number",
-    above: 0,
-    group: OPTIM,
-    description: "peak learning rate (default: koala++ 0.02, adamw 0.003, sgd 0.1)",
-  },
-  "adamw-lr": {
-    type: "number",
-    above: 0,
-    default: 0.006,
-    group: OPTIM,
-    description: "peak learning rate of the AdamW part beside KOALA++",
-  },
-  "weight-decay": {
-    type: "number",
-    min: 0,
-    group: OPTIM,
-    description: "weight decay (default: adamw 0.1, others 0)",
-  },
-  "sigma": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s initial variance" },
-  "q": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s process noise" },
-  "r": {
-    type: "number",
-    min: 0,
-    choices: ["variance", "second-moment"],
-    default: "variance",
-    group: OPTIM,
-    description: "KOALA++'s measurement noise",
-  },
-  "symmetric": {
-    type: "boolean",
-    default: true,
-    group: OPTIM,
-    description: "KOALA++'s symmetric variant; --no-symmetric for the vanilla one",
-  },
-  "schedule": {
-    type: "choice",
-    choices: SCHEDULE_KINDS,
-    default: "warmup-cosine",
-    group: OPTIM,
-    description: "learning rate over the run",
-  },
-  "warmup": {
-    type: "integer",
-    min: 0,
-    group: OPTIM,
-    description: "steps of warm-up (default: 5% of the steps)",
-  },
-  "min-lr-ratio": {
-    type: "number",
-    min: 0,
-    max: 1,
-    default: 0.1,
-    group: OPTIM,
-    description: "last learning rate as a share of the peak",
-  },
-  "clip": {
-    type: "number",
-    min: 0,
-    default: 1,
-    group: OPTIM,
-    description: "largest gradient norm; 0 for none",
-  },
-  "steps": { type: "integer", min: 1, default: 400, group: RUN, description: "steps of the run" },
-  "epochs": { type: "number", above: 0, group: RUN, description: "passes over the data, instead of --steps" },
-  "seed": {
-    type: "integer",
-    min: 0,
-    max: 2 ** 31,
-    default: 0,
-    group: RUN,
-    description: "seed of everything random",
-  },
-  "out": {
-    type: "string",
-    placeholder: "DIR",
-    group: RUN,
-    description: "folder of the run (default: runs/ and a name with the date)",
-  },
-  "resume": {
-    type: "string",
-    placeholder: "DIR",
-    allowEmpty: true,
-    group: RUN,
-    description: "go on with the run in this folder; without a value, the one in --out",
-  },
-  "log-every": { type: "integer", min: 1, default: 10, group: RUN, description: "steps between metrics" },
-  "eval-every": {
-    type: "integer",
-    min: 0,
-    default: 100,
-    group: RUN,
-    description: "steps between evaluations",
-  },
-  "eval-batches": {
-    type: "integer",
-    min: 0,
-    default: 20,
-    group: RUN,
-    description: "batches per evaluation on the way; 0 for all held-out text, which the end always takes",
-  },
-  "save-every": {
-    type: "integer",
-    min: 0,
-    default: 200,
-    group: RUN,
-    description: "steps between checkpoints",
-  },
-  "keep": {
-    type: "integer",
-    min: 1,
-    default: 2,
-    group: RUN,
-    description: "checkpoints to keep beside the best",
-  },
-  "prompt": {
-    type: "string",
-    default: "It was",
-    group: RUN,
-    description: "beginning of the sample at the end",
-  },
-  "sample-tokens": { type: "integer", min: 0, default: 120, group: RUN, description: "length of the sample" },
-  "json": jsonOption,
-} as const;
-
-type Values = OptionValues<typeof options>;
-
-/** Keys of the configuration by the options that set them; what is not given may differ when resuming. */
-const configKeys = new Set([
-  "data",
-  "validationFraction",
-  "tokenizer",
-  "vocabSize",
-  "seqLen",
-  "batchSize",
-  "gradAccum",
-  "optimizer",
-  "koalaScope",
-  "lr",
-  "adamwLr",
-  "weightDecay",
-  "sigma",
-  "q",
-  "r",
-  "symmetric",
-  "schedule",
-  "warmup",
-  "minLrRatio",
-  "clip",
-  "seed",
-]);
-
-const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0.003, sgd: 0.1 };
-
-async function main(values: Values, { given, output }: TaskContext): Promise<void> {
+async function main(values: TrainLmValues, { given, output }: TaskContext): Promise<void> {
   const started = performance.now();
   const say = (line: string) => output.say(line);
   const resuming = values.resume !== undefined;
@@ -398,75 +158,13 @@ async function main(values: Values, { given, output }: TaskContext): Promise<voi
   }
 }
 
-/** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
-async function newConfig(values: Values): Promise<RunConfig> {
-  const model = { ...await baseModel(values), ...dropoutKeys(values) };
-  // Checked with a stand-in until the tokenizer is known.
-  const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: values.vocabSize });
-  const seqLen = values.seqLen ?? Math.min(128, maxSeqLen);
-  if (seqLen > maxSeqLen) {
-    throw new UsageError(`--seq-len must be at most ${maxSeqLen}, the model's n_positions, got ${seqLen}`);
-  }
-  return {
-    data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
-    validationFraction: values.validationFraction,
-    tokenizer: values.tokenizer ?? null,
-    vocabSize: values.vocabSize,
-    model,
-    seqLen,
-    batchSize: values.batchSize,
-    gradAccum: values.gradAccum,
-    steps: values.steps,
-    optimizer: values.optimizer,
-    koalaScope: values.koalaScope,
-    lr: values.lr ?? lrDefaults[values.optimizer],
-    adamwLr: values.adamwLr,
-    weightDecay: values.weightDecay ?? (values.optimizer === "adamw" ? 0.1 : 0),
-    sigma: values.sigma,
-    q: values.q,
-    r: values.r as RunConfig["r"],
-    symmetric: values.symmetric,
-    schedule: values.schedule as ScheduleKind,
-    warmup: values.warmup ?? Math.round(values.steps * 0.05),
-    minLrRatio: values.minLrRatio,
-    clip: values.clip,
-    seed: values.seed,
-  };
-}
-
-/** The keys of the model that `--model` names, before any other option. */
-async function baseModel(values: Values): Promise<Record<string, unknown>> {
-  const isFile = values.model.endsWith(".json");
-  if (!isFile && !Object.hasOwn(gpt2Presets, values.model)) {
-    throw new UsageError(
-      `--model must be one of ${
-        Object.keys(gpt2Presets).join(", ")
-      } or the path of a config.json, got ${values.model}`,
-    );
-  }
-  return isFile ? await readJsonFile(values.model) : { model_type: "gpt2", ...gpt2Presets[values.model] };
-}
-
-/** The model's keys that `--dropout` sets, none without it. */
-function dropoutKeys({ dropout }: Values): Record<string, number> {
-  return dropout === undefined ? {} : { resid_pdrop: dropout, embd_pdrop: dropout, attn_pdrop: dropout };
-}
-
-/** What `--model` and `--dropout` ask of a run that goes on, where they are given. */
-async function askedModel(
-  values: Values,
-  given: ReadonlySet<string>,
-  vocabSize: unknown,
-): Promise<Record<string, unknown>> {
-  if (!given.has("model")) return dropoutKeys(values);
-  const { config } = modelFromConfig({ ...await baseModel(values), vocab_size: vocabSize });
-  // Dropout may have come from --dropout, which need not be repeated.
-  const { resid_pdrop: _r, embd_pdrop: _e, attn_pdrop: _a, ...keys } = { ...config };
-  return { ...keys, ...dropoutKeys(values) };
-}
-
 /** Tokenizer and token ids; a resumed run takes the tokenizer of its checkpoint. */
-async function prepare(values: Values, config: RunConfig, say: (line: string) => void, checkpoint?: string) {
+async function prepare(
+  values: TrainLmValues,
+  config: RunConfig,
+  say: (line: string) => void,
+  checkpoint?: string,
+) {
   const shared = {
     sources: config.data,
     validationFraction: config.validationFraction,
@@ -512,7 +210,7 @@ async function sampleText(
   model: ReturnType<typeof modelFromConfig>,
   trainer: Awaited<ReturnType<typeof trainRun>>["trainer"],
   tokenizer: Tokenizer,
-  values: Values,
+  values: TrainLmValues,
 ): Promise<string> {
   const generator = await Generator.create(gpu, model, trainer.parameters);
   const prompt = tokenizer.encode(values.prompt);
@@ -525,7 +223,7 @@ function epochSteps(epochs: number, tokens: number, { seqLen, batchSize, gradAcc
   return Math.max(1, Math.ceil(epochs * Math.floor((tokens - 1) / seqLen) / (batchSize * gradAccum)));
 }
 
-function defaultName({ model, optimizer }: Values): string {
+function defaultName({ model, optimizer }: TrainLmValues): string {
   const date = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
   const name = model.endsWith(".json") ? dirname(model).split("/").pop() || "model" : model;
   return `${name}-${optimizer}-${date}`;
@@ -564,19 +262,12 @@ async function missingFolders(dir: string): Promise<string[]> {
   }
 }
 
-/** Lets `--resume` stand without a value. */
-function withEmptyResume(args: readonly string[]): string[] {
-  return args.map((arg, i) =>
-    arg === "--resume" && (args[i + 1] === undefined || args[i + 1].startsWith("--")) ? "--resume=" : arg
-  );
-}
-
 if (import.meta.main) {
   await runTask({
     name: "train-lm",
     summary:
       "Trains a GPT-2 on text with KOALA++ on WebGPU, saves Hugging Face checkpoints and prints a sample.",
-    options,
+    options: trainLmOptions,
     examples: [
       "deno task train-lm",
       "deno task train-lm --data books/ --model gpt2-mini --steps 2000 --out runs/books",

@@ -1,0 +1,326 @@
+/**
+ * The options of `deno task train-lm`, and the configuration that they ask for.
+ *
+ * @module
+ */
+import { readJsonFile } from "../checkpoint/json_file.ts";
+import { DEFAULT_SOURCE } from "../data/corpus.ts";
+import { DEFAULT_VALIDATION_FRACTION } from "../data/split.ts";
+import { gpt2Presets } from "../models/gpt2.ts";
+import { modelFromConfig } from "../models/load.ts";
+import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
+import { OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
+import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
+
+const DATA = "Data and tokenizer";
+const MODEL = "Model and batches";
+const OPTIM = "Optimizer";
+const RUN = "Run";
+
+/** The options of `train-lm`. */
+export const trainLmOptions = {
+  "data": {
+    type: "string",
+    multiple: true,
+    placeholder: "PATH",
+    group: DATA,
+    description: `text files, folders or globs (default: ${DEFAULT_SOURCE}, 18 books)`,
+  },
+  "validation-fraction": {
+    type: "number",
+    above: 0,
+    below: 1,
+    default: DEFAULT_VALIDATION_FRACTION,
+    group: DATA,
+    description: "share of the text that is held out",
+  },
+  "tokenizer": {
+    type: "string",
+    placeholder: "FILE",
+    group: DATA,
+    description: "a tokenizer.json to use (default: train one on the data)",
+  },
+  "vocab-size": {
+    type: "integer",
+    min: 257,
+    default: 2048,
+    group: DATA,
+    description: "vocabulary of the tokenizer that is trained",
+  },
+  "cache": {
+    type: "string",
+    placeholder: "DIR",
+    default: ".cache",
+    group: DATA,
+    description: "folder for trained tokenizers and token ids",
+  },
+  "model": {
+    type: "string",
+    placeholder: "NAME",
+    default: "gpt2-nano",
+    group: MODEL,
+    description: `${Object.keys(gpt2Presets).join(", ")}, or a config.json`,
+  },
+  "seq-len": {
+    type: "integer",
+    min: 1,
+    group: MODEL,
+    description: "tokens per sequence (default: 128, or the model's longest if that is shorter)",
+  },
+  "batch-size": {
+    type: "integer",
+    min: 1,
+    default: 16,
+    group: MODEL,
+    description: "sequences per micro-batch",
+  },
+  "grad-accum": { type: "integer", min: 1, default: 1, group: MODEL, description: "micro-batches per step" },
+  "dropout": {
+    type: "number",
+    min: 0,
+    below: 1,
+    group: MODEL,
+    description: "dropout everywhere in the model",
+  },
+  "optimizer": {
+    type: "choice",
+    choices: OPTIMIZERS,
+    default: "koala++",
+    group: OPTIM,
+    description: "optimizer",
+  },
+  "koala-scope": {
+    type: "choice",
+    choices: ["hidden", "all"],
+    default: "hidden",
+    group: OPTIM,
+    description: "what KOALA++ trains: the hidden weight matrices, with AdamW for the rest, or all",
+  },
+  "lr": {
+    type: "number",
+    above: 0,
+    group: OPTIM,
+    description: "peak learning rate (default: koala++ 0.02, adamw 0.003, sgd 0.1)",
+  },
+  "adamw-lr": {
+    type: "number",
+    above: 0,
+    default: 0.006,
+    group: OPTIM,
+    description: "peak learning rate of the AdamW part beside KOALA++",
+  },
+  "weight-decay": {
+    type: "number",
+    min: 0,
+    group: OPTIM,
+    description: "weight decay (default: adamw 0.1, others 0)",
+  },
+  "sigma": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s initial variance" },
+  "q": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s process noise" },
+  "r": {
+    type: "number",
+    min: 0,
+    choices: ["variance", "second-moment"],
+    default: "variance",
+    group: OPTIM,
+    description: "KOALA++'s measurement noise",
+  },
+  "symmetric": {
+    type: "boolean",
+    default: true,
+    group: OPTIM,
+    description: "KOALA++'s symmetric variant; --no-symmetric for the vanilla one",
+  },
+  "schedule": {
+    type: "choice",
+    choices: SCHEDULE_KINDS,
+    default: "warmup-cosine",
+    group: OPTIM,
+    description: "learning rate over the run",
+  },
+  "warmup": {
+    type: "integer",
+    min: 0,
+    group: OPTIM,
+    description: "steps of warm-up (default: 5% of the steps)",
+  },
+  "min-lr-ratio": {
+    type: "number",
+    min: 0,
+    max: 1,
+    default: 0.1,
+    group: OPTIM,
+    description: "last learning rate as a share of the peak",
+  },
+  "clip": {
+    type: "number",
+    min: 0,
+    default: 1,
+    group: OPTIM,
+    description: "largest gradient norm; 0 for none",
+  },
+  "steps": { type: "integer", min: 1, default: 400, group: RUN, description: "steps of the run" },
+  "epochs": { type: "number", above: 0, group: RUN, description: "passes over the data, instead of --steps" },
+  "seed": {
+    type: "integer",
+    min: 0,
+    max: 2 ** 31,
+    default: 0,
+    group: RUN,
+    description: "seed of everything random",
+  },
+  "out": {
+    type: "string",
+    placeholder: "DIR",
+    group: RUN,
+    description: "folder of the run (default: runs/ and a name with the date)",
+  },
+  "resume": {
+    type: "string",
+    placeholder: "DIR",
+    allowEmpty: true,
+    group: RUN,
+    description: "go on with the run in this folder; without a value, the one in --out",
+  },
+  "log-every": { type: "integer", min: 1, default: 10, group: RUN, description: "steps between metrics" },
+  "eval-every": {
+    type: "integer",
+    min: 0,
+    default: 100,
+    group: RUN,
+    description: "steps between evaluations",
+  },
+  "eval-batches": {
+    type: "integer",
+    min: 0,
+    default: 20,
+    group: RUN,
+    description: "batches per evaluation on the way; 0 for all held-out text, which the end always takes",
+  },
+  "save-every": {
+    type: "integer",
+    min: 0,
+    default: 200,
+    group: RUN,
+    description: "steps between checkpoints",
+  },
+  "keep": {
+    type: "integer",
+    min: 1,
+    default: 2,
+    group: RUN,
+    description: "checkpoints to keep beside the best",
+  },
+  "prompt": {
+    type: "string",
+    default: "It was",
+    group: RUN,
+    description: "beginning of the sample at the end",
+  },
+  "sample-tokens": { type: "integer", min: 0, default: 120, group: RUN, description: "length of the sample" },
+  "json": jsonOption,
+} as const;
+
+/** Their values. */
+export type TrainLmValues = OptionValues<typeof trainLmOptions>;
+
+/** Keys of the configuration by the options that set them; what is not given may differ when resuming. */
+export const configKeys = new Set([
+  "data",
+  "validationFraction",
+  "tokenizer",
+  "vocabSize",
+  "seqLen",
+  "batchSize",
+  "gradAccum",
+  "optimizer",
+  "koalaScope",
+  "lr",
+  "adamwLr",
+  "weightDecay",
+  "sigma",
+  "q",
+  "r",
+  "symmetric",
+  "schedule",
+  "warmup",
+  "minLrRatio",
+  "clip",
+  "seed",
+]);
+
+const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0.003, sgd: 0.1 };
+
+/** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
+export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
+  const model = { ...await baseModel(values), ...dropoutKeys(values) };
+  // Checked with a stand-in until the tokenizer is known.
+  const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: values.vocabSize });
+  const seqLen = values.seqLen ?? Math.min(128, maxSeqLen);
+  if (seqLen > maxSeqLen) {
+    throw new UsageError(`--seq-len must be at most ${maxSeqLen}, the model's n_positions, got ${seqLen}`);
+  }
+  return {
+    data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
+    validationFraction: values.validationFraction,
+    tokenizer: values.tokenizer ?? null,
+    vocabSize: values.vocabSize,
+    model,
+    seqLen,
+    batchSize: values.batchSize,
+    gradAccum: values.gradAccum,
+    steps: values.steps,
+    optimizer: values.optimizer,
+    koalaScope: values.koalaScope,
+    lr: values.lr ?? lrDefaults[values.optimizer],
+    adamwLr: values.adamwLr,
+    weightDecay: values.weightDecay ?? (values.optimizer === "adamw" ? 0.1 : 0),
+    sigma: values.sigma,
+    q: values.q,
+    r: values.r as RunConfig["r"],
+    symmetric: values.symmetric,
+    schedule: values.schedule as ScheduleKind,
+    warmup: values.warmup ?? Math.round(values.steps * 0.05),
+    minLrRatio: values.minLrRatio,
+    clip: values.clip,
+    seed: values.seed,
+  };
+}
+
+/** The keys of the model that `--model` names, before any other option. */
+async function baseModel(values: TrainLmValues): Promise<Record<string, unknown>> {
+  const isFile = values.model.endsWith(".json");
+  if (!isFile && !Object.hasOwn(gpt2Presets, values.model)) {
+    throw new UsageError(
+      `--model must be one of ${
+        Object.keys(gpt2Presets).join(", ")
+      } or the path of a config.json, got ${values.model}`,
+    );
+  }
+  return isFile ? await readJsonFile(values.model) : { model_type: "gpt2", ...gpt2Presets[values.model] };
+}
+
+/** The model's keys that `--dropout` sets, none without it. */
+function dropoutKeys({ dropout }: TrainLmValues): Record<string, number> {
+  return dropout === undefined ? {} : { resid_pdrop: dropout, embd_pdrop: dropout, attn_pdrop: dropout };
+}
+
+/** What `--model` and `--dropout` ask of a run that goes on, where they are given. */
+export async function askedModel(
+  values: TrainLmValues,
+  given: ReadonlySet<string>,
+  vocabSize: unknown,
+): Promise<Record<string, unknown>> {
+  if (!given.has("model")) return dropoutKeys(values);
+  const { config } = modelFromConfig({ ...await baseModel(values), vocab_size: vocabSize });
+  // Dropout may have come from --dropout, which need not be repeated.
+  const { resid_pdrop: _r, embd_pdrop: _e, attn_pdrop: _a, ...keys } = { ...config };
+  return { ...keys, ...dropoutKeys(values) };
+}
+
+/** Lets `--resume` stand without a value. */
+export function withEmptyResume(args: readonly string[]): string[] {
+  return args.map((arg, i) =>
+    arg === "--resume" && (args[i + 1] === undefined || args[i + 1].startsWith("--")) ? "--resume=" : arg
+  );
+}
