@@ -42,6 +42,8 @@ export interface DispatchOptions {
   readonly body: string;
   /** Workgroups in x, y, z. */
   readonly workgroups: readonly [number, number, number];
+  /** Floating point operations, for profiles; a multiply-add counts as two. */
+  readonly flops?: number;
 }
 
 /** An input of a graph that the host writes. */
@@ -76,6 +78,16 @@ export interface GradientTarget {
   readonly accumulate: boolean;
 }
 
+/** A kernel that was chosen among several for the same work. */
+export interface Choice {
+  /** Names of the kernels, the default first. */
+  readonly candidates: readonly string[];
+  /** The one that was recorded. */
+  readonly chosen: string;
+  /** Records the work alone in an empty graph, so that its candidates can be measured. */
+  readonly trial: (g: Graph) => void;
+}
+
 /** Options of a {@linkcode Graph}. */
 export interface GraphOptions {
   /** Kernels are specialised for this adapter. */
@@ -86,6 +98,8 @@ export interface GraphOptions {
   readonly training?: boolean;
   /** How many micro-batches the first phase is replayed for in a step; default 1. */
   readonly microBatches?: number;
+  /** Kernels to take by what they are for (see {@linkcode Graph.choose}); default each one's first candidate. */
+  readonly choices?: Readonly<Record<string, string>>;
 }
 
 /** A recording. */
@@ -113,6 +127,11 @@ export class Graph {
   /** Storages to clear when a step begins. */
   readonly clearedEachStep: Storage[] = [];
 
+  /** What {@linkcode Graph.choose} chose. */
+  readonly choices: Map<string, Choice> = new Map();
+
+  readonly #given: Readonly<Record<string, string>>;
+  #sizes = new Map<string, Tensor>();
   #tape: (() => void)[] = [];
   #gradients = new Map<Tensor, Tensor>();
   #updating = false;
@@ -128,6 +147,7 @@ export class Graph {
     this.parameters = options.parameters ?? new ParameterStore();
     this.training = options.training ?? false;
     this.microBatches = options.microBatches ?? 1;
+    this.#given = options.choices ?? {};
   }
 
   /**
@@ -166,6 +186,18 @@ export class Graph {
   ): Tensor {
     const tensor = this.#persistent("input", label, shape, values instanceof Float32Array ? "f32" : "u32");
     this.constants.push({ tensor, values });
+    return tensor;
+  }
+
+  /**
+   * Sizes in a buffer, for kernels that are compiled once for many shapes; the same tensor for the same sizes.
+   *
+   * @returns u32 [values.length].
+   */
+  sizes(...values: number[]): Tensor {
+    const label = `sizes.${values.join("x")}`;
+    let tensor = this.#sizes.get(label);
+    if (!tensor) this.#sizes.set(label, tensor = this.constant(label, Uint32Array.from(values)));
     return tensor;
   }
 
@@ -220,12 +252,27 @@ export class Graph {
   }
 
   /**
+   * Chooses between kernels for the same work: the one given for it when the graph was made, if it is one of
+   * the candidates, else the first.
+   *
+   * @param key What the work is: op, shape and layout.
+   * @param candidates Names of the kernels.
+   * @param trial Records the work alone in an empty graph.
+   */
+  choose(key: string, candidates: readonly string[], trial: Choice["trial"]): string {
+    const given = this.#given[key];
+    const chosen = candidates.includes(given) ? given : candidates[0];
+    this.choices.set(key, { candidates, chosen, trial });
+    return chosen;
+  }
+
+  /**
    * Records a kernel.
    *
    * @throws {RangeError} If a binding is larger than the adapter allows or there are too many workgroups.
    */
   dispatch(options: DispatchOptions): void {
-    const { label, read = {}, write, constants = {}, body, workgroups } = options;
+    const { label, read = {}, write, constants = {}, body, workgroups, flops } = options;
     const bindings = [...asBindings(read, "read"), ...asBindings(write, "write")];
     for (const { tensor } of bindings) {
       if (tensor.byteLength > this.profile.maxBindingBytes) {
@@ -238,7 +285,7 @@ export class Graph {
     if (workgroups.some((n) => n < 1 || n > MAX_WORKGROUPS)) {
       throw new RangeError(`${label}: a dispatch has 1 to ${MAX_WORKGROUPS} workgroups, got ${workgroups}`);
     }
-    const kernel = { label, bindings, code: kernelCode(bindings, constants, body), workgroups };
+    const kernel = { label, bindings, code: kernelCode(bindings, constants, body), workgroups, flops };
     (this.#updating ? this.updateKernels : this.microKernels).push(kernel);
   }
 

@@ -1,0 +1,223 @@
+/**
+ * Three kernels for matrix products. Sizes are read from a buffer instead of being compiled in, so that a model's
+ * many shapes share few pipelines; that costs nothing measurable, and compiling is most of a first step.
+ *
+ * Operands have rows of a multiple of 4 values (see `transpose.ts`). Padding of A along k is zero, so whatever
+ * B holds there does not count; B's rows past k are clamped to its last.
+ *
+ * @module
+ */
+import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
+import { mainInputs, opaqueLoop } from "../gpu/kernel.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { padded } from "./transpose.ts";
+
+/** A product whose operands lie as a kernel reads them. */
+export interface Product {
+  /** Rows of A and out. */
+  readonly m: number;
+  /** Columns of B and out. */
+  readonly n: number;
+  /** What is summed over. */
+  readonly k: number;
+  /** A, rows padded to a multiple of 4 values. */
+  readonly a: Tensor;
+  /** B, [k, n], rows padded to a multiple of 4 values. */
+  readonly b: Tensor;
+  /** True if A is [k, m], false if it is [m, k]. */
+  readonly columnA: boolean;
+  /** [m, n], its rows without padding. */
+  readonly out: Tensor;
+  /** [n], added to every row. */
+  readonly bias?: Tensor;
+  /** [m, n], added to the result. */
+  readonly residual?: Tensor;
+  /** Add to what `out` holds. */
+  readonly accumulate?: boolean;
+}
+
+const range = (count: number) => [...Array(count).keys()];
+const XYZW = "xyzw";
+
+/** Records a kernel: declares its operands, sizes and `store`, the only place where results are written. */
+function dispatch(g: Graph, label: string, p: Product, body: string, tile: readonly [number, number]): void {
+  const { m, n, k, a, b, bias, residual, out, accumulate } = p;
+  const aligned = n % 4 === 0;
+  const wrap = (t: Tensor): Operand => (aligned ? vec4(t) : t);
+  const terms = (index: string, column: string) =>
+    (bias ? ` + bias[${column}]` : "") + (residual ? ` + residual[${index}]` : "");
+  const assign = accumulate ? "+=" : "=";
+  g.dispatch({
+    label: `matmul_${label}`,
+    flops: 2 * m * n * k,
+    read: {
+      a: vec4(a),
+      b: vec4(b),
+      sizes: g.sizes(m, n, k, padded(p.columnA ? m : k) / 4, padded(n) / 4),
+      ...(bias ? { bias: wrap(bias) } : {}),
+      ...(residual ? { residual: wrap(residual) } : {}),
+    },
+    write: { out: wrap(out) },
+    workgroups: [Math.ceil(m / tile[0]), Math.ceil(n / tile[1]), 1],
+    body: `
+// Values 4c to 4c+3 of a row.
+fn store(row: u32, c: u32, value: vec4f) {
+  let N = sizes[1];
+  if (row >= sizes[0] || c * 4u >= N) { return; }
+  ${
+      aligned
+        ? `let i = row * (N / 4u) + c;
+  out[i] ${assign} value${terms("i", "c")};`
+        : `for (var j = 0u; j < min(4u, N - c * 4u); j++) {
+    let i = row * N + c * 4u + j;
+    out[i] ${assign} value[j]${terms("i", "c * 4u + j")};
+  }`
+    }
+}
+${body}`,
+  });
+}
+
+const readSizes = `
+  let M = sizes[0];
+  let K = sizes[2];
+  let A4 = sizes[3]; // groups of four values in a row of A
+  let B4 = sizes[4];`;
+
+/**
+ * One subgroup of 8 lanes owns up to 32 rows and 32 columns, four per lane. For four values of k, every lane
+ * loads a part of A, which is then broadcast from lane to lane: on lavapipe a broadcast costs a quarter of
+ * a load. Adding all four products to an accumulator at once, as a matrix times a vector, keeps it in
+ * registers; k outside of rows would load and store it four times.
+ */
+export function broadcastKernel(g: Graph, p: Product): void {
+  const { m, k, columnA } = p;
+  const rows = m <= 8 ? 8 : m <= 16 ? 16 : 32;
+  const ragged = k % 4 !== 0;
+  const vectors = range(rows / 8); // that a lane loads
+  // Lane l of a column-major A loads `vectors` neighbours of row k + l / 2, in the first or second half.
+  const starts = columnA
+    ? vectors.map((v) =>
+      `let at${v} = min(group.x * ${rows / 4}u + (lane & 1u) * ${rows / 8}u + ${v}u, A4 - 1u);`
+    )
+    : vectors.map((v) => `let at${v} = min(row + lane + ${v * 8}u, M - 1u) * A4;`);
+  const load = columnA
+    ? `let k_own = k * 4u + (lane >> 1u);
+    ${ragged ? "let k_row = min(k_own, K - 1u) * A4;" : "let k_row = k_own * A4;"}
+    ${
+      vectors.map((v) =>
+        ragged
+          ? `let a${v} = select(vec4f(), a[k_row + at${v}], k_own < K);`
+          : `let a${v} = a[k_row + at${v}];`
+      ).join("\n    ")
+    }`
+    : vectors.map((v) => `let a${v} = a[at${v} + k];`).join("\n    ");
+  const value = (r: number, i: number) => {
+    if (!columnA) return `subgroupBroadcast(a${r >> 3}.${XYZW[i]}, ${r & 7}u)`;
+    const vector = r >> 2;
+    const lane = i * 2 + Math.floor(vector / vectors.length);
+    return `subgroupBroadcast(a${vector % vectors.length}.${XYZW[r & 3]}, ${lane}u)`;
+  };
+  const rowOfB = (i: number) => (ragged ? `min(k * 4u + ${i}u, K - 1u)` : `(k * 4u + ${i}u)`);
+  dispatch(
+    g,
+    "broadcast",
+    p,
+    `
+@compute @workgroup_size(8) fn main(${mainInputs}) {${readSizes}
+  let row = group.x * ${rows}u;
+  let column = group.y * 8u + lane;
+  let b_column = min(column, B4 - 1u);
+  ${starts.join("\n  ")}
+  ${range(rows).map((r) => `var c${r} = vec4f();`).join(" ")}
+  for (var k = 0u; k < (K + 3u) / 4u; k++) {
+    ${load}
+    let b4 = mat4x4f(${range(4).map((i) => `b[${rowOfB(i)} * B4 + b_column]`).join(", ")});
+    ${
+      range(rows).map((r) => `c${r} += b4 * vec4f(${range(4).map((i) => value(r, i)).join(", ")});`).join(
+        "\n    ",
+      )
+    }
+  }
+  var results = array<vec4f, ${rows}>(${range(rows).map((r) => `c${r}`).join(", ")});
+  ${opaqueLoop("r", rows, "store(row + r, column, results[r]);")}
+}`,
+    [rows, 32],
+  );
+}
+
+/** A is [k, m]; a thread owns 8 rows and 16 columns in registers. Needs nothing that an adapter may lack. */
+export function tileKernel(g: Graph, p: Product): void {
+  // Rows of threads per workgroup: small on the CPU, where a workgroup is a unit of work for a core.
+  const threadRows = g.profile.isSoftware ? 2 : 8;
+  const tile = range(8).flatMap((r) => range(4).map((c) => ({ r, c })));
+  dispatch(
+    g,
+    "tile",
+    p,
+    `
+@compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {${readSizes}
+  let row = (group.x * ${threadRows}u + lane / 8u) * 8u;
+  let column = (group.y * 8u + lane % 8u) * 4u;
+  let a_first = min(row / 4u, A4 - 1u);
+  let a_second = min(row / 4u + 1u, A4 - 1u);
+  ${range(4).map((c) => `let at${c} = min(column + ${c}u, B4 - 1u);`).join(" ")}
+  ${tile.map(({ r, c }) => `var c${r}${c} = vec4f();`).join(" ")}
+  for (var k = 0u; k < K; k++) {
+    let a0 = a[k * A4 + a_first];
+    let a1 = a[k * A4 + a_second];
+    ${range(4).map((c) => `let b${c} = b[k * B4 + at${c}];`).join("\n    ")}
+    ${
+      tile.map(({ r, c }) => `c${r}${c} = fma(vec4f(a${r >> 2}.${XYZW[r & 3]}), b${c}, c${r}${c});`).join(
+        "\n    ",
+      )
+    }
+  }
+  var results = array<vec4f, 32>(${tile.map(({ r, c }) => `c${r}${c}`).join(", ")});
+  ${opaqueLoop("i", 32, "store(row + i / 4u, column + i % 4u, results[i]);")}
+}`,
+    [8 * threadRows, 128],
+  );
+}
+
+/**
+ * The usual kernel of a discrete GPU; A is [k, m]. A workgroup of 16 x 16 threads owns 64 x 64 results, brings 16
+ * rows of both operands into workgroup memory at a time, and every thread computes 4 x 4 results from them.
+ * On lavapipe, where workgroup memory is no faster than any other and barriers are dear, it is the slowest.
+ */
+export function sharedKernel(g: Graph, p: Product): void {
+  const fetch = (name: string, width: string) =>
+    `tile_${name}[row][column] = select(vec4f(), ${name}[min(k + row, K - 1u) * ${width} + at_${name}], k + row < K);`;
+  dispatch(
+    g,
+    "shared",
+    p,
+    `
+var<workgroup> tile_a: array<array<vec4f, 16>, 16>; // [k][row / 4]
+var<workgroup> tile_b: array<array<vec4f, 16>, 16>; // [k][column / 4]
+@compute @workgroup_size(256) fn main(${mainInputs}) {${readSizes}
+  let row = lane / 16u;
+  let column = lane % 16u;
+  let at_a = min(group.x * 16u + column, A4 - 1u);
+  let at_b = min(group.y * 16u + column, B4 - 1u);
+  ${range(4).map((r) => `var c${r} = vec4f();`).join(" ")}
+  for (var k = 0u; k < K; k += 16u) {
+    ${fetch("a", "A4")}
+    ${fetch("b", "B4")}
+    workgroupBarrier();
+    ${
+      opaqueLoop(
+        "i",
+        16,
+        `let x = tile_a[i][row]; let y = tile_b[i][column];
+      ${range(4).map((r) => `c${r} = fma(vec4f(x.${XYZW[r]}), y, c${r});`).join(" ")}`,
+      )
+    }
+    workgroupBarrier();
+  }
+  let first = (group.x * 16u + row) * 4u;
+  ${range(4).map((r) => `store(first + ${r}u, group.y * 16u + column, c${r});`).join("\n  ")}
+}`,
+    [64, 64],
+  );
+}

@@ -1,0 +1,73 @@
+import { fillNormal } from "../ops/random.ts";
+import { deepEqual, ok } from "node:assert/strict";
+import { Graph } from "../gpu/graph.ts";
+import { compileProgram } from "../gpu/program.ts";
+import { closeTo, testGpu } from "../tests/check_op.ts";
+import { matmulReference } from "./linear_reference.ts";
+import { matmul, matmulCandidates, matmulVariants } from "./matmul.ts";
+
+// [m, n, k]: whole tiles of every kernel, and sizes that leave some of a tile, of a vector of four, or both.
+const shapes: [number, number, number][] = [[64, 128, 32], [1, 1, 1], [7, 33, 5], [17, 36, 12], [
+  100,
+  130,
+  250,
+], [
+  33,
+  131,
+  3,
+]];
+
+const filled = (size: number, seed: number) => {
+  const values = new Float32Array(size);
+  fillNormal(values, seed, 1);
+  return values;
+};
+
+for (const variant of Object.keys(matmulVariants)) {
+  for (const [m, n, k] of shapes) {
+    Deno.test(`matmul() with ${variant} matches the reference at ${m} x ${n} x ${k} in every layout`, async (t) => {
+      const gpu = await testGpu();
+      if (!matmulVariants[variant].runs(gpu.profile)) {
+        console.log(`skipped: matmul ${variant}, which this adapter does not run`);
+        return;
+      }
+      const inputs = { a: m * k, b: k * n, bias: n, residual: m * n };
+      const values = Object.fromEntries(Object.entries(inputs).map(([x, size], i) => [x, filled(size, i)]));
+      const product = (ta: boolean, tb: boolean) =>
+        matmulReference(Float64Array.from(values.a), Float64Array.from(values.b), [m, n, k], ta, tb);
+      for (const transposedA of [false, true]) {
+        for (const transposedB of [false, true]) {
+          for (const plus of ["nothing", "bias and residual", "accumulate"] as const) {
+            await t.step(`${transposedA ? "A^T" : "A"} ${transposedB ? "B^T" : "B"} + ${plus}`, async () => {
+              // A profile for which the variant is a candidate; all kernels run on every adapter that has what they use.
+              const profile = { ...gpu.profile, isSoftware: variant !== "shared" && gpu.profile.isSoftware };
+              ok(matmulCandidates(profile).includes(variant));
+              const key = `matmul ${m}x${n}x${k}${transposedA ? " A^T" : ""}${transposedB ? " B^T" : ""}`;
+              const g = new Graph({ profile, choices: { [key]: variant } });
+              const x = Object.fromEntries(
+                Object.entries(inputs).map(([name, size]) => [name, g.input(name, [size], "f32")]),
+              );
+              const out = g.output("out", [m * n]);
+              const extra = plus === "bias and residual" ? { bias: x.bias, residual: x.residual } : {};
+              const runs = plus === "accumulate" ? 2 : 1;
+              for (let run = 0; run < runs; run++) {
+                const accumulate = run > 0;
+                matmul(g, { m, n, k, a: x.a, b: x.b, transposedA, transposedB, out, ...extra, accumulate });
+              }
+              deepEqual(g.choices.get(key)?.chosen, variant);
+              const program = await compileProgram(gpu, g);
+              for (const [name, array] of Object.entries(values)) program.write(name, array);
+              program.run();
+              const [got] = await program.read(out);
+              const expected = product(transposedA, transposedB).map((y, i) =>
+                plus === "bias and residual" ? y + values.bias[i % n] + values.residual[i] : y * runs
+              );
+              closeTo(got, expected, 1e-5, "out"); // f32 sums of at most 250 terms
+              program.destroy();
+            });
+          }
+        }
+      }
+    });
+  }
+}
