@@ -79,8 +79,9 @@ export const trainLmOptions = {
     type: "boolean",
     default: false,
     group: MODEL,
-    description: "compute activations again instead of keeping them: less memory, more time, same weights; " +
-      "a resumed run goes on as it was unless given --no-recompute",
+    description:
+      "compute activations again instead of keeping them: less memory, more time, the same weights; " +
+      "may change when resuming",
   },
   "dropout": {
     type: "number",

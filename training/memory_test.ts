@@ -23,8 +23,8 @@ function plan(
   return planMemory(graph).memory;
 }
 
-Deno.test("a step of GPT-2 (124M, 1,024 tokens) plans 2.9 GB, and 2.4 GB with recomputation", () => {
-  for (const [recompute, most] of [[false, 2.9e9], [true, 2.4e9]] as const) {
+Deno.test("a step of GPT-2 (124M, 1,024 tokens) plans less than 3.0 GB, with recomputation less than 2.5 GB", () => {
+  for (const [recompute, most] of [[false, 3.0e9], [true, 2.5e9]] as const) {
     const memory = plan({ ...gpt2Presets.gpt2, vocab_size: 50_257 }, { seqLen: 1024, recompute });
     const bytes = Object.values(memory).reduce((a, b) => a + b, 0);
     ok(bytes < most, `${bytes} bytes: ${JSON.stringify(memory)}`);
