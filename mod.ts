@@ -60,6 +60,7 @@ export {
   mainInputs,
   type WgslType,
 } from "./gpu/kernel.ts";
+export type { MemoryPlan } from "./gpu/memory.ts";
 export {
   type Initializer,
   type Parameter,
@@ -67,7 +68,7 @@ export {
   type ParameterSpec,
   ParameterStore,
 } from "./gpu/parameters.ts";
-export { compileProgram, type MemoryPlan, type Program } from "./gpu/program.ts";
+export { compileProgram, type Program } from "./gpu/program.ts";
 export { readTensors } from "./gpu/readback.ts";
 export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./gpu/tensor.ts";
 

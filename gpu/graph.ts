@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { withoutUnusedKernels } from "./dead_kernels.ts";
 import type { Profile } from "./device.ts";
 import {
   type Access,
@@ -100,6 +101,8 @@ export interface GraphOptions {
   readonly microBatches?: number;
   /** Kernels to take by what they are for (see {@linkcode Graph.choose}); default each one's first candidate. */
   readonly choices?: Readonly<Record<string, string>>;
+  /** Whether {@linkcode Graph.recompute} trades time for memory while training; default false. */
+  readonly recompute?: boolean;
 }
 
 /** A recording. */
@@ -136,6 +139,7 @@ export class Graph {
   #gradients = new Map<Tensor, Tensor>();
   #updating = false;
   #randomStreams = 0;
+  readonly #recomputing: boolean;
 
   /**
    * Starts a recording.
@@ -148,6 +152,7 @@ export class Graph {
     this.training = options.training ?? false;
     this.microBatches = options.microBatches ?? 1;
     this.#given = options.choices ?? {};
+    this.#recomputing = this.training && (options.recompute ?? false);
   }
 
   /**
@@ -294,6 +299,39 @@ export class Graph {
     if (this.training) this.#tape.push(backward);
   }
 
+  /**
+   * Records a block of layers whose activations need not be kept until the backward pass (arXiv 1604.06174):
+   * where {@linkcode GraphOptions.recompute} is on, the backward pass computes them once more. The result is
+   * the same bit for bit.
+   *
+   * @param input What the block is given: it is kept.
+   * @param block Records the block and returns its output. It is called a second time during
+   * {@linkcode Graph.backward}, so it must record the same again and nothing but ops: no loss, no output, no
+   * state, and no use of variables that change in between.
+   * @returns What `block` returned.
+   */
+  recompute(input: Tensor, block: (input: Tensor) => Tensor): Tensor {
+    if (!this.#recomputing) return block(input);
+    const firstStream = this.#randomStreams;
+    const { output } = this.#recordApart(() => block(input));
+    this.tape(() => {
+      const gradient = this.#gradients.get(output.root);
+      if (!gradient) return;
+      const nextStream = this.#randomStreams;
+      this.#randomStreams = firstStream; // dropout draws the same bits again
+      const start = this.microKernels.length;
+      const again = this.#recordApart(() => block(input));
+      this.#randomStreams = nextStream;
+      const forwardEnd = this.microKernels.length;
+      this.#gradients.set(again.output.root, gradient);
+      while (again.tape.length > 0) again.tape.pop()!();
+      // Such as the block's last product, whose result no gradient needs.
+      const recorded = this.microKernels.splice(start);
+      this.microKernels.push(...withoutUnusedKernels(recorded, forwardEnd - start));
+    });
+    return output;
+  }
+
   /** The gradient of a tensor, complete once all its users' backward kernels are recorded, or undefined. */
   gradientOf(tensor: Tensor): Tensor | undefined {
     return this.#gradients.get(tensor.root)?.reshape(...tensor.shape);
@@ -375,6 +413,18 @@ export class Graph {
         },
       );
     });
+  }
+
+  /** Records a block with a tape of its own. */
+  #recordApart(block: () => Tensor): { output: Tensor; tape: (() => void)[] } {
+    const outer = this.#tape;
+    const tape: (() => void)[] = [];
+    this.#tape = tape;
+    try {
+      return { output: block(), tape };
+    } finally {
+      this.#tape = outer;
+    }
   }
 
   #persistent(

@@ -16,41 +16,69 @@ export interface Plan {
   readonly assignment: ReadonlyMap<Storage, number>;
 }
 
+/** From the first kernel that touches a storage to the last one. */
+interface Life {
+  readonly storage: Storage;
+  readonly first: number;
+  last: number;
+}
+
 /**
- * Assigns activations to buffers by liveness: a buffer is free again after the last kernel that touches
- * what it holds. Best fit; where nothing fits, the largest free buffer grows.
+ * Assigns activations to buffers by liveness: two share one only if no kernel lies between the first and the
+ * last use of both. The largest come first, each into the smallest buffer that is free for its whole life, so
+ * buffers never have to grow and small tensors keep out of large buffers while others are free.
  *
  * @param uses The storages that each kernel touches, in the order of the kernels.
  * @param keep Storages that must stay untouched until the end, such as what is copied afterwards.
  */
 export function planBuffers(uses: readonly (readonly Storage[])[], keep: readonly Storage[] = []): Plan {
-  const lastUse = new Map<Storage, number>();
+  const lives = new Map<Storage, Life>();
   uses.forEach((storages, i) => {
-    for (const s of storages) if (s.kind === "activation") lastUse.set(s, i);
+    for (const storage of storages) {
+      if (storage.kind !== "activation") continue;
+      const life = lives.get(storage);
+      if (life) life.last = i;
+      else lives.set(storage, { storage, first: i, last: i });
+    }
   });
-  for (const s of keep) if (lastUse.has(s)) lastUse.set(s, uses.length);
+  for (const storage of keep) {
+    const life = lives.get(storage);
+    if (life) life.last = uses.length;
+  }
+  const size = ({ storage }: Life) => alignedBytes(storage.byteLength);
+  // The sort is stable: among equals, in the order of their first use.
+  const sorted = [...lives.values()].sort((a, b) => size(b) - size(a));
 
   const bufferBytes: number[] = [];
+  const tenants: Life[][] = []; // of each buffer, by time
   const assignment = new Map<Storage, number>();
-  const free: number[] = [];
-  uses.forEach((storages, i) => {
-    const here = [...new Set(storages)].filter((s) => s.kind === "activation");
-    for (const storage of here) {
-      if (assignment.has(storage)) continue;
-      const need = alignedBytes(storage.byteLength);
-      const better = (a: number, b: number) => {
-        const [fitsA, fitsB] = [bufferBytes[a] >= need, bufferBytes[b] >= need];
-        if (fitsA !== fitsB) return fitsA ? a : b;
-        return (bufferBytes[a] < bufferBytes[b]) === fitsA ? a : b;
-      };
-      let buffer = free.length > 0 ? free.reduce(better) : -1;
-      if (buffer >= 0) free.splice(free.indexOf(buffer), 1);
-      else buffer = bufferBytes.push(0) - 1;
-      bufferBytes[buffer] = Math.max(bufferBytes[buffer], need);
-      assignment.set(storage, buffer);
+  for (const life of sorted) {
+    let buffer = bufferBytes.length - 1; // they are in falling order of size, too
+    let at = -1;
+    for (; buffer >= 0; buffer--) {
+      at = placeFor(life, tenants[buffer]);
+      if (at >= 0) break;
     }
-    // Freed only after every storage of this kernel has a buffer: none may share one.
-    for (const storage of here) if (lastUse.get(storage) === i) free.push(assignment.get(storage)!);
-  });
+    if (buffer < 0) {
+      buffer = bufferBytes.push(size(life)) - 1;
+      tenants.push([]);
+      at = 0;
+    }
+    tenants[buffer].splice(at, 0, life);
+    assignment.set(life.storage, buffer);
+  }
   return { bufferBytes, assignment };
+}
+
+/** Where a life fits between others that are in order of time, or -1 when it meets one of them. */
+function placeFor(life: Life, tenants: readonly Life[]): number {
+  let [low, high] = [0, tenants.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (tenants[middle].first < life.first) low = middle + 1;
+    else high = middle;
+  }
+  const isFree = (low === 0 || tenants[low - 1].last < life.first) &&
+    (low === tenants.length || life.last < tenants[low].first);
+  return isFree ? low : -1;
 }

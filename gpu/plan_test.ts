@@ -25,6 +25,19 @@ Deno.test("planBuffers() keeps what is asked for until the end", () => {
   ok(assignment.get(a) !== assignment.get(c));
 });
 
+Deno.test("planBuffers() keeps small tensors out of buffers that large ones need later", () => {
+  const [small, large, medium, larger] = [256, 1024, 512, 2048].map((bytes) => activation(bytes));
+  const { bufferBytes } = planBuffers([[large], [small], [small, medium], [small, larger]]);
+  deepEqual(bufferBytes, [2048, 256]);
+});
+
+Deno.test("planBuffers() plans the same for the same kernels", () => {
+  const [a, b, c] = [activation(256), activation(256), activation(256)];
+  const uses = [[a, b], [b, c], [c, a]];
+  deepEqual(planBuffers(uses), planBuffers(uses));
+  deepEqual([...planBuffers(uses).assignment.values()], [0, 1, 2]);
+});
+
 Deno.test("planBuffers() leaves persistent storages alone", () => {
   const state = new Storage("state", 256, "s");
   equal(planBuffers([[state]]).assignment.size, 0);

@@ -7,24 +7,10 @@
 import { type Gpu, GpuError } from "./device.ts";
 import type { Graph, Input } from "./graph.ts";
 import type { Kernel } from "./kernel.ts";
+import { type MemoryPlan, planMemory } from "./memory.ts";
 import { allocateStorage, writeTensor } from "./parameters.ts";
-import { planBuffers } from "./plan.ts";
 import { readTensors } from "./readback.ts";
-import { alignedBytes, formatShape, type Storage, type Tensor } from "./tensor.ts";
-
-/** Planned GPU memory in bytes, by what it holds. */
-export interface MemoryPlan {
-  /** Model weights. */
-  readonly parameters: number;
-  /** Gradients of the weights. */
-  readonly gradients: number;
-  /** Optimizer state. */
-  readonly state: number;
-  /** Activations and their gradients, after sharing buffers. */
-  readonly activations: number;
-  /** Inputs and outputs. */
-  readonly other: number;
-}
+import { alignedBytes, formatShape, type Tensor } from "./tensor.ts";
 
 interface Step {
   readonly pipeline: GPUComputePipeline;
@@ -163,11 +149,7 @@ const pipelineCaches = new WeakMap<GPUDevice, Map<string, Promise<GPUComputePipe
  * @throws {GpuError} If a kernel does not compile or memory runs out.
  */
 export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
-  const kernels = [...graph.microKernels, ...graph.updateKernels];
-  const plan = planBuffers(
-    kernels.map((kernel) => kernel.bindings.map((b) => b.tensor.storage)),
-    graph.collected.map((c) => c.from.storage),
-  );
+  const { buffers: plan, memory } = planMemory(graph);
   const { device } = gpu;
   const owned: GPUBuffer[] = [];
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
@@ -206,17 +188,6 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
   const [micro, update] = await Promise.all([compile(graph.microKernels), compile(graph.updateKernels)]);
   gpu.check();
 
-  const sum = (storages: Iterable<Storage>, kind: string) =>
-    [...new Set(storages)].filter((s) => s.kind === kind).reduce((n, s) => n + alignedBytes(s.byteLength), 0);
-  const gradients = sum(graph.persistent, "gradient");
-  const state = sum(graph.persistent, "state");
-  const memory = {
-    parameters: sum(graph.parameters.all.map((p) => p.tensor.storage), "parameter"),
-    gradients,
-    state,
-    activations: plan.bufferBytes.reduce((a, b) => a + b, 0),
-    other: graph.persistent.reduce((n, s) => n + alignedBytes(s.byteLength), 0) - gradients - state,
-  };
   return new Program(gpu, graph, { owned, micro, update, staged, memory });
 }
 

@@ -201,7 +201,7 @@ export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel 
       let x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
       x = addPositions(g, x, table(g, "transformer.wpe.weight", c.n_positions));
       x = dropout(g, x, c.embd_pdrop);
-      for (let i = 0; i < c.n_layer; i++) x = block(g, x, i);
+      for (let i = 0; i < c.n_layer; i++) x = g.recompute(x, (x) => block(g, x, i));
       return norm(g, "ln_f", x);
     },
     head(g) {

@@ -62,8 +62,8 @@ fn keep(i: u32) -> vec4f {
   });
   g.tape(() => {
     const dy = g.gradientOf(y);
-    const dx = g.gradientTarget(x);
-    if (!dy || !dx) return;
+    const dx = dy && g.gradientTarget(x);
+    if (!dx) return;
     elementwise(g, {
       label: "dropout_backward",
       read: { dy },

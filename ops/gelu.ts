@@ -58,8 +58,8 @@ export function gelu(g: Graph, x: Tensor, kind: GeluKind = "tanh"): Tensor {
   });
   g.tape(() => {
     const dy = g.gradientOf(y);
-    const dx = g.gradientTarget(x);
-    if (!dy || !dx) return;
+    const dx = dy && g.gradientTarget(x);
+    if (!dx) return;
     elementwise(g, {
       label: "gelu_backward",
       read: { x, dy },

@@ -86,7 +86,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         : draft.steps;
       const warmup = values.warmup ?? (recorded ? draft.warmup : Math.round(steps * 0.05));
       const model = modelFromConfig({ ...draft.model, vocab_size: tokenizer.vocabSize });
-      const config: RunConfig = { ...draft, steps, warmup, model: { ...model.config } };
+      // A resumed run needs as little memory as before unless it is told otherwise.
+      const recompute = given.has("recompute") ? values.recompute : draft.recompute;
+      const config: RunConfig = { ...draft, steps, warmup, recompute, model: { ...model.config } };
       using checkpoint = existing ? await readCheckpoint(existing.path) : undefined;
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
       const interrupts = watchInterrupts(() =>

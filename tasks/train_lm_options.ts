@@ -75,6 +75,14 @@ export const trainLmOptions = {
     description: "sequences per micro-batch",
   },
   "grad-accum": { type: "integer", min: 1, default: 1, group: MODEL, description: "micro-batches per step" },
+  "recompute": {
+    type: "boolean",
+    default: false,
+    group: MODEL,
+    description:
+      "compute activations again instead of keeping them: less memory, more time, the same weights; " +
+      "may change when resuming",
+  },
   "dropout": {
     type: "number",
     min: 0,
@@ -224,7 +232,10 @@ export const trainLmOptions = {
 /** Their values. */
 export type TrainLmValues = OptionValues<typeof trainLmOptions>;
 
-/** Keys of the configuration by the options that set them; what is not given may differ when resuming. */
+/**
+ * Keys of the configuration that must stay when resuming, by the options that set them; what is not given may
+ * differ. Not here: the length of the run, and `recompute`, which does not change the weights.
+ */
 export const configKeys = new Set([
   "data",
   "validationFraction",
@@ -269,6 +280,7 @@ export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
     seqLen,
     batchSize: values.batchSize,
     gradAccum: values.gradAccum,
+    recompute: values.recompute,
     steps: values.steps,
     optimizer: values.optimizer,
     koalaScope: values.koalaScope,

@@ -91,11 +91,12 @@ Deno.test("train-lm leaves a complete run, one JSON document and a model that ge
   equal(plain.stdout, `${prompt}${text}\n`);
 });
 
-Deno.test("the same seed gives the same bytes, another seed others", async () => {
+Deno.test("the same seed gives the same bytes, recomputed or not, and another seed others", async () => {
   await using tiny = await tinyRun();
   const runs = ["a", "b", "c"].map((name) => join(tiny.dir, name));
   for (const [i, out] of runs.entries()) {
-    await train(...tiny.options, ...hard, "--steps", "4", "--seed", i < 2 ? "7" : "8", "--out", out);
+    const options = ["--steps", "4", "--seed", i < 2 ? "7" : "8", ...(i === 1 ? ["--recompute"] : [])];
+    await train(...tiny.options, ...hard, ...options, "--out", out);
   }
   const [a, b, c] = await Promise.all(
     runs.map((run) => Deno.readFile(join(run, firstStep, "model.safetensors"))),
@@ -178,8 +179,13 @@ Deno.test("a resumed run keeps its configuration, and a new one does not overwri
   const metrics = await timelessMetrics(out);
   await train(...options, "--resume", out);
   deepEqual(await timelessMetrics(out), metrics);
-  await train(...tiny.options, "--resume", out, "--steps", "6");
+  // What does not change the weights may change, and stays until it changes again.
+  const recompute = async () => JSON.parse(await Deno.readTextFile(join(out, "run.json"))).config.recompute;
+  equal(await recompute(), false);
+  await train(...tiny.options, "--resume", out, "--steps", "6", "--recompute");
   ok(await exists(join(out, "checkpoints/step-00000006")));
+  await train(...tiny.options, "--resume", out);
+  equal(await recompute(), true);
 });
 
 Deno.test("every option of train-lm may stand in a config file, and the command line wins", async () => {
@@ -199,6 +205,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "seq-len": 12,
     "batch-size": 3,
     "grad-accum": 2,
+    "recompute": true,
     "optimizer": "koala++",
     "koala-scope": "all",
     "lr": 0.03,

@@ -44,7 +44,7 @@ export interface RunOptions {
   readonly gpu: Gpu;
   /** The run's folder; it exists. */
   readonly runDir: string;
-  /** What decides the weights. */
+  /** What decides the weights, and whether the run fits into memory. */
   readonly config: RunConfig;
   /** How often to log, evaluate and save. */
   readonly rhythm: RunRhythm;
@@ -103,6 +103,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     gradAccum,
     clip: config.clip,
     seed: config.seed,
+    recompute: config.recompute,
   });
   let cursor: DataCursor | undefined;
   let best: { step: number; loss: number } | undefined;

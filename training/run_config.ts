@@ -16,7 +16,7 @@ export const RUN_VERSION = 1;
 /** Optimizers that a run may name. */
 export const OPTIMIZERS = ["koala++", "adamw", "sgd"] as const;
 
-/** What decides the weights that a run ends with. */
+/** What decides the weights that a run ends with, and whether it fits into memory. */
 export interface RunConfig {
   /** Text sources, as `openCorpus` takes them. */
   readonly data: readonly string[];
@@ -34,6 +34,8 @@ export interface RunConfig {
   readonly batchSize: number;
   /** Micro-batches per step. */
   readonly gradAccum: number;
+  /** Whether activations are computed again for the backward pass; no matter for the weights. Absent: false. */
+  readonly recompute?: boolean;
   /** Steps of the whole run. */
   readonly steps: number;
   /** One of {@linkcode OPTIMIZERS}. */

@@ -8,12 +8,12 @@ import { Evaluator } from "./evaluation.ts";
 import { Generator } from "./generation.ts";
 import { languageModelLoss, Trainer } from "./trainer.ts";
 
-const model = (dropout = 0) =>
+const model = (dropout = 0, layers = 1) =>
   gpt2({
     vocab_size: 32,
     n_positions: 8,
     n_embd: 16,
-    n_layer: 1,
+    n_layer: layers,
     n_head: 2,
     resid_pdrop: dropout,
     embd_pdrop: dropout,
@@ -70,6 +70,28 @@ Deno.test("the same seed gives the same bits, dropout included, and another seed
   const [first, again, other] = [await run(3), await run(3), await run(4)];
   deepEqual(again, first);
   ok(other.metrics[0].loss !== first.metrics[0].loss);
+});
+
+Deno.test("recomputation gives the same weights bit for bit in less memory", async () => {
+  const gpu = await testGpu();
+  const run = async (recompute: boolean) => {
+    const record = languageModelLoss(model(0.2, 4), 2, 8);
+    const trainer = await Trainer.create(gpu, {
+      record,
+      optimizer: optimizer(),
+      gradAccum: 2,
+      clip: 1,
+      recompute,
+    });
+    for (let step = 0; step < 3; step++) trainer.step([batch(step, 2), batch(step + 9, 2)]);
+    const result = { metrics: await trainer.metrics(), weights: await trainer.parameters.read(gpu) };
+    const { activations } = trainer.plan;
+    trainer.destroy();
+    return { result, activations };
+  };
+  const [kept, again] = [await run(false), await run(true)];
+  deepEqual(again.result, kept.result);
+  ok(again.activations * 1.5 < kept.activations, `${kept.activations} bytes become ${again.activations}`);
 });
 
 Deno.test("a trained model's evaluation and generation agree with its training loss", async () => {
