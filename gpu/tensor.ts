@@ -135,6 +135,19 @@ export class Tensor {
   }
 }
 
+/**
+ * Cuts rows into blocks of at most `maxBytes`, each starting at a multiple of 64 rows, which is on a 256-byte
+ * boundary whatever a row's length.
+ *
+ * @returns [start, end) of each block; one block for all rows where they fit. A block has at least 64 rows even if
+ * they are larger.
+ */
+export function rowBlocks(rows: number, rowBytes: number, maxBytes: number): [number, number][] {
+  if (rows * rowBytes <= maxBytes) return [[0, rows]];
+  const size = Math.max(64, Math.floor(maxBytes / rowBytes / 64) * 64);
+  return Array.from({ length: Math.ceil(rows / size) }, (_, i) => [i * size, Math.min((i + 1) * size, rows)]);
+}
+
 /** Writes a shape as `[2, 3]`. */
 export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(", ")}]`;

@@ -3,18 +3,22 @@
  *
  * z = x W^T, loss_n = log sum_v exp(z_nv) - z_n,target(n), loss = mean of loss_n over the counted targets.
  *
- * Rows are taken in chunks. Since the loss is where backward starts, dz = (softmax(z) - onehot) / count is
+ * Positions are taken in chunks. Since the loss is where backward starts, dz = (softmax(z) - onehot) / count is
  * known at once: it overwrites the chunk's logits, and dx = dz W and dW += dz^T x follow before the next
  * chunk. What the backward pass still has to do is hand dx on.
+ *
+ * Logits lie as [V, N]. So no product needs a transposed copy of W, which can be the largest tensor of all, an odd
+ * vocabulary costs nothing, and a head larger than a binding is taken in blocks of its rows.
  *
  * @module
  */
 import type { Graph } from "../gpu/graph.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
+import { rowBlocks } from "../gpu/tensor.ts";
 import { vectorType } from "./column_sum.ts";
 import { passGradient } from "./elementwise.ts";
 import { matmul } from "./matmul.ts";
-import { transpose } from "./transpose.ts";
 import { rowLayout } from "./rows.ts";
 
 /** A target that does not count: neither in the loss nor in the mean. Any id past the vocabulary acts so. */
@@ -79,18 +83,19 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
 
   const dx = g.training && x.requiresGradient ? g.activation("head.dx", [rows, channels]) : undefined;
   const dw = g.training ? g.gradientTarget(weight) : undefined;
-  const headT = transpose(g, weight, vocab, channels); // [C, V]
   const losses = g.activation("losses", [rows]);
-  // Chunks start at multiples of 64 rows, which are aligned for any number of channels.
-  const limit = Math.min(CHUNK_BYTES, g.profile.maxBindingBytes);
-  const chunkRows = Math.min(rows, Math.max(64, Math.floor(limit / (vocab * 4) / 64) * 64));
+  // Chunks and blocks start at multiples of 64 rows, which are aligned whatever the length of a row.
+  const chunkBytes = Math.min(CHUNK_BYTES, g.profile.maxBindingBytes);
+  const blocks = rowBlocks(vocab, channels * 4, g.profile.maxBindingBytes);
   const flat = x.reshape(rows, channels);
-  for (let start = 0; start < rows; start += chunkRows) {
-    const end = Math.min(start + chunkRows, rows);
+  for (const [start, end] of rowBlocks(rows, vocab * 4, chunkBytes)) {
     const m = end - start;
-    const part = flat.rows(start, end);
-    const logits = g.activation("logits", [m, vocab]);
-    matmul(g, { m, n: vocab, k: channels, a: part, b: headT, out: logits });
+    const part = flat.rows(start, end); // [m, C]
+    const logits = g.activation("logits", [vocab, m]);
+    for (const [v0, v1] of blocks) {
+      const [a, out] = [weight.rows(v0, v1), logits.rows(v0, v1)];
+      matmul(g, { m: v1 - v0, n: m, k: channels, a, b: part, transposedB: true, out });
+    }
     softmaxLoss(g, {
       logits,
       targets: targets.reshape(rows).rows(start, end),
@@ -98,19 +103,16 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
       inverseCount,
       withGradient: dx !== undefined || dw !== undefined,
     });
-    if (dx) matmul(g, { m, n: channels, k: vocab, a: logits, b: weight, out: dx.rows(start, end) });
-    if (dw) {
-      const { tensor: out, accumulate } = dw;
-      matmul(g, {
-        m: vocab,
-        n: channels,
-        k: m,
-        a: logits,
-        transposedA: true,
-        b: part,
-        out,
-        accumulate: accumulate || start > 0,
-      });
+    for (const [v0, v1] of blocks) {
+      const [dz, k] = [logits.rows(v0, v1), v1 - v0];
+      if (dx) {
+        const [b, out] = [weight.rows(v0, v1), dx.rows(start, end)];
+        matmul(g, { m, n: channels, k, a: dz, transposedA: true, b, out, accumulate: v0 > 0 });
+      }
+      if (dw) {
+        const [out, accumulate] = [dw.tensor.rows(v0, v1), dw.accumulate || start > 0];
+        matmul(g, { m: k, n: channels, k: m, a: dz, b: part, out, accumulate });
+      }
     }
   }
   g.tape(() => {
@@ -167,60 +169,108 @@ function reduceOne(
   });
 }
 
-/** Losses of some rows; with a gradient, the logits are replaced by it. */
+/** Vocabulary entries that one thread reduces. */
+const PART = 32;
+
+/** Losses of some positions; with a gradient, the logits are replaced by it. */
 function softmaxLoss(g: Graph, options: {
-  logits: Tensor;
-  targets: Tensor;
-  losses: Tensor;
+  logits: Tensor; // [V, N]
+  targets: Tensor; // [N]
+  losses: Tensor; // [N]
   inverseCount: Tensor;
   withGradient: boolean;
 }): void {
   const { logits, targets, losses, inverseCount, withGradient } = options;
-  const [rows, vocab] = logits.shape;
-  const { width, wgsl, wrap } = vectorType(vocab);
-  const layout = rowLayout(g.profile, rows);
-  const perRow = vocab / width;
-  const largest = width === 4 ? "max(max(z.x, z.y), max(z.z, z.w))" : "z";
-  const pick = width === 4 ? "logits[start + target_id / 4u][target_id % 4u]" : "logits[start + target_id]";
-  const subtract = width === 4
-    ? `d[target_id % 4u] -= select(0.0, scale, c == target_id / 4u);`
-    : `d -= select(0.0, scale, c == target_id);`;
+  const [vocab, count] = logits.shape;
+  const { width, wgsl, wrap } = vectorType(count);
+  const columns = count / width;
+  const parts = Math.ceil(vocab / PART);
+  const tops = g.activation("softmax.tops", [parts, count]);
+  const sums = g.activation("softmax.sums", [parts, count]);
+  const ids = width === 4 ? "vec4u" : "u32";
+  const wrapIds = (tensor: Tensor) => ({ tensor, type: ids } as const);
+  const threads = (n: number) => ({
+    constants: { COLUMNS: columns, VOCAB: vocab, COUNT: n },
+    workgroups: flatWorkgroups(Math.ceil(n / 64)),
+  });
+  const main = (statements: string) =>
+    `${flatIndexWgsl}${wgsl}
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let thread = flat_group(group, groups) * 64u + lane;
+  if (thread >= COUNT) { return; }
+  let column = thread % COLUMNS;
+  ${statements}
+}`;
+  /** A loop over a thread's part of the vocabulary. */
+  const eachEntry = (statements: string) => `
+  for (var v = first; v < min(first + ${PART}u * groups.z, VOCAB); v++) { let i = v * COLUMNS + column; ${statements} }`;
+
   g.dispatch({
-    label: withGradient ? "softmax_cross_entropy_gradient" : "softmax_cross_entropy",
-    read: withGradient ? { targets, inverse_count: inverseCount } : { targets },
-    write: { logits: wrap(logits), losses },
-    constants: { PER_ROW: perRow },
-    workgroups: layout.workgroups,
-    body: layout.main(
-      wgsl,
-      `
-  let start = row * PER_ROW;
-  let counts = targets[row] < ${vocab}u;
-  let target_id = min(targets[row], ${vocab - 1}u);
-  var part = -3.0e38;
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
-    let z = logits[start + c];
-    part = max(part, ${largest});
-  }
-  let top = row_max(part);
+    label: "softmax_parts",
+    read: { logits: wrap(logits) },
+    write: { tops: wrap(tops), sums: wrap(sums) },
+    ...threads(parts * columns),
+    body: main(`
+  let first = thread / COLUMNS * ${PART}u;
+  var top = V(-3.0e38);
+  ${eachEntry("top = max(top, logits[i]);")}
   var sum = V();
-  for (var c = lane; c < PER_ROW * one; c += LANES) { sum += exp(logits[start + c] - V(top)); }
-  let all = row_sum(total(sum));
-  if (lane == 0u) { losses[row] = select(0.0, top + log(all) - ${pick}, counts); }
+  ${eachEntry("sum += exp(logits[i] - top);")}
+  tops[thread] = top;
+  sums[thread] = sum;`),
+  });
+  const top = g.activation("softmax.top", [count]);
+  const factor = g.activation("softmax.factor", [count]);
+  g.dispatch({
+    label: "softmax_losses",
+    read: {
+      tops: wrap(tops),
+      sums: wrap(sums),
+      targets: wrapIds(targets),
+      logits,
+      inverse_count: inverseCount,
+    },
+    write: { losses: wrap(losses), top: wrap(top), factor: wrap(factor) },
+    ...threads(columns),
+    body: main(`
+  var most = V(-3.0e38);
+  ${opaqueLoop("p", `${parts}u`, "most = max(most, tops[p * COLUMNS + column]);")}
+  var sum = V();
+  ${opaqueLoop("p", `${parts}u`, "let i = p * COLUMNS + column; sum += sums[i] * exp(tops[i] - most);")}
+  let own = targets[column];
+  let counts = own < ${ids}(VOCAB);
+  let at = min(own, ${ids}(VOCAB - 1u)) * ${count}u + column * ${width}u;
+  let z = ${
+      width === 4
+        ? "vec4f(logits[at.x], logits[at.y + 1u], logits[at.z + 2u], logits[at.w + 3u])"
+        : "logits[at]"
+    };
+  losses[column] = select(V(), most + log(sum) - z, counts);
+  top[column] = most;
+  factor[column] = select(V(), V(inverse_count[0] / ${g.microBatches}.0) / sum, counts);`),
+  });
+  if (!withGradient) return;
+  g.dispatch({
+    label: "softmax_gradient",
+    read: {
+      targets: wrapIds(targets),
+      top: wrap(top),
+      factor: wrap(factor),
+      inverse_count: inverseCount,
+    },
+    write: { logits: wrap(logits) },
+    ...threads(parts * columns),
+    body: main(`
+  let first = thread / COLUMNS * ${PART}u;
+  let own = targets[column];
+  let high = top[column];
+  let scale = factor[column];
+  // An ignored target is past the vocabulary, so it meets no v.
+  let whole = V(inverse_count[0] / ${g.microBatches}.0);
   ${
-        withGradient
-          ? `
-  let scale = select(0.0, inverse_count[0] / ${g.microBatches}.0, counts);
-  let factor = scale / all;
-  // The loss above reads the target's logit before it is overwritten.
-  ${layout.lanes > 1 ? "storageBarrier();" : ""}
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
-    var d = exp(logits[start + c] - V(top)) * V(factor);
-    ${subtract}
-    logits[start + c] = d;
-  }`
-          : ""
-      }`,
-    ),
+      eachEntry(
+        `logits[i] = exp(logits[i] - high) * scale - select(V(), whole, own == ${ids}(v));`,
+      )
+    }`),
   });
 }

@@ -53,7 +53,7 @@ interface Variant {
 export const matmulVariants: Readonly<Record<string, Variant>> = {
   broadcast: { runs: (p) => p.subgroupSize === 8, readsRows: true, record: broadcastKernel },
   tile: { runs: () => true, record: tileKernel },
-  shared: { runs: () => true, record: sharedKernel },
+  shared: { runs: () => true, readsRows: true, record: sharedKernel },
 };
 
 /** Names of the kernels that may be fastest on an adapter, the one to take unmeasured first. */

@@ -181,38 +181,48 @@ export function tileKernel(g: Graph, p: Product): void {
 }
 
 /**
- * The usual kernel of a discrete GPU; A is [k, m]. A workgroup of 16 x 16 threads owns 64 x 64 results, brings 16
- * rows of both operands into workgroup memory at a time, and every thread computes 4 x 4 results from them.
- * On lavapipe, where workgroup memory is no faster than any other and barriers are dear, it is the slowest.
+ * The usual kernel of a discrete GPU. A workgroup of 16 x 16 threads owns 64 x 64 results, brings 16 values of k of
+ * both operands into workgroup memory at a time, and every thread computes 4 x 4 results from them. On
+ * lavapipe, where workgroup memory is no faster than any other and barriers are dear, it is the slowest.
  */
 export function sharedKernel(g: Graph, p: Product): void {
-  const fetch = (name: string, width: string) =>
-    `tile_${name}[row][column] = select(vec4f(), ${name}[min(k + row, K - 1u) * ${width} + at_${name}], k + row < K);`;
+  // The tile of A keeps A's own layout: [k][row / 4], or [row][k / 4].
+  const fetchA = p.columnA
+    ? "tile_a[row * 16u + column] = select(vec4f(), a[min(k + row, K - 1u) * A4 + at_a], k + row < K);"
+    : "tile_a[lane] = select(vec4f(), a[at_a + min(k / 4u + lane % 4u, A4 - 1u)], k / 4u + lane % 4u < A4);";
+  const product = p.columnA
+    ? opaqueLoop(
+      "i",
+      16,
+      `let x = tile_a[i * 16u + row]; let y = tile_b[i * 16u + column];
+      ${range(4).map((r) => `c${r} = fma(vec4f(x.${XYZW[r]}), y, c${r});`).join(" ")}`,
+    )
+    : opaqueLoop(
+      "i",
+      4,
+      `let y = mat4x4f(${range(4).map((j) => `tile_b[(i * 4u + ${j}u) * 16u + column]`).join(", ")});
+      ${range(4).map((r) => `c${r} += y * tile_a[(row * 4u + ${r}u) * 4u + i];`).join(" ")}`,
+    );
   dispatch(
     g,
     "shared",
     p,
     `
-var<workgroup> tile_a: array<array<vec4f, 16>, 16>; // [k][row / 4]
-var<workgroup> tile_b: array<array<vec4f, 16>, 16>; // [k][column / 4]
+var<workgroup> tile_a: array<vec4f, 256>;
+var<workgroup> tile_b: array<vec4f, 256>; // [k][column / 4]
 @compute @workgroup_size(256) fn main(${mainInputs}) {${readSizes}
   let row = lane / 16u;
   let column = lane % 16u;
-  let at_a = min(group.x * 16u + column, A4 - 1u);
+  let at_a = ${
+      p.columnA ? "min(group.x * 16u + column, A4 - 1u)" : "min(group.x * 64u + lane / 4u, M - 1u) * A4"
+    };
   let at_b = min(group.y * 16u + column, B4 - 1u);
   ${range(4).map((r) => `var c${r} = vec4f();`).join(" ")}
   for (var k = 0u; k < K; k += 16u) {
-    ${fetch("a", "A4")}
-    ${fetch("b", "B4")}
+    ${fetchA}
+    tile_b[lane] = select(vec4f(), b[min(k + row, K - 1u) * B4 + at_b], k + row < K);
     workgroupBarrier();
-    ${
-      opaqueLoop(
-        "i",
-        16,
-        `let x = tile_a[i][row]; let y = tile_b[i][column];
-      ${range(4).map((r) => `c${r} = fma(vec4f(x.${XYZW[r]}), y, c${r});`).join(" ")}`,
-      )
-    }
+    ${product}
     workgroupBarrier();
   }
   let first = (group.x * 16u + row) * 4u;
