@@ -2,9 +2,9 @@
  * Recording: an ordinary function over symbolic tensors leaves behind a list of commands, and a tape from
  * which the backward pass is recorded.
  *
- * Accumulation rule, everywhere: gradients of parameters are cleared when a step begins and every kernel
- * adds to them (`+=`); the gradient of an activation is set (`=`) by the first kernel that writes it and
- * added to by the later ones.
+ * Accumulation rule, everywhere: a gradient is set (`=`) by the first kernel that writes it and added to (`+=`) by
+ * the later ones. Only where a step has several micro-batches, gradients of parameters are cleared when it
+ * begins and every kernel adds to them.
  *
  * @module
  */
@@ -121,6 +121,8 @@ export class Graph {
   readonly updateKernels: Kernel[] = [];
   /** Inputs by name. */
   readonly inputs: Map<string, Input> = new Map();
+  /** See {@linkcode Graph.exchange}. */
+  readonly exchanged: (readonly [Storage, Storage])[] = [];
   /** See {@linkcode Graph.constant}. */
   readonly constants: Constant[] = [];
   /** See {@linkcode Graph.collect}. */
@@ -220,6 +222,14 @@ export class Graph {
   persist(storage: Storage): Storage {
     this.persistent.push(storage);
     return storage;
+  }
+
+  /**
+   * Lets two storages of the same size exchange their buffers after every run: what one holds then is found in
+   * the other by the next run, without a copy.
+   */
+  exchange(a: Storage, b: Storage): void {
+    this.exchanged.push([a, b]);
   }
 
   /**
@@ -353,19 +363,19 @@ export class Graph {
     const storage = new Storage(isParameter ? "gradient" : "activation", bytes, label);
     const made = placed(tensor.root.shape, "f32", storage, false, label);
     this.#gradients.set(tensor.root, made);
-    return { tensor: made.reshape(...tensor.shape), accumulate: isParameter };
+    return { tensor: made.reshape(...tensor.shape), accumulate: isParameter && this.microBatches > 1 };
   }
 
   /**
    * Hands a finished gradient on to a tensor unchanged, without copying when it is the tensor's first.
    * Must be the last use of `gradient` in its backward function: later kernels may add to it in place.
    *
-   * @returns The target to add to when the tensor has a gradient already; undefined when nothing is left to do.
+   * @returns Where to copy it or add it to, when it could not be handed on; undefined when nothing is left to do.
    */
-  passGradient(tensor: Tensor, gradient: Tensor): Tensor | undefined {
+  passGradient(tensor: Tensor, gradient: Tensor): GradientTarget | undefined {
     if (!tensor.requiresGradient) return undefined;
     if (tensor.root.storage.kind === "parameter" || this.#gradients.has(tensor.root)) {
-      return this.gradientTarget(tensor)!.tensor;
+      return this.gradientTarget(tensor)!;
     }
     this.#gradients.set(tensor.root, gradient.reshape(...tensor.root.shape));
     return undefined;
@@ -396,7 +406,7 @@ export class Graph {
             storage.label.replace("parameter", "gradient"),
           );
           this.persist(gradientStorage);
-          this.clearedEachStep.push(gradientStorage);
+          if (this.microBatches > 1) this.clearedEachStep.push(gradientStorage);
           for (const { item, start } of items) {
             if (item.tensor.storage.buffer) {
               throw new TypeError(

@@ -10,11 +10,12 @@ import type { Kernel } from "./kernel.ts";
 import { type MemoryPlan, planMemory } from "./memory.ts";
 import { allocateStorage, writeTensor } from "./parameters.ts";
 import { readTensors } from "./readback.ts";
-import { alignedBytes, formatShape, type Tensor } from "./tensor.ts";
+import { alignedBytes, formatShape, type Storage, type Tensor } from "./tensor.ts";
 
 interface Step {
   readonly pipeline: GPUComputePipeline;
-  readonly bindGroup: GPUBindGroup;
+  /** For even and for odd runs; the same one where no buffers are exchanged. */
+  readonly bindGroups: readonly [GPUBindGroup, GPUBindGroup];
   readonly workgroups: readonly [number, number, number];
 }
 
@@ -26,6 +27,7 @@ export class Program {
   readonly #micro: readonly Step[];
   readonly #update: readonly Step[];
   readonly #staged: ReadonlyMap<Input, GPUBuffer>;
+  #parity: 0 | 1 = 0;
   /** Planned memory. */
   readonly memory: MemoryPlan;
 
@@ -100,7 +102,7 @@ export class Program {
         const { storage, byteOffset, byteLength } = tensor;
         encoder.copyBufferToBuffer(staged, micro * byteLength, storage.buffer!, byteOffset, byteLength);
       }
-      encodePass(encoder, this.#micro);
+      encodePass(encoder, this.#micro, this.#parity);
       for (const { from, into } of this.#graph.collected) {
         encoder.copyBufferToBuffer(
           from.storage.buffer!,
@@ -111,8 +113,10 @@ export class Program {
         );
       }
     }
-    encodePass(encoder, this.#update);
+    encodePass(encoder, this.#update, this.#parity);
     this.#gpu.device.queue.submit([encoder.finish()]);
+    this.#parity = this.#parity === 0 ? 1 : 0;
+    this.#graph.exchanged.forEach(exchangeBuffers);
   }
 
   /** Waits for the runs so far and reads tensors that keep their buffers. */
@@ -127,15 +131,19 @@ export class Program {
   }
 }
 
-function encodePass(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
+function encodePass(encoder: GPUCommandEncoder, steps: readonly Step[], parity: 0 | 1): void {
   if (steps.length === 0) return;
   const pass = encoder.beginComputePass();
-  for (const { pipeline, bindGroup, workgroups: [x, y, z] } of steps) {
+  for (const { pipeline, bindGroups, workgroups: [x, y, z] } of steps) {
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
+    pass.setBindGroup(0, bindGroups[parity]);
     pass.dispatchWorkgroups(x, y, z);
   }
   pass.end();
+}
+
+function exchangeBuffers([a, b]: readonly [Storage, Storage]): void {
+  [a.buffer, b.buffer] = [b.buffer, a.buffer];
 }
 
 /** Pipelines by WGSL, for every graph of a device. */
@@ -184,14 +192,20 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
   }
   for (const { tensor, values } of graph.constants) writeTensor(gpu, tensor, values);
 
-  const compile = (list: readonly Kernel[]) => Promise.all(list.map((kernel) => compileKernel(gpu, kernel)));
+  const exchanged = new Map(graph.exchanged.flatMap(([a, b]) => [[a, b], [b, a]] as const));
+  const compile = (list: readonly Kernel[]) =>
+    Promise.all(list.map((kernel) => compileKernel(gpu, kernel, exchanged)));
   const [micro, update] = await Promise.all([compile(graph.microKernels), compile(graph.updateKernels)]);
   gpu.check();
 
   return new Program(gpu, graph, { owned, micro, update, staged, memory });
 }
 
-async function compileKernel(gpu: Gpu, kernel: Kernel): Promise<Step> {
+async function compileKernel(
+  gpu: Gpu,
+  kernel: Kernel,
+  exchanged: ReadonlyMap<Storage, Storage>,
+): Promise<Step> {
   const { device } = gpu;
   let cache = pipelineCaches.get(device);
   if (!cache) pipelineCaches.set(device, cache = new Map());
@@ -223,18 +237,20 @@ async function compileKernel(gpu: Gpu, kernel: Kernel): Promise<Step> {
     cache.set(kernel.code, compiled);
   }
   const pipeline = await compiled;
-  const bindGroup = device.createBindGroup({
-    label: kernel.label,
-    layout: pipeline.getBindGroupLayout(0),
-    entries: kernel.bindings.map(({ name, tensor, type }, binding) => {
-      const { storage, byteOffset, byteLength } = tensor;
-      if (!storage.buffer) {
-        throw new TypeError(`${kernel.label}: ${name} (${tensor.label}) must have a buffer`);
-      }
-      // Vector views may end in padding, which every buffer has.
-      const size = type.startsWith("vec4") ? Math.ceil(byteLength / 16) * 16 : byteLength;
-      return { binding, resource: { buffer: storage.buffer, offset: byteOffset, size } };
-    }),
-  });
-  return { pipeline, bindGroup, workgroups: kernel.workgroups };
+  const bind = (other: ReadonlyMap<Storage, Storage>) =>
+    device.createBindGroup({
+      label: kernel.label,
+      layout: pipeline.getBindGroupLayout(0),
+      entries: kernel.bindings.map(({ name, tensor, type }, binding) => {
+        const { storage, byteOffset, byteLength } = tensor;
+        const { buffer } = other.get(storage) ?? storage;
+        if (!buffer) throw new TypeError(`${kernel.label}: ${name} (${tensor.label}) must have a buffer`);
+        // Vector views may end in padding, which every buffer has.
+        const size = type.startsWith("vec4") ? Math.ceil(byteLength / 16) * 16 : byteLength;
+        return { binding, resource: { buffer, offset: byteOffset, size } };
+      }),
+    });
+  const even = bind(new Map());
+  const exchanges = kernel.bindings.some((b) => exchanged.has(b.tensor.storage));
+  return { pipeline, bindGroups: [even, exchanges ? bind(exchanged) : even], workgroups: kernel.workgroups };
 }

@@ -47,7 +47,7 @@ export function elementwise(g: Graph, options: ElementwiseOptions): void {
 }
 
 /**
- * Hands a gradient on unchanged: for free if it is the tensor's first, else by adding it.
+ * Hands a gradient on unchanged: for free if it is an activation's first, else by copying or adding it.
  * Must be the last use of `gradient` in a backward function (see {@linkcode Graph.passGradient}).
  */
 export function passGradient(g: Graph, tensor: Tensor, gradient: Tensor): void {
@@ -56,7 +56,7 @@ export function passGradient(g: Graph, tensor: Tensor, gradient: Tensor): void {
   elementwise(g, {
     label: "add_gradient",
     read: { gradient },
-    out: target,
-    statements: "out[i] += gradient[i];",
+    out: target.tensor,
+    statements: `out[i] ${target.accumulate ? "+=" : "="} gradient[i];`,
   });
 }

@@ -4,13 +4,14 @@
  * m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2
  * theta = (1 - lr wd) theta - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
  *
- * One elementwise pass: reads g, m, v and theta, writes m, v and theta, 7 values per parameter.
+ * One elementwise pass: reads g, m, v and theta, writes m, v and theta, 7 values per parameter; one more read
+ * before it, for the norm of all gradients.
  *
  * @module
  */
 import type { Parameter } from "../gpu/parameters.ts";
-import { chunkSegments, updateChunks } from "./chunks.ts";
-import { type Optimizer, requireInRange } from "./optimizer.ts";
+import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
+import { type Optimizer, requireInRange, type UpdateInputs } from "./optimizer.ts";
 import { parameterState } from "./state.ts";
 
 /** Hyper-parameters of {@linkcode adamw}. */
@@ -58,26 +59,30 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
       const rate = lr * factor;
       return [rate, rate / (1 - beta1 ** (step + 1)), 1 / Math.sqrt(1 - beta2 ** (step + 1))];
     },
-    record(g, { prefix, segments, statistics, scalars }) {
+    begin(g, { prefix, segments }) {
       const m = parameterState(g, `${prefix}.m`, segments);
       const v = parameterState(g, `${prefix}.v`, segments);
       const isDecayed = (p: Parameter) => (decayAll || p.role === "matrix" ? 1 : 0);
-      chunkSegments(g, prefix, segments, isDecayed).forEach((chunked, s) => {
-        updateChunks(g, chunked, {
-          label: "adamw",
-          write: { theta: chunked.segment.parameters, m: m.packed[s], v: v.packed[s] },
-          extra: { scalars },
-          statistics,
-          before: `let keep = 1.0 - select(0.0, scalars[0] * f32(${weightDecay}), tag == 1u);`,
-          statements: `
+      const parts = chunkSegments(g, prefix, segments, isDecayed);
+      const finish = ({ statistics, scalars }: UpdateInputs) => {
+        for (const part of parts) {
+          updateChunks(g, part, {
+            label: "adamw",
+            write: { theta: part.segment.parameters, m: m.packed[part.index], v: v.packed[part.index] },
+            extra: { scalars },
+            statistics,
+            before: `let keep = 1.0 - select(0.0, scalars[0] * f32(${weightDecay}), tag == 1u);`,
+            statements: `
     let m_new = f32(${beta1}) * m[i] + f32(${1 - beta1}) * g;
     let v_new = f32(${beta2}) * v[i] + f32(${1 - beta2}) * g * g;
     m[i] = m_new;
     v[i] = v_new;
     theta[i] = keep * theta[i] - scalars[1] * m_new / (sqrt(v_new) * scalars[2] + f32(${eps}));`,
-        });
-      });
-      return { state: [...m.named, ...v.named] };
+          });
+        }
+        return { state: [...m.named, ...v.named] };
+      };
+      return { squares: gradientSquares(g, parts), finish };
     },
   };
 }

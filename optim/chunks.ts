@@ -13,44 +13,50 @@ import { type Graph, type Operand, type UpdateSegment, vec4 } from "../gpu/graph
 import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../gpu/kernel.ts";
 import type { Parameter } from "../gpu/parameters.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { STATISTICS } from "./optimizer.ts";
+import { type SquareSums, STATISTICS } from "./optimizer.ts";
 
 /** Values in a chunk: enough that a workgroup's setup does not show, few enough to fill a GPU. */
 export const CHUNK_VALUES = 16_384;
 
 const THREADS = 64;
 
-/** A segment and its table of chunks. */
-export interface ChunkedSegment {
+/** Chunks of a segment that one kernel updates: all of them, or as many as one binding can hold. */
+export interface ChunkedPart {
   /** The segment. */
   readonly segment: UpdateSegment;
+  /** The segment's place among all. */
+  readonly index: number;
+  /** The stretch of the segment that holds the chunks, in elements. */
+  readonly window: readonly [number, number];
   /** u32 [chunks, 4]: the first group of four values, the end of these, the end of the tensor's values, its tag. */
   readonly table: Tensor;
   /** Number of chunks. */
   readonly chunks: number;
-  /** Number of chunks in the segments before this one. */
+  /** Number of chunks in the parts before this one. */
   readonly firstChunk: number;
+  /** Whether a tensor ends inside a group of four values. */
+  readonly ragged: boolean;
 }
+
+/** A chunk: its first element, its end, the end of its tensor, and the tensor's tag. */
+type Chunk = readonly [first: number, end: number, tensorEnd: number, tag: number];
 
 /**
  * Cuts a segment into chunks.
  *
  * @param items Where its tensors lie.
  * @param tag A number for each tensor, for the kernels.
- * @returns Rows of the table (see {@linkcode ChunkedSegment.table}), one after the other.
  */
-export function chunkRows(
+export function cutChunks(
   items: UpdateSegment["items"],
   tag: (item: Parameter, index: number) => number,
-): number[] {
-  return items.flatMap(({ item, start, size }, index) => {
-    const rows: number[] = [];
-    for (let done = 0; done < size; done += CHUNK_VALUES) {
-      const end = Math.min(done + CHUNK_VALUES, size);
-      rows.push((start + done) / 4, Math.ceil((start + end) / 4), start + size, tag(item, index));
-    }
-    return rows;
-  });
+): Chunk[] {
+  return items.flatMap(({ item, start, size }, index) =>
+    Array.from({ length: Math.ceil(size / CHUNK_VALUES) }, (_, c): Chunk => {
+      const first = start + c * CHUNK_VALUES;
+      return [first, Math.min(first + CHUNK_VALUES, start + size), start + size, tag(item, index)];
+    })
+  );
 }
 
 /** Makes the tables of some segments. Tensors are counted through all of them. */
@@ -59,62 +65,100 @@ export function chunkSegments(
   label: string,
   segments: readonly UpdateSegment[],
   tag: (item: Parameter, index: number) => number = () => 0,
-): ChunkedSegment[] {
+): ChunkedPart[] {
   let firstChunk = 0;
   let firstTensor = 0;
-  return segments.map((segment) => {
-    const rows = chunkRows(segment.items, (item, index) => tag(item, firstTensor + index));
-    const chunks = rows.length / 4;
-    const table = g.constant(`${label}.chunks`, Uint32Array.from(rows), [chunks, 4]);
-    const chunked = { segment, table, chunks, firstChunk };
-    firstChunk += chunks;
+  const limit = Math.max(CHUNK_VALUES, g.profile.maxBindingBytes / 4);
+  return segments.flatMap((segment, index) => {
+    const chunks = cutChunks(segment.items, (item, i) => tag(item, firstTensor + i));
     firstTensor += segment.items.length;
-    return chunked;
+    const parts: ChunkedPart[] = [];
+    for (let from = 0; from < chunks.length;) {
+      const start = chunks[from][0];
+      const past = chunks.findIndex((c, i) => i > from && c[1] - start > limit);
+      const own = chunks.slice(from, past < 0 ? chunks.length : past);
+      const window = [start, Math.min(segment.length, Math.ceil(own[own.length - 1][1] / 64) * 64)] as const;
+      const rows = own.flatMap(([first, end, tensorEnd, tag]) => [
+        (first - start) / 4,
+        Math.ceil((end - start) / 4),
+        tensorEnd - start,
+        tag,
+      ]);
+      const table = g.constant(`${label}.chunks`, Uint32Array.from(rows), [own.length, 4]);
+      const ragged = own.some((c) => c[2] % 4 !== 0);
+      parts.push({ segment, index, window, table, chunks: own.length, firstChunk, ragged });
+      firstChunk += own.length;
+      from += own.length;
+    }
+    return parts;
   });
+}
+
+/** A part's stretch of a tensor that is laid out like its segment. */
+function windowed({ segment, window: [start, end] }: ChunkedPart, tensor: Tensor): Operand {
+  return vec4(end - start === segment.length ? tensor : tensor.rows(start, end));
 }
 
 /** What {@linkcode updateChunks} takes. */
 export interface ChunkUpdate {
   /** Name of the kernel. */
   readonly label: string;
-  /** Tensors of the segment's layout that are updated, by their names in WGSL: arrays of `vec4f`. */
+  /**
+   * Tensors of the segment's layout that are updated, by their names in WGSL: arrays of `vec4f`. Gradients are
+   * only read, unless they are here as `gradients`.
+   */
   readonly write: Readonly<Record<string, Tensor>>;
+  /** Tensors of the segment's layout that are only read. */
+  readonly read?: Readonly<Record<string, Tensor>>;
   /** Other tensors to read, bound as they are. */
   readonly extra: Readonly<Record<string, Operand>>;
   /** The statistics, for the gradient scale and for steps that must change nothing. */
   readonly statistics: Tensor;
-  /** WGSL statements before the loop; `tag` is the tensor's tag. */
-  readonly before: string;
+  /** WGSL statements before the loop; `tag` is the tensor's tag, `scale` the gradient scale. */
+  readonly before?: string;
+  /**
+   * WGSL statements for the values at `i` of a tensor that is left alone, because the step must change nothing or
+   * `before` has set `left_alone`; default none.
+   */
+  readonly otherwise?: string;
   /** WGSL statements for the values at `i`; `g` is their scaled gradient. */
   readonly statements: string;
 }
 
-/** Records one elementwise pass over a segment. */
-export function updateChunks(g: Graph, chunked: ChunkedSegment, options: ChunkUpdate): void {
-  const { label, write, extra, statistics, before, statements } = options;
-  const { segment, table, chunks } = chunked;
+/** Records one elementwise pass over a part. */
+export function updateChunks(g: Graph, part: ChunkedPart, options: ChunkUpdate): void {
+  const { label, write, read = {}, extra, statistics, before = "", otherwise, statements } = options;
+  const { segment, table, chunks } = part;
+  const loop = (inner: string) => `for (var i = chunk.x + lane; i < chunk.y; i += ${THREADS}u) { ${inner} }`;
   g.dispatch({
     label,
     read: {
       table: { tensor: table, type: "vec4u" },
-      gradients: vec4(segment.gradients),
+      ...("gradients" in write ? {} : { gradients: windowed(part, segment.gradients) }),
+      ...windows(part, read),
       statistics,
       ...extra,
     },
-    write: vectors(write),
+    write: windows(part, write),
     workgroups: flatWorkgroups(chunks),
-    body: `${flatIndexWgsl}${maskWgsl}
+    body: `${flatIndexWgsl}${maskWgsl(part)}
 @compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
   let index = flat_group(group, groups);
-  if (index >= ${chunks}u || statistics[${STATISTICS.skip}] != 0.0) { return; }
+  if (index >= ${chunks}u) { return; }
   let chunk = table[index];
   let tag = chunk.w;
   let scale = statistics[${STATISTICS.gradientScale}];
+  var left_alone = statistics[${STATISTICS.skip}] != 0.0;
   ${before}
-  for (var i = chunk.x + lane; i < chunk.y; i += ${THREADS}u) {
-    let g = scale * masked(gradients[i], i, chunk.z);
-    ${statements}
+  if (left_alone) {
+    ${otherwise === undefined ? "" : loop(otherwise)}
+    return;
   }
+  ${
+      loop(`
+    let g = scale * masked(gradients[i], i, chunk.z);
+    ${statements}`)
+    }
 }`,
   });
 }
@@ -125,11 +169,7 @@ export interface ChunkSums {
   readonly label: string;
   /** Tensors of a segment's layout to read, by their names in WGSL: arrays of `vec4f`. */
   read(segment: number): Readonly<Record<string, Tensor>>;
-  /** The statistics, for the gradient scale; without them gradients are taken as they are. */
-  readonly statistics?: Tensor;
-  /** WGSL statements for the values at `i`; `g` is their gradient. */
-  readonly statements: string;
-  /** WGSL expressions of type vec4f, summed over the values. */
+  /** WGSL expressions of type f32, summed over the groups of four values at `i`; `g` is their unscaled gradient. */
   readonly terms: readonly string[];
 }
 
@@ -138,35 +178,33 @@ export interface ChunkSums {
  *
  * @returns f32 [all chunks, terms].
  */
-export function chunkSums(g: Graph, segments: readonly ChunkedSegment[], options: ChunkSums): Tensor {
-  const { label, read, statistics, statements, terms } = options;
-  const total = segments.reduce((sum, s) => sum + s.chunks, 0);
+export function chunkSums(g: Graph, parts: readonly ChunkedPart[], options: ChunkSums): Tensor {
+  const { label, read, terms } = options;
+  const total = parts.reduce((sum, s) => sum + s.chunks, 0);
   const partials = g.activation(`${label}.partials`, [total, terms.length]);
-  segments.forEach(({ segment, table, chunks, firstChunk }, s) => {
+  for (const part of parts) {
+    const { segment, index, table, chunks, firstChunk } = part;
     g.dispatch({
       label,
       read: {
         table: { tensor: table, type: "vec4u" },
-        gradients: vec4(segment.gradients),
-        ...vectors(read(s)),
-        ...(statistics ? { statistics } : {}),
+        gradients: windowed(part, segment.gradients),
+        ...windows(part, read(index)),
       },
       write: { partials },
       workgroups: flatWorkgroups(chunks),
-      body: `${flatIndexWgsl}${maskWgsl}
+      body: `${flatIndexWgsl}${maskWgsl(part)}
 var<workgroup> shared_sums: array<array<f32, ${terms.length}>, ${THREADS}>;
 @compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
   let index = flat_group(group, groups);
   if (index >= ${chunks}u) { return; }
   let chunk = table[index];
-  let scale = ${statistics ? `statistics[${STATISTICS.gradientScale}]` : "1.0"};
-  ${terms.map((_, k) => `var sum${k} = vec4f();`).join(" ")}
+  ${terms.map((_, k) => `var sum${k} = 0.0;`).join(" ")}
   for (var i = chunk.x + lane; i < chunk.y; i += ${THREADS}u) {
-    let g = scale * masked(gradients[i], i, chunk.z);
-    ${statements}
+    let g = masked(gradients[i], i, chunk.z);
     ${terms.map((term, k) => `sum${k} += ${term};`).join("\n    ")}
   }
-  ${terms.map((_, k) => `shared_sums[lane][${k}] = dot(sum${k}, vec4f(1.0));`).join("\n  ")}
+  ${terms.map((_, k) => `shared_sums[lane][${k}] = sum${k};`).join("\n  ")}
   workgroupBarrier();
   // Every lane below the number of terms sums one of them: one barrier instead of a tree of six.
   if (lane < ${terms.length}u) {
@@ -176,21 +214,30 @@ var<workgroup> shared_sums: array<array<f32, ${terms.length}>, ${THREADS}>;
   }
 }`,
     });
-  });
+  }
   return partials;
 }
 
-const maskWgsl = `
+/** Records the sums of squares of gradients, for optimizers that need no pass over them before their update. */
+export function gradientSquares(g: Graph, parts: readonly ChunkedPart[]): SquareSums {
+  const partials = chunkSums(g, parts, { label: "gradient_norm", read: () => ({}), terms: ["dot(g, g)"] });
+  return { partials, column: 0 };
+}
+
+/** WGSL: a gradient without what lies behind its tensor's end, where any part of it does. */
+function maskWgsl({ ragged }: ChunkedPart): string {
+  return `
 fn masked(value: vec4f, i: u32, end: u32) -> vec4f {
-  return select(vec4f(), value, i * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(end));
+  return ${ragged ? "select(vec4f(), value, i * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(end))" : "value"};
 }
 `;
+}
 
 /** WGSL: whether a number is neither infinite nor NaN. By its bits, since compilers may assume that all are. */
 export const isFiniteWgsl: string = `
 fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
 `;
 
-function vectors(tensors: Readonly<Record<string, Tensor>>): Record<string, Operand> {
-  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, vec4(tensor)]));
+function windows(part: ChunkedPart, tensors: Readonly<Record<string, Tensor>>): Record<string, Operand> {
+  return Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, windowed(part, t)]));
 }

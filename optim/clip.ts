@@ -5,11 +5,11 @@
  *
  * @module
  */
-import type { Graph, UpdateSegment } from "../gpu/graph.ts";
+import type { Graph } from "../gpu/graph.ts";
 import { mainInputs } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { chunkSegments, chunkSums, isFiniteWgsl } from "./chunks.ts";
-import { STATISTICS, STATISTICS_SIZE } from "./optimizer.ts";
+import { isFiniteWgsl } from "./chunks.ts";
+import { type SquareSums, STATISTICS, STATISTICS_SIZE } from "./optimizer.ts";
 
 /** What {@linkcode recordStatistics} takes. */
 export interface StatisticsInputs {
@@ -17,8 +17,8 @@ export interface StatisticsInputs {
   readonly losses: Tensor;
   /** Mean loss of each sequence, [microBatches, B]. */
   readonly sequenceLosses: Tensor;
-  /** All gradients. */
-  readonly segments: readonly UpdateSegment[];
+  /** Partial sums of the squares of all gradients, from each optimizer. */
+  readonly squares: readonly SquareSums[];
   /** Largest norm of all gradients together; 0 does not clip. */
   readonly clip: number;
 }
@@ -30,22 +30,20 @@ export interface StatisticsInputs {
  * @throws {RangeError} If `clip` is negative or not finite.
  */
 export function recordStatistics(g: Graph, inputs: StatisticsInputs): Tensor {
-  const { losses, sequenceLosses, segments, clip } = inputs;
+  const { losses, sequenceLosses, squares, clip } = inputs;
   if (!(Number.isFinite(clip) && clip >= 0)) {
     throw new RangeError(`clip must be a finite number of at least 0 (0 does not clip), got ${clip}`);
   }
   const statistics = g.output("statistics", [STATISTICS_SIZE]);
-  const squares = chunkSums(g, chunkSegments(g, "gradients", segments), {
-    label: "gradient_norm",
-    read: () => ({}),
-    statements: "",
-    terms: ["g * g"],
-  });
   g.dispatch({
     label: "statistics",
-    read: { losses, sequence_losses: sequenceLosses, squares },
+    read: {
+      losses,
+      sequence_losses: sequenceLosses,
+      ...Object.fromEntries(squares.map(({ partials }, o) => [`squares${o}`, partials])),
+    },
     write: { statistics },
-    constants: { STEPS: losses.size, SEQUENCES: sequenceLosses.size, CHUNKS: squares.size },
+    constants: { STEPS: losses.size, SEQUENCES: sequenceLosses.size },
     workgroups: [1, 1, 1],
     body: `${isFiniteWgsl}
 var<workgroup> shared_sums: array<vec4f, 64>;
@@ -59,7 +57,12 @@ fn reduce(v: vec4f, lane: u32) -> vec4f {
 }
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   var sums = vec4f(); // squares of gradients, losses, sequence losses, their squares
-  for (var c = lane; c < CHUNKS; c += 64u) { sums.x += squares[c]; }
+  ${
+      squares.map(({ partials, column }, o) => {
+        const [count, width] = partials.shape;
+        return `for (var c = lane; c < ${count}u * groups.z; c += 64u) { sums.x += squares${o}[c * ${width}u + ${column}u]; }`;
+      }).join("\n  ")
+    }
   for (var m = lane; m < STEPS; m += 64u) { sums.y += losses[m]; }
   for (var s = lane; s < SEQUENCES; s += 64u) {
     sums.z += sequence_losses[s];

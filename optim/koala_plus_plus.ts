@@ -16,8 +16,12 @@
  * 1e-9 is left alone, its state too.
  *
  * v is a combination of v0, h and h0, so S follows from the same dot products: one reduction pass over all
- * tensors, one workgroup for all scalars, one elementwise pass. Values moved per parameter: 3 read (4 with
- * weight decay: theta) in the reduction, 4 read and 3 written in the update, 10 in all (11); state: 2.
+ * tensors, one workgroup for all scalars, one elementwise pass. Values moved per parameter: 3 read in the
+ * reduction (g, h0, v0), 4 read (theta too) and 2 written (theta, v) in the update, 9 in all; state: 2. h0 is never
+ * copied: it is the gradient of the step before, in the buffer that it was computed in, with its clipping
+ * factor as a scalar, and the two gradient buffers change places after every step. The reduction
+ * gives the gradient's norm too, for which other optimizers read all gradients once more. With weight decay h
+ * is more than the gradient and is written: 4 read, then 4 read and 3 written, 11 in all.
  *
  * Guards. h (P + Q I) h = v.h + Q h.h is the variance that the filter predicts along h. A covariance makes it
  * at least Q h.h, but v is a surrogate: the recursion keeps v.h0 and lets the rest of v drift, so that v.h can
@@ -31,12 +35,21 @@
  *
  * @module
  */
-import type { Graph } from "../gpu/graph.ts";
+import type { Graph, UpdateSegment } from "../gpu/graph.ts";
 import { mainInputs } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { CHUNK_VALUES, chunkSegments, chunkSums, isFiniteWgsl, updateChunks } from "./chunks.ts";
 import {
+  CHUNK_VALUES,
+  type ChunkedPart,
+  chunkSegments,
+  chunkSums,
+  isFiniteWgsl,
+  updateChunks,
+} from "./chunks.ts";
+import {
+  type BegunUpdate,
   type Optimizer,
+  type OwnedParameters,
   type RecordedUpdate,
   requireInRange,
   STATISTICS,
@@ -97,30 +110,64 @@ export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
     name: NAME,
     scalarCount: 1,
     scalars: (_step, factor) => [lr * factor],
-    record: (g, io) => record(g, io, all),
+    begin: (g, parameters) => begin(g, parameters, all),
   };
 }
 
-function record(g: Graph, io: UpdateInputs, options: Required<KoalaPlusPlusOptions>): RecordedUpdate {
-  const { prefix, segments, statistics } = io;
-  const { q, weightDecay } = options;
+function begin(
+  g: Graph,
+  { prefix, segments }: OwnedParameters,
+  options: Required<KoalaPlusPlusOptions>,
+): BegunUpdate {
+  const decay = options.weightDecay > 0;
   const v = parameterState(g, `${prefix}.v`, segments);
+  // Gradients of the last step as they were, before clipping; with weight decay h itself.
   const h = parameterState(g, `${prefix}.h`, segments);
+  const parts = chunkSegments(g, prefix, segments, (_, index) => index);
+  const dots = chunkSums(g, parts, {
+    label: "koala_plus_plus_dots",
+    read: (s) => ({ v0: v.packed[s], h0: h.packed[s], ...(decay ? { theta: segments[s].parameters } : {}) }),
+    terms: decay ? [...DOTS, ...DECAY_DOTS] : DOTS,
+  });
+  if (!decay) segments.forEach((s, i) => g.exchange(s.gradients.storage, h.packed[i].storage));
+  return {
+    squares: { partials: dots, column: DOTS.indexOf("dot(g, g)") },
+    finish: (io) => finish(g, io, options, { prefix, segments, parts, dots, v, h }),
+  };
+}
+
+/** Summed by the reduction: h.h, h.h0 and h.v0 follow from these, whatever the gradient is scaled with. */
+const DOTS: readonly string[] = ["dot(g, g)", "dot(g, h0[i])", "dot(g, v0[i])"];
+const DECAY_DOTS: readonly string[] = [
+  "dot(theta[i], theta[i])",
+  "dot(theta[i], g)",
+  "dot(theta[i], h0[i])",
+  "dot(theta[i], v0[i])",
+];
+
+type State = ReturnType<typeof parameterState>;
+
+function finish(
+  g: Graph,
+  io: UpdateInputs,
+  options: Required<KoalaPlusPlusOptions>,
+  begun: {
+    readonly prefix: string;
+    readonly segments: readonly UpdateSegment[];
+    readonly parts: readonly ChunkedPart[];
+    readonly dots: Tensor;
+    readonly v: State;
+    readonly h: State;
+  },
+): RecordedUpdate {
+  const { prefix, segments, parts, dots, v, h } = begun;
+  const { q, weightDecay } = options;
+  const decay = weightDecay > 0;
   const items = segments.flatMap((s) => s.items);
-  // Per tensor: S, h.h, h.v of the last step, and 1 once there was one.
+  // Per tensor: S, h.h, h.v of the last step, and what to scale the kept h with: above 0 once there was a step.
   const perTensor = g.state(`${prefix}.tensors`, [items.length, 4]);
   const run = g.state(`${prefix}.run`, [2]); // average of the loss statistic, and 1 once it has started
   const coefficients = g.activation(`${prefix}.coefficients`, [items.length, 4]); // of v0, h, h0 in v; step size
-  const chunked = chunkSegments(g, prefix, segments, (_, index) => index);
-  const decay = weightDecay > 0;
-
-  const dots = chunkSums(g, chunked, {
-    label: "koala_plus_plus_dots",
-    read: (s) => ({ v0: v.packed[s], h0: h.packed[s], ...(decay ? { theta: segments[s].parameters } : {}) }),
-    statistics,
-    statements: decay ? `let t = theta[i]; let h = g + f32(${weightDecay}) * t;` : "let h = g;",
-    terms: ["h * h0[i]", "h * v0[i]", "h * h", ...(decay ? ["t * t", "g * g"] : [])],
-  });
   const summary = g.output(`${prefix}.summary`, [5]);
   scalarPass(g, io, options, {
     dots,
@@ -130,24 +177,29 @@ function record(g: Graph, io: UpdateInputs, options: Required<KoalaPlusPlusOptio
     run,
     summary,
   });
-  chunked.forEach((part, s) => {
+  for (const part of parts) {
+    const { parameters: theta, gradients } = part.segment;
+    const [v0, h0] = [v.packed[part.index], h.packed[part.index]];
     updateChunks(g, part, {
       label: "koala_plus_plus_update",
-      write: { theta: segments[s].parameters, v0: v.packed[s], h0: h.packed[s] },
+      write: decay ? { theta, v0, h0 } : { theta, v0, gradients },
+      read: decay ? {} : { h0 },
       extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
-      statistics,
+      statistics: io.statistics,
       before: `
   let c = coefficients[tag];
-  if (c.w == ${LEFT_ALONE}) { return; }`,
+  left_alone = left_alone || c.w == ${LEFT_ALONE};`,
+      // The buffers change places whatever happens, so a tensor that keeps its h0 has it moved along.
+      otherwise: decay ? undefined : "gradients[i] = h0[i];",
       statements: `
     let t = theta[i];
     let h = g${decay ? ` + f32(${weightDecay}) * t` : ""};
     let v = c.x * v0[i] + c.y * h + c.z * h0[i];
     v0[i] = v;
-    h0[i] = h;
+    ${decay ? "h0[i] = h;" : ""}
     theta[i] = t - c.w * (v + f32(${q}) * h);`,
     });
-  });
+  }
   const names = ["r", "smallest_s", "largest_s", "mean_step", "restarts"].map((name) => `${prefix}.${name}`);
   return {
     state: [
@@ -159,6 +211,8 @@ function record(g: Graph, io: UpdateInputs, options: Required<KoalaPlusPlusOptio
     summary: { names, tensor: summary },
   };
 }
+
+const range = (count: number) => [...Array(count).keys()];
 
 /** Of each tensor its first chunk among all and the number of its chunks. */
 function chunkRanges(sizes: readonly number[]): Uint32Array {
@@ -199,26 +253,36 @@ var<workgroup> seen: array<vec4f, 64>;
   let average = f32(${alphaR}) * select(1.0, run[0], run[1] > 0.0) + f32(${
       1 - alphaR
     }) * statistics[${statistic}];
+  let scale = statistics[${STATISTICS.gradientScale}];
   let R = ${typeof r === "number" ? `f32(${r})` : "average"};
   var notes = vec4f(3.0e38, 0.0, 0.0, 0.0); // smallest S, largest S, sum of step sizes, restarts
   for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
-    var hh0 = 0.0; var hv0 = 0.0; var hh = 0.0; var tt = 0.0; var gg = 0.0;
+    ${range(width).map((d) => `var d${d} = 0.0;`).join(" ")}
     let first = ranges[tensor].x;
     for (var chunk = first; chunk < first + ranges[tensor].y; chunk++) {
       let at = chunk * WIDTH;
-      hh0 += dots[at];
-      hv0 += dots[at + 1u];
-      hh += dots[at + 2u];
-      ${decay ? "tt += dots[at + 3u]; gg += dots[at + 4u];" : "gg = hh;"}
+      ${range(width).map((d) => `d${d} += dots[at + ${d}u];`).join(" ")}
+    }
+    let old = state[tensor]; // S0, h0.h0, h0.v0, scale of h0
+    let gg = scale * scale * d0;
+    ${
+      decay
+        ? `let tt = d3;
+    let hh = gg + f32(${2 * weightDecay}) * scale * d4 + f32(${weightDecay * weightDecay}) * tt;
+    let hh0 = old.w * (scale * d1 + f32(${weightDecay}) * d5);
+    let hv0 = scale * d2 + f32(${weightDecay}) * d6;`
+        : `let tt = 0.0;
+    let hh = gg;
+    let hh0 = old.w * scale * d1;
+    let hv0 = scale * d2;`
     }
     if (!(sqrt(gg) >= 1e-9)) {
       coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
       continue;
     }
-    let old = state[tensor]; // S0, h0.h0, h0.v0, 1
     var c = vec3f(); // of v0, h and h0
     var vh = 0.0;
-    var restarted = old.w;
+    var restarted = select(0.0, 1.0, old.w > 0.0);
     if (old.w > 0.0 && old.y > 0.0 && old.x > 0.0) {
       let alpha = hh0 / old.y;
       let lambda = (hv0 + Q * hh0) / old.x;
@@ -240,8 +304,8 @@ var<workgroup> seen: array<vec4f, 64>;
       coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
       continue;
     }
-    coefficients[tensor] = vec4f(c, step);
-    state[tensor] = vec4f(S, hh, vh, 1.0);
+    coefficients[tensor] = vec4f(c.xy, c.z * old.w, step);
+    state[tensor] = vec4f(S, hh, vh, ${decay ? "1.0" : "scale"});
     notes = vec4f(min(notes.x, S), max(notes.y, S), notes.z + step, notes.w + restarted);
   }
   seen[lane] = notes;

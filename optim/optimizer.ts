@@ -27,16 +27,36 @@ export const STATISTICS = {
 /** Number of values in the statistics tensor; those without a name are zero. */
 export const STATISTICS_SIZE = 8;
 
-/** What an optimizer records its update from. */
-export interface UpdateInputs {
+/** Parameters of an optimizer. */
+export interface OwnedParameters {
   /** Begins the names of its state tensors; unique in the graph. */
   readonly prefix: string;
   /** Its parameters and their gradients, from {@linkcode Graph.beginUpdate}; at least one segment. */
   readonly segments: readonly UpdateSegment[];
+}
+
+/** What an update needs to know of the whole step. */
+export interface UpdateInputs {
   /** f32 [{@linkcode STATISTICS_SIZE}] on the GPU; see {@linkcode STATISTICS}. */
   readonly statistics: Tensor;
   /** f32 [{@linkcode Optimizer.scalarCount}]: what {@linkcode Optimizer.scalars} gave for this step. */
   readonly scalars: Tensor;
+}
+
+/** Partial sums of the squares of an optimizer's gradients, before clipping: column `column` of f32 [N, width]. */
+export interface SquareSums {
+  /** f32 [N, width]. */
+  readonly partials: Tensor;
+  /** Which column. */
+  readonly column: number;
+}
+
+/** An update of which the part before the gradient norm is recorded. */
+export interface BegunUpdate {
+  /** For the norm of all gradients. */
+  readonly squares: SquareSums;
+  /** Records the update; called once. */
+  finish(io: UpdateInputs): RecordedUpdate;
 }
 
 /**
@@ -79,8 +99,12 @@ export interface Optimizer {
    * @param factor What the learning rate is multiplied with, as a schedule says.
    */
   scalars(step: number, factor: number): readonly number[];
-  /** Records the update; called once, in the update phase of a graph. */
-  record(g: Graph, io: UpdateInputs): RecordedUpdate;
+  /**
+   * Records what comes before the norm of all gradients is known, at least the sums of their squares
+   * (`gradientSquares`), which an optimizer may get from a pass that it needs anyway. Called once, in the
+   * update phase of a graph.
+   */
+  begin(g: Graph, parameters: OwnedParameters): BegunUpdate;
 }
 
 /**

@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { chunkSegments, updateChunks } from "./chunks.ts";
-import { type Optimizer, requireInRange } from "./optimizer.ts";
+import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
+import { type Optimizer, requireInRange, type UpdateInputs } from "./optimizer.ts";
 import { parameterState } from "./state.ts";
 
 /** Hyper-parameters of {@linkcode sgd}. */
@@ -38,24 +38,27 @@ export function sgd(options: SgdOptions = {}): Optimizer {
     name: "sgd",
     scalarCount: 1,
     scalars: (_step, factor) => [lr * factor],
-    record(g, { prefix, segments, statistics, scalars }) {
+    begin(g, { prefix, segments }) {
       const b = parameterState(g, `${prefix}.momentum`, segments);
-      chunkSegments(g, prefix, segments).forEach((chunked, s) => {
-        updateChunks(g, chunked, {
-          label: "sgd",
-          write: { theta: chunked.segment.parameters, b: b.packed[s] },
-          extra: { scalars },
-          statistics,
-          before: "",
-          // The state starts at 0, so that the first b is h without a special case.
-          statements: `
+      const parts = chunkSegments(g, prefix, segments);
+      const finish = ({ statistics, scalars }: UpdateInputs) => {
+        for (const part of parts) {
+          updateChunks(g, part, {
+            label: "sgd",
+            write: { theta: part.segment.parameters, b: b.packed[part.index] },
+            extra: { scalars },
+            statistics,
+            // The state starts at 0, so that the first b is h without a special case.
+            statements: `
     let h = g + f32(${weightDecay}) * theta[i];
     let b_new = f32(${momentum}) * b[i] + h;
     b[i] = b_new;
     theta[i] -= scalars[0] * ${nesterov ? `(h + f32(${momentum}) * b_new)` : "b_new"};`,
-        });
-      });
-      return { state: b.named };
+          });
+        }
+        return { state: b.named };
+      };
+      return { squares: gradientSquares(g, parts), finish };
     },
   };
 }

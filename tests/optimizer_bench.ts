@@ -5,9 +5,9 @@ import { type ParameterRole, writeTensor } from "../gpu/parameters.ts";
 import { compileProgram, type Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { elementwise } from "../ops/elementwise.ts";
-import { recordStatistics } from "../optim/clip.ts";
 import type { OwnedState } from "../optim/optimizer.ts";
 import type { OptimizerPartition } from "../optim/partition.ts";
+import { recordUpdates } from "../optim/update.ts";
 
 /** A tensor to optimise. */
 export interface TestTensor {
@@ -46,23 +46,14 @@ export class OptimizerBench {
           `out[i] = select(vec4f(1e9), gradient[i], i * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(${p.size}u));`,
       });
     }
-    const groups = g.beginUpdate(rules.groups(g.parameters.all));
-    const statistics = recordStatistics(g, {
+    const { optimizers, statistics, segments } = recordUpdates(g, rules, {
       losses,
       sequenceLosses: sequences,
-      segments: groups.flat(),
       clip,
     });
-    const state = rules.optimizers.flatMap((optimizer, i) =>
-      groups[i].length === 0 ? [] : optimizer.record(g, {
-        prefix: optimizer.name,
-        segments: groups[i],
-        statistics,
-        scalars: g.input(`${optimizer.name}.scalars`, [optimizer.scalarCount], "f32", "step"),
-      }).state
-    );
+    const state = optimizers.flatMap(({ update }) => update.state);
     g.parameters.allocate(gpu, 0);
-    return new OptimizerBench(gpu, g, await compileProgram(gpu, g), rules, state, statistics, groups.flat());
+    return new OptimizerBench(gpu, g, await compileProgram(gpu, g), rules, state, statistics, segments);
   }
 
   /** One step; two sequence losses of the given variance around the loss. */

@@ -7,9 +7,9 @@
 import type { Profile } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { recordStatistics } from "../optim/clip.ts";
 import type { Optimizer, OwnedState } from "../optim/optimizer.ts";
 import { partition } from "../optim/partition.ts";
+import { recordUpdates } from "../optim/update.ts";
 import type { TrainerOptions } from "./trainer.ts";
 
 /** Steps whose metrics the GPU keeps until they are read. */
@@ -50,24 +50,10 @@ export function recordStep(profile: Profile, options: TrainerOptions): RecordedS
   graph.backward();
   const [losses, allSequenceLosses] = [graph.collect(loss), graph.collect(sequenceLosses)];
 
-  const groups = graph.beginUpdate(rules.groups(graph.parameters.all));
-  const statistics = recordStatistics(graph, {
+  const { optimizers, statistics } = recordUpdates(graph, rules, {
     losses,
     sequenceLosses: allSequenceLosses,
-    segments: groups.flat(),
     clip,
-  });
-  const optimizers = rules.optimizers.flatMap((optimizer, i) => {
-    if (groups[i].length === 0) return [];
-    const input = `${optimizer.name}.scalars`;
-    const scalars = graph.input(input, [optimizer.scalarCount], "f32", "step");
-    const update = optimizer.record(graph, {
-      prefix: optimizer.name,
-      segments: groups[i],
-      statistics,
-      scalars,
-    });
-    return [{ optimizer, input, update }];
   });
   const summaries = optimizers.flatMap(({ update }) => (update.summary ? [update.summary] : []));
   const ring = recordMetrics(graph, statistics, summaries.map((s) => s.tensor));

@@ -1,0 +1,52 @@
+/**
+ * The update phase of a step: every optimizer's sums over its gradients, the statistics of the whole step, and
+ * every optimizer's update.
+ *
+ * @module
+ */
+import type { Graph, UpdateSegment } from "../gpu/graph.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { recordStatistics, type StatisticsInputs } from "./clip.ts";
+import type { Optimizer, RecordedUpdate } from "./optimizer.ts";
+import type { OptimizerPartition } from "./partition.ts";
+
+/** An optimizer that owns parameters, and what it recorded. */
+export interface ActiveOptimizer {
+  /** The optimizer. */
+  readonly optimizer: Optimizer;
+  /** Name of the input for its scalars. */
+  readonly input: string;
+  /** What it recorded. */
+  readonly update: RecordedUpdate;
+}
+
+/**
+ * Records the update phase of a graph whose backward pass is recorded.
+ *
+ * @param g The training graph.
+ * @param partition Which optimizer owns what; those that own nothing are left out.
+ * @param inputs The step's losses, and where to clip.
+ */
+export function recordUpdates(
+  g: Graph,
+  partition: OptimizerPartition,
+  inputs: Omit<StatisticsInputs, "squares">,
+): {
+  readonly optimizers: ActiveOptimizer[];
+  readonly statistics: Tensor;
+  readonly segments: UpdateSegment[];
+} {
+  const groups = g.beginUpdate(partition.groups(g.parameters.all));
+  const begun = partition.optimizers.flatMap((optimizer, i) => {
+    if (groups[i].length === 0) return [];
+    return [{ optimizer, update: optimizer.begin(g, { prefix: optimizer.name, segments: groups[i] }) }];
+  });
+  const squares = begun.map(({ update }) => update.squares);
+  const statistics = recordStatistics(g, { ...inputs, squares });
+  const optimizers = begun.map(({ optimizer, update }) => {
+    const input = `${optimizer.name}.scalars`;
+    const scalars = g.input(input, [optimizer.scalarCount], "f32", "step");
+    return { optimizer, input, update: update.finish({ statistics, scalars }) };
+  });
+  return { optimizers, statistics, segments: groups.flat() };
+}
