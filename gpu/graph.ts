@@ -42,6 +42,8 @@ export interface DispatchOptions {
   readonly body: string;
   /** Workgroups in x, y, z. */
   readonly workgroups: readonly [number, number, number];
+  /** Floating point operations, for profiles; a multiply-add counts as two. */
+  readonly flops?: number;
 }
 
 /** An input of a graph that the host writes. */
@@ -225,7 +227,7 @@ export class Graph {
    * @throws {RangeError} If a binding is larger than the adapter allows or there are too many workgroups.
    */
   dispatch(options: DispatchOptions): void {
-    const { label, read = {}, write, constants = {}, body, workgroups } = options;
+    const { label, read = {}, write, constants = {}, body, workgroups, flops } = options;
     const bindings = [...asBindings(read, "read"), ...asBindings(write, "write")];
     for (const { tensor } of bindings) {
       if (tensor.byteLength > this.profile.maxBindingBytes) {
@@ -238,7 +240,7 @@ export class Graph {
     if (workgroups.some((n) => n < 1 || n > MAX_WORKGROUPS)) {
       throw new RangeError(`${label}: a dispatch has 1 to ${MAX_WORKGROUPS} workgroups, got ${workgroups}`);
     }
-    const kernel = { label, bindings, code: kernelCode(bindings, constants, body), workgroups };
+    const kernel = { label, bindings, code: kernelCode(bindings, constants, body), workgroups, flops };
     (this.#updating ? this.updateKernels : this.microKernels).push(kernel);
   }
 

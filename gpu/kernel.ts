@@ -33,6 +33,8 @@ export interface Kernel {
   readonly code: string;
   /** Workgroups in x, y and z. */
   readonly workgroups: readonly [number, number, number];
+  /** Floating point operations, for profiles. */
+  readonly flops?: number;
 }
 
 /** The most workgroups that one dimension of a dispatch may have on every adapter. */

@@ -4,12 +4,15 @@
  *
  * @module
  */
+import { type SubmissionTime, timeSubmission } from "./clock.ts";
 import { type Gpu, GpuError } from "./device.ts";
 import type { Graph, Input } from "./graph.ts";
 import type { Kernel } from "./kernel.ts";
 import { allocateStorage, writeTensor } from "./parameters.ts";
 import { planBuffers } from "./plan.ts";
+import { profileParts, type ReplayProfile } from "./profile.ts";
 import { readTensors } from "./readback.ts";
+import { encodeParts, type ReplayPart, type Step } from "./replay.ts";
 import { alignedBytes, formatShape, type Storage, type Tensor } from "./tensor.ts";
 
 /** Planned GPU memory in bytes, by what it holds. */
@@ -26,19 +29,12 @@ export interface MemoryPlan {
   readonly other: number;
 }
 
-interface Step {
-  readonly pipeline: GPUComputePipeline;
-  readonly bindGroup: GPUBindGroup;
-  readonly workgroups: readonly [number, number, number];
-}
-
 /** A compiled {@linkcode Graph}. Made by {@linkcode compileProgram}. */
 export class Program {
   readonly #gpu: Gpu;
   readonly #graph: Graph;
   readonly #owned: GPUBuffer[];
-  readonly #micro: readonly Step[];
-  readonly #update: readonly Step[];
+  readonly #parts: readonly ReplayPart[];
   readonly #staged: ReadonlyMap<Input, GPUBuffer>;
   /** Planned memory. */
   readonly memory: MemoryPlan;
@@ -58,15 +54,14 @@ export class Program {
     this.#gpu = gpu;
     this.#graph = graph;
     this.#owned = parts.owned;
-    this.#micro = parts.micro;
-    this.#update = parts.update;
     this.#staged = parts.staged;
+    this.#parts = replayParts(graph, parts);
     this.memory = parts.memory;
   }
 
   /** Number of kernels that one run dispatches. */
   get dispatches(): number {
-    return this.#micro.length * this.#graph.microBatches + this.#update.length;
+    return this.#parts.reduce((sum, part) => sum + (typeof part === "function" ? 0 : part.length), 0);
   }
 
   /**
@@ -108,25 +103,21 @@ export class Program {
   /** Encodes and submits one step: all micro-batches, then the update phase. Makes no GPU object. */
   run(): void {
     const encoder = this.#gpu.device.createCommandEncoder();
-    for (const storage of this.#graph.clearedEachStep) encoder.clearBuffer(storage.buffer!);
-    for (let micro = 0; micro < this.#graph.microBatches; micro++) {
-      for (const [{ tensor }, staged] of this.#staged) {
-        const { storage, byteOffset, byteLength } = tensor;
-        encoder.copyBufferToBuffer(staged, micro * byteLength, storage.buffer!, byteOffset, byteLength);
-      }
-      encodePass(encoder, this.#micro);
-      for (const { from, into } of this.#graph.collected) {
-        encoder.copyBufferToBuffer(
-          from.storage.buffer!,
-          from.byteOffset,
-          into.storage.buffer!,
-          into.byteOffset + micro * from.byteLength,
-          from.byteLength,
-        );
-      }
-    }
-    encodePass(encoder, this.#update);
+    encodeParts(encoder, this.#parts);
     this.#gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  /** Runs one step as {@linkcode Program.run} does, waits for it and says how long it took as a whole. */
+  timeRun(): Promise<SubmissionTime> {
+    return timeSubmission(this.#gpu, (encoder) => encodeParts(encoder, this.#parts));
+  }
+
+  /**
+   * Runs one step with the effect of {@linkcode Program.run}, but every kernel by itself, and says how long each
+   * took. Makes GPU objects and waits.
+   */
+  profile(): Promise<ReplayProfile> {
+    return profileParts(this.#gpu, this.#parts);
   }
 
   /** Waits for the runs so far and reads tensors that keep their buffers. */
@@ -141,15 +132,40 @@ export class Program {
   }
 }
 
-function encodePass(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
-  if (steps.length === 0) return;
-  const pass = encoder.beginComputePass();
-  for (const { pipeline, bindGroup, workgroups: [x, y, z] } of steps) {
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
-    pass.dispatchWorkgroups(x, y, z);
+/** A step in the order of its commands: clears, each micro-batch between its copies, the update phase. */
+function replayParts(
+  graph: Graph,
+  { micro, update, staged }: {
+    micro: readonly Step[];
+    update: readonly Step[];
+    staged: ReadonlyMap<Input, GPUBuffer>;
+  },
+): ReplayPart[] {
+  const parts: ReplayPart[] = [(encoder) => {
+    for (const storage of graph.clearedEachStep) encoder.clearBuffer(storage.buffer!);
+  }];
+  for (let i = 0; i < graph.microBatches; i++) {
+    parts.push(
+      (encoder) => {
+        for (const [{ tensor: { storage, byteOffset, byteLength } }, from] of staged) {
+          encoder.copyBufferToBuffer(from, i * byteLength, storage.buffer!, byteOffset, byteLength);
+        }
+      },
+      micro,
+      (encoder) => {
+        for (const { from, into } of graph.collected) {
+          encoder.copyBufferToBuffer(
+            from.storage.buffer!,
+            from.byteOffset,
+            into.storage.buffer!,
+            into.byteOffset + i * from.byteLength,
+            from.byteLength,
+          );
+        }
+      },
+    );
   }
-  pass.end();
+  return [...parts, update];
 }
 
 /** Pipelines by WGSL, for every graph of a device. */
@@ -215,7 +231,8 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
     gradients,
     state,
     activations: plan.bufferBytes.reduce((a, b) => a + b, 0),
-    other: graph.persistent.reduce((n, s) => n + alignedBytes(s.byteLength), 0) - gradients - state,
+    other: graph.persistent.reduce((n, s) => n + alignedBytes(s.byteLength), 0) - gradients - state +
+      [...staged.values()].reduce((n, buffer) => n + buffer.size, 0),
   };
   return new Program(gpu, graph, { owned, micro, update, staged, memory });
 }
@@ -265,5 +282,5 @@ async function compileKernel(gpu: Gpu, kernel: Kernel): Promise<Step> {
       return { binding, resource: { buffer: storage.buffer, offset: byteOffset, size } };
     }),
   });
-  return { pipeline, bindGroup, workgroups: kernel.workgroups };
+  return { kernel, pipeline, bindGroup };
 }

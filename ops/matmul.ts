@@ -163,6 +163,7 @@ function broadcastKernel(g: Graph, options: MatmulOptions): void {
     write,
     constants: { M: m, N: n, K: k },
     workgroups: [Math.ceil(n / 32), Math.ceil(m / 16), 1],
+    flops: 2 * m * n * k,
     body: `${wgsl}
 @compute @workgroup_size(8) fn main(${mainInputs}) {
   let row = group.y * 16u;
@@ -194,6 +195,7 @@ function tileKernel(g: Graph, options: MatmulOptions): void {
     write,
     constants: { M: m, N: n, K: k },
     workgroups: [Math.ceil(n / 128), Math.ceil(m / (8 * threadRows)), 1],
+    flops: 2 * m * n * k,
     body: `${wgsl}
 @compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {
   let row = id.y * 8u;
