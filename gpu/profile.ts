@@ -38,12 +38,17 @@ export interface ReplayProfile {
   readonly kernels: readonly KernelTime[];
 }
 
+/** Kernels that do nothing, measured too: a dispatch between two timestamps costs about 60 us on lavapipe. */
+const EMPTY_KERNELS = 63;
+/** What a kernel takes at least; less is within the jitter of the timestamps. */
+const SHORTEST_NANOSECONDS = 100;
 /** Time in which a kernel is repeated where there are no timestamps; the jitter of a wait is about 1 ms. */
 const REPEAT_NANOSECONDS = 25e6;
 
 /**
  * Replays once, with the effect of a normal replay, and measures every kernel: in a compute pass of its own between
- * two timestamps, or where there are none by repeating it and waiting.
+ * two timestamps, less what a kernel that does nothing takes; or where there are no timestamps by repeating it and waiting, so
+ * that its time includes its dispatch.
  *
  * @param gpu The device.
  * @param parts What a replay consists of.
@@ -71,17 +76,36 @@ function kernelTime({ label, workgroups, flops, bindings }: Kernel, nanoseconds:
 }
 
 async function timeByTimestamps(gpu: Gpu, parts: readonly ReplayPart[], count: number): Promise<number[]> {
-  if (count === 0) return [];
-  const stamps = new Timestamps(gpu, count);
+  const stamps = new Timestamps(gpu, count + EMPTY_KERNELS);
+  const nothing = await gpu.device.createComputePipelineAsync({
+    layout: "auto",
+    compute: { module: gpu.device.createShaderModule({ code: "@compute @workgroup_size(1) fn main() {}" }) },
+  });
   try {
     const encoder = gpu.device.createCommandEncoder();
-    let next = 0;
+    let [kernel, empties] = [0, 0];
+    const encodeEmpty = () => {
+      const pass = encoder.beginComputePass({ timestampWrites: stamps.writes(count + empties++) });
+      pass.setPipeline(nothing);
+      pass.dispatchWorkgroups(1);
+      pass.end();
+    };
+    // Strewn among the kernels, so that other work on the machine meets both alike.
+    const every = Math.ceil(count / EMPTY_KERNELS);
     for (const part of parts) {
       if (typeof part === "function") part(encoder);
-      else for (const step of part) encodePass(encoder, [step], stamps.writes(next++));
+      else {
+        for (const step of part) {
+          encodePass(encoder, [step], stamps.writes(kernel));
+          if (kernel++ % every === 0) encodeEmpty();
+        }
+      }
     }
+    while (empties < EMPTY_KERNELS) encodeEmpty();
     gpu.device.queue.submit([encoder.finish()]);
-    return await stamps.nanoseconds();
+    const times = await stamps.nanoseconds();
+    const empty = times.splice(count).sort((a, b) => a - b)[EMPTY_KERNELS >> 1];
+    return times.map((time) => Math.max(SHORTEST_NANOSECONDS, time - empty));
   } finally {
     stamps.destroy();
   }

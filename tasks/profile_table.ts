@@ -68,6 +68,8 @@ export interface StepReport {
   readonly step: {
     readonly in_a_row_ms: number;
     readonly alone_ms: number;
+    readonly fastest_gpu_ms: number;
+    readonly slowest_gpu_ms: number;
     readonly tokens: number;
     readonly tokens_per_second: number;
     readonly kernels: number;
@@ -108,9 +110,28 @@ export interface StepReport {
 /** Rows that are shown one by one; the rest is one row. */
 const ROWS = 24;
 
+/** From this ratio of the slowest to the fastest step on, the reader is told. */
+const BUSY = 1.2;
+
 /** The report in lines for people. */
 export function profileTable(report: StepReport): string[] {
-  const { step, parts, ceilings, model_flops: model, memory_bytes: memory, kernels } = report;
+  const { model, parameters, vocab_size, batch_size, seq_len, grad_accum, optimizer, method } = report;
+  const how = method === "timestamps"
+    ? "timed by timestamp queries"
+    : "timed by repeating kernels and waiting, since this device has no timestamp queries";
+  return [
+    `${model}: ${formatCount(parameters)} parameters, vocabulary ${vocab_size}, ${optimizer}`,
+    `step: ${grad_accum} micro-batch${grad_accum > 1 ? "es" : ""} of ${batch_size} x ${seq_len} tokens`,
+    `${how}; the fastest of ${report.measured_steps} measured steps`,
+    "",
+    ...kernelTable(report),
+    "",
+    ...partsTable(report),
+    ...totals(report),
+  ];
+}
+
+function kernelTable({ kernels, ceilings }: StepReport): string[] {
   const { multiply_add_gflops: peak, kernel_copy_gb_per_s: copy } = ceilings;
   const row = (r: KernelRow) => [
     r.label,
@@ -126,20 +147,13 @@ export function profileTable(report: StepReport): string[] {
   ];
   const sum = (label: string, rows: readonly KernelRow[]) => {
     const total = (value: (r: KernelRow) => number) => rows.reduce((n, r) => n + value(r), 0);
-    return [
-      label,
-      "",
-      "",
-      String(total((r) => r.count)),
-      total((r) => r.ms_per_step).toFixed(2),
-      percent(total((r) => r.share)),
-      ...Array(4).fill(""),
-    ];
+    const [count, ms, share] = [total((r) => r.count), total((r) => r.ms_per_step), total((r) => r.share)];
+    return [label, "", "", String(count), ms.toFixed(2), percent(share), "", "", "", ""];
   };
   // A single row more needs no summary.
   const shown = kernels.length > ROWS + 1 ? ROWS : kernels.length;
   const rest = kernels.slice(shown);
-  const table = align([
+  return align([
     [
       "kernel",
       "reads > writes",
@@ -156,55 +170,60 @@ export function profileTable(report: StepReport): string[] {
     ...(rest.length > 0 ? [sum(`${rest.length} more kinds`, rest)] : []),
     sum("all kernels", kernels),
   ], 3);
-  const share = (label: string, { ms, share }: StepPart, what: string) => [
+}
+
+function partsTable({ step, parts, method }: StepReport): string[] {
+  const row = (label: string, { ms, share }: StepPart, what: string) => [
     label,
     `${ms.toFixed(2)} ms`,
     percent(share),
     what,
   ];
-  const alone = align(
+  const between = parts.between_kernels.ms < 0
+    ? "below zero: kernels overlap in a normal step, or the machine was busy while they were timed"
+    : "the rest of the GPU's time: dispatches, barriers, clears, copies";
+  const lines = align(
     [
-      ["step alone", `${step.alone_ms.toFixed(2)} ms`, percent(1), "the sum of:"],
-      share("  kernels", parts.kernels, "each timed in a pass of its own"),
-      share(
-        "  between",
-        parts.between_kernels,
-        "the rest of the GPU's time: dispatches, barriers, clears, copies",
+      row("step alone", { ms: step.alone_ms, share: 1 }, "nothing else enqueued; the sum of:"),
+      row(
+        "  kernels",
+        parts.kernels,
+        method === "timestamps" ? "beyond what an empty kernel takes" : "with their dispatch",
       ),
-      share("  JavaScript", parts.javascript, "writing inputs, encoding, submitting"),
+      row("  between", parts.between_kernels, between),
+      row("  JavaScript", parts.javascript, "writing inputs, encoding, submitting"),
     ],
     1,
     3,
   );
-  const how = report.method === "timestamps"
-    ? "GPU times are timestamp queries"
-    : "GPU times are by repeating and waiting: this device has no timestamp queries";
+  const slower = step.slowest_gpu_ms / step.fastest_gpu_ms;
+  if (slower < BUSY) return lines;
+  const factor = `${slower.toFixed(2)} times as long as the fastest`;
+  return [...lines, `note: the slowest step took ${factor}; on a busy machine the parts above are rough`];
+}
+
+function totals({ step, ceilings, model_flops: model, memory_bytes: memory }: StepReport): string[] {
   const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MiB`;
+  const { multiply_add_gflops: peak, kernel_copy_gb_per_s: copy, buffer_copy_gb_per_s: buffers } = ceilings;
+  const rate = `${formatCount(step.tokens_per_second)} tokens/s`;
+  const classes = Object.entries({
+    parameters: memory.parameters,
+    gradients: memory.gradients,
+    "optimizer state": memory.state,
+    activations: memory.activations,
+    other: memory.other,
+  }).map(([name, bytes]) => `${name} ${mib(bytes)}`);
   return [
-    `model: ${report.model}, ${
-      formatCount(report.parameters)
-    } parameters, vocabulary ${report.vocab_size}; ` +
-    `batch ${report.batch_size} x ${report.seq_len} tokens x ${report.grad_accum} micro-batches; ` +
-    report.optimizer,
-    `${how}; the fastest of ${report.measured_steps} steps, in a row the mean`,
-    "",
-    ...table,
-    "",
-    ...alone,
-    `steps in a row: ${step.in_a_row_ms.toFixed(2)} ms each, ${
-      formatCount(step.tokens_per_second)
-    } tokens/s, ` +
-    `${step.kernels} kernels per step`,
-    `peak: ${peak.toFixed(1)} GFLOPS of multiply-adds without loads; ` +
-    `copy: ${copy.toFixed(1)} GB/s by a kernel, ${ceilings.buffer_copy_gb_per_s.toFixed(1)} GB/s by ` +
-    "copyBufferToBuffer (reads and writes)",
-    `model FLOPs: ${(model.per_step / 1e9).toFixed(2)} GFLOP per step of ${step.tokens} tokens, ` +
-    `${model.gflops.toFixed(1)} GFLOPS in a row, ${percent(model.utilization)} of peak`,
-    `GPU memory: ${mib(memory.total)}, all planned before the first step: parameters ${
-      mib(memory.parameters)
-    }, ` +
-    `gradients ${mib(memory.gradients)}, optimizer state ${mib(memory.state)}, ` +
-    `activations ${mib(memory.activations)}, other ${mib(memory.other)}`,
+    `in a row:     ${
+      step.in_a_row_ms.toFixed(2)
+    } ms per step, the mean; ${rate}; ${step.kernels} kernels per step`,
+    `peak:         ${peak.toFixed(1)} GFLOPS, multiply-adds without loads`,
+    `copy:         ${copy.toFixed(1)} GB/s read and written by a kernel, ${
+      buffers.toFixed(1)
+    } by copyBufferToBuffer`,
+    `model FLOPs:  ${(model.per_step / 1e9).toFixed(2)} GFLOP per step of ${step.tokens} tokens; in a row ` +
+    `${model.gflops.toFixed(1)} GFLOPS, ${percent(model.utilization)} of peak`,
+    `GPU memory:   ${mib(memory.total)} at peak, all allocated before the first step: ${classes.join(", ")}`,
   ];
 }
 

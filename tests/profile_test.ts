@@ -65,7 +65,17 @@ Deno.test("profile prints a table and its summary", async () => {
   equal(code, 0, stderr);
   match(stdout, /^kernel +reads > writes +workgroups +count +ms\/step/m);
   match(stdout, /^all kernels +\d+ +[\d.]+ +[\d.]+%$/m);
-  for (const line of ["step alone", "steps in a row: ", "peak: ", "model FLOPs: ", "GPU memory: "]) {
+  for (
+    const line of [
+      "step alone ",
+      "  kernels ",
+      "in a row: ",
+      "peak: ",
+      "copy: ",
+      "model FLOPs: ",
+      "GPU memory: ",
+    ]
+  ) {
     ok(stdout.includes(`\n${line}`), `${line} is missing in ${stdout}`);
   }
 });

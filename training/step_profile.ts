@@ -27,8 +27,9 @@ export interface KernelGroup extends Omit<KernelTime, "nanoseconds"> {
 }
 
 /**
- * Times of a step in nanoseconds. Those in a row are a mean; the others come from the fastest of the measured steps
- * of their kind, the one that other work on the machine disturbed least: sums of medians would not add up.
+ * Times of a step in nanoseconds. Each step that is measured as a whole is followed by one that is measured kernel
+ * by kernel; all times but those in a row come from the fastest such pair, which other work on the machine
+ * disturbed least, so that they add up.
  */
 export interface StepProfile {
   /** How times on the GPU were measured. */
@@ -37,7 +38,7 @@ export interface StepProfile {
   readonly inARow: number;
   /** A step by itself: the sum of the three times below. */
   readonly alone: number;
-  /** The sum of all kernels. */
+  /** The sum of all kernels: by timestamps without their dispatch, by waiting with it. */
   readonly kernels: number;
   /**
    * The GPU's time of a normal step that no kernel accounts for: dispatches, barriers, clears and copies. Where
@@ -46,6 +47,10 @@ export interface StepProfile {
   readonly between: number;
   /** Writing inputs, encoding and submitting; in a row it overlaps with the GPU's work on the step before. */
   readonly javascript: number;
+  /** The GPU's time of the fastest normal step. */
+  readonly fastest: number;
+  /** And of the slowest: far apart, the machine was busy with something else and the parts are rough. */
+  readonly slowest: number;
   /** By time, longest first. */
   readonly groups: readonly KernelGroup[];
 }
@@ -77,15 +82,11 @@ export async function profileSteps(
     trainer.step(inputs);
     await trainer.metrics();
   }
-  let whole: SubmissionTime | undefined;
-  let profile: ReplayProfile | undefined;
-  const kernelTime = ({ kernels }: ReplayProfile) => kernels.reduce((sum, k) => sum + k.nanoseconds, 0);
-  // By turns, so that other work on the machine meets both alike.
+  const pairs: { whole: SubmissionTime; profile: ReplayProfile; kernels: number }[] = [];
   for (let i = 0; i < steps; i++) {
-    const time = await trainer.timeStep(inputs);
-    if (!whole || time.gpu + time.host < whole.gpu + whole.host) whole = time;
-    const byKernel = await trainer.profileStep(inputs);
-    if (!profile || kernelTime(byKernel) < kernelTime(profile)) profile = byKernel;
+    const whole = await trainer.timeStep(inputs);
+    const profile = await trainer.profileStep(inputs);
+    pairs.push({ whole, profile, kernels: profile.kernels.reduce((sum, k) => sum + k.nanoseconds, 0) });
     await trainer.metrics();
   }
   const row = Math.min(steps, LONGEST_ROW);
@@ -95,16 +96,20 @@ export async function profileSteps(
   const inARow = Math.max(0, (performance.now() - started) * 1e6 - floor) / row;
   await trainer.metrics();
 
-  const kernels = kernelTime(profile!);
-  const { gpu: gpuTime, host: javascript } = whole!;
+  const wholes = pairs.map((p) => p.whole.gpu);
+  const { whole, profile, kernels } = pairs.reduce((a, b) =>
+    a.whole.gpu + a.kernels <= b.whole.gpu + b.kernels ? a : b
+  );
   return {
-    method: profile!.method,
+    method: profile.method,
     inARow,
-    alone: gpuTime + javascript,
+    alone: whole.gpu + whole.host,
     kernels,
-    between: gpuTime - kernels,
-    javascript,
-    groups: groupKernels(profile!.kernels),
+    between: whole.gpu - kernels,
+    javascript: whole.host,
+    slowest: Math.max(...wholes),
+    fastest: Math.min(...wholes),
+    groups: groupKernels(profile.kernels),
   };
 }
 
