@@ -103,8 +103,7 @@ async function measure(
     step: {
       in_a_row_ms: profile.inARow / 1e6,
       alone_ms: profile.alone / 1e6,
-      fastest_gpu_ms: profile.fastest / 1e6,
-      slowest_gpu_ms: profile.slowest / 1e6,
+      spread: profile.spread,
       tokens,
       tokens_per_second: tokens / profile.inARow * 1e9,
       kernels: dispatches,

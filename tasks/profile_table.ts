@@ -68,8 +68,7 @@ export interface StepReport {
   readonly step: {
     readonly in_a_row_ms: number;
     readonly alone_ms: number;
-    readonly fastest_gpu_ms: number;
-    readonly slowest_gpu_ms: number;
+    readonly spread: number;
     readonly tokens: number;
     readonly tokens_per_second: number;
     readonly kernels: number;
@@ -110,7 +109,7 @@ export interface StepReport {
 /** Rows that are shown one by one; the rest is one row. */
 const ROWS = 24;
 
-/** From this ratio of the slowest to the fastest step on, the reader is told. */
+/** From this spread on, the reader is told. */
 const BUSY = 1.2;
 
 /** The report in lines for people. */
@@ -196,9 +195,8 @@ function partsTable({ step, parts, method }: StepReport): string[] {
     1,
     3,
   );
-  const slower = step.slowest_gpu_ms / step.fastest_gpu_ms;
-  if (slower < BUSY) return lines;
-  const factor = `${slower.toFixed(2)} times as long as the fastest`;
+  if (step.spread < BUSY) return lines;
+  const factor = `${step.spread.toFixed(2)} times as long as the fastest`;
   return [...lines, `note: the slowest step took ${factor}; on a busy machine the parts above are rough`];
 }
 

@@ -35,6 +35,7 @@ Deno.test("profile --json accounts for the whole step", async () => {
     Object.values<Record<string, number>>(parts).map((p) => p[key]);
   ok(near(sum(partsOf("share")), 1), `shares sum to ${sum(partsOf("share"))}`);
   ok(near(sum(partsOf("ms")), step.alone_ms));
+  ok(step.spread >= 1);
   ok(near(sum(rows.map((k) => k.share)), parts.kernels.share));
   ok(near(sum(rows.map((k) => k.ms_per_step)), parts.kernels.ms));
   equal(sum(rows.map((k) => k.count)), step.kernels);

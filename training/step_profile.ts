@@ -47,10 +47,11 @@ export interface StepProfile {
   readonly between: number;
   /** Writing inputs, encoding and submitting; in a row it overlaps with the GPU's work on the step before. */
   readonly javascript: number;
-  /** The GPU's time of the fastest normal step. */
-  readonly fastest: number;
-  /** And of the slowest: far apart, the machine was busy with something else and the parts are rough. */
-  readonly slowest: number;
+  /**
+   * The slowest measured step's time divided by the fastest's of the same kind: far above 1, the machine was busy
+   * with something else and the parts are rough.
+   */
+  readonly spread: number;
   /** By time, longest first. */
   readonly groups: readonly KernelGroup[];
 }
@@ -96,7 +97,7 @@ export async function profileSteps(
   const inARow = Math.max(0, (performance.now() - started) * 1e6 - floor) / row;
   await trainer.metrics();
 
-  const wholes = pairs.map((p) => p.whole.gpu);
+  const ratio = (times: number[]) => Math.max(...times) / Math.min(...times);
   const { whole, profile, kernels } = pairs.reduce((a, b) =>
     a.whole.gpu + a.kernels <= b.whole.gpu + b.kernels ? a : b
   );
@@ -107,8 +108,7 @@ export async function profileSteps(
     kernels,
     between: whole.gpu - kernels,
     javascript: whole.host,
-    slowest: Math.max(...wholes),
-    fastest: Math.min(...wholes),
+    spread: Math.max(ratio([inARow, ...pairs.map((p) => p.whole.gpu)]), ratio(pairs.map((p) => p.kernels))),
     groups: groupKernels(profile.kernels),
   };
 }
