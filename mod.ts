@@ -68,6 +68,8 @@ export {
   type ParameterSpec,
   ParameterStore,
 } from "./gpu/parameters.ts";
+export type { ClockMethod, SubmissionTime } from "./gpu/clock.ts";
+export type { KernelTime, ReplayProfile } from "./gpu/profile.ts";
 export { compileProgram, type Program } from "./gpu/program.ts";
 export { readTensors } from "./gpu/readback.ts";
 export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./gpu/tensor.ts";

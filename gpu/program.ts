@@ -4,30 +4,26 @@
  *
  * @module
  */
+import { type SubmissionTime, timeSubmission } from "./clock.ts";
 import { type Gpu, GpuError } from "./device.ts";
 import type { Graph, Input } from "./graph.ts";
 import type { Kernel } from "./kernel.ts";
 import { type MemoryPlan, planMemory } from "./memory.ts";
 import { allocateStorage, writeTensor } from "./parameters.ts";
+import { profileParts, type ReplayProfile } from "./profile.ts";
 import { readTensors } from "./readback.ts";
+import { encodeParts, type ReplayPart, type Step } from "./replay.ts";
 import { alignedBytes, formatShape, type Storage, type Tensor } from "./tensor.ts";
-
-interface Step {
-  readonly pipeline: GPUComputePipeline;
-  /** For even and for odd runs; the same one where no buffers are exchanged. */
-  readonly bindGroups: readonly [GPUBindGroup, GPUBindGroup];
-  readonly workgroups: readonly [number, number, number];
-}
 
 /** A compiled {@linkcode Graph}. Made by {@linkcode compileProgram}. */
 export class Program {
   readonly #gpu: Gpu;
   readonly #graph: Graph;
   readonly #owned: GPUBuffer[];
-  readonly #micro: readonly Step[];
-  readonly #update: readonly Step[];
-  readonly #staged: ReadonlyMap<Input, GPUBuffer>;
+  /** For even and for odd runs: they differ where buffers are exchanged. */
+  readonly #replays: readonly [readonly ReplayPart[], readonly ReplayPart[]];
   #parity: 0 | 1 = 0;
+  readonly #staged: ReadonlyMap<Input, GPUBuffer>;
   /** Planned memory. */
   readonly memory: MemoryPlan;
 
@@ -37,8 +33,8 @@ export class Program {
     graph: Graph,
     parts: {
       owned: GPUBuffer[];
-      micro: readonly Step[];
-      update: readonly Step[];
+      micro: readonly StepPair[];
+      update: readonly StepPair[];
       staged: ReadonlyMap<Input, GPUBuffer>;
       memory: MemoryPlan;
     },
@@ -46,15 +42,14 @@ export class Program {
     this.#gpu = gpu;
     this.#graph = graph;
     this.#owned = parts.owned;
-    this.#micro = parts.micro;
-    this.#update = parts.update;
     this.#staged = parts.staged;
+    this.#replays = [replayParts(graph, parts, 0), replayParts(graph, parts, 1)];
     this.memory = parts.memory;
   }
 
   /** Number of kernels that one run dispatches. */
   get dispatches(): number {
-    return this.#micro.length * this.#graph.microBatches + this.#update.length;
+    return this.#replays[0].reduce((sum, part) => sum + (typeof part === "function" ? 0 : part.length), 0);
   }
 
   /**
@@ -96,27 +91,35 @@ export class Program {
   /** Encodes and submits one step: all micro-batches, then the update phase. Makes no GPU object. */
   run(): void {
     const encoder = this.#gpu.device.createCommandEncoder();
-    for (const storage of this.#graph.clearedEachStep) encoder.clearBuffer(storage.buffer!);
-    for (let micro = 0; micro < this.#graph.microBatches; micro++) {
-      for (const [{ tensor }, staged] of this.#staged) {
-        const { storage, byteOffset, byteLength } = tensor;
-        encoder.copyBufferToBuffer(staged, micro * byteLength, storage.buffer!, byteOffset, byteLength);
-      }
-      encodePass(encoder, this.#micro, this.#parity);
-      for (const { from, into } of this.#graph.collected) {
-        encoder.copyBufferToBuffer(
-          from.storage.buffer!,
-          from.byteOffset,
-          into.storage.buffer!,
-          into.byteOffset + micro * from.byteLength,
-          from.byteLength,
-        );
-      }
-    }
-    encodePass(encoder, this.#update, this.#parity);
+    encodeParts(encoder, this.#nextReplay());
     this.#gpu.device.queue.submit([encoder.finish()]);
+    this.#exchange();
+  }
+
+  /** Runs one step as {@linkcode Program.run} does, waits for it and says how long it took as a whole. */
+  async timeRun(): Promise<SubmissionTime> {
+    const time = await timeSubmission(this.#gpu, (encoder) => encodeParts(encoder, this.#nextReplay()));
+    this.#exchange();
+    return time;
+  }
+
+  /**
+   * Runs one step with the effect of {@linkcode Program.run}, but every kernel by itself, and says how long each
+   * took. Makes GPU objects and waits.
+   */
+  async profile(): Promise<ReplayProfile> {
+    const profile = await profileParts(this.#gpu, this.#nextReplay());
+    this.#exchange();
+    return profile;
+  }
+
+  #nextReplay(): readonly ReplayPart[] {
+    return this.#replays[this.#parity];
+  }
+
+  #exchange(): void {
     this.#parity = this.#parity === 0 ? 1 : 0;
-    this.#graph.exchanged.forEach(exchangeBuffers);
+    for (const [a, b] of this.#graph.exchanged) [a.buffer, b.buffer] = [b.buffer, a.buffer];
   }
 
   /** Waits for the runs so far and reads tensors that keep their buffers. */
@@ -131,19 +134,45 @@ export class Program {
   }
 }
 
-function encodePass(encoder: GPUCommandEncoder, steps: readonly Step[], parity: 0 | 1): void {
-  if (steps.length === 0) return;
-  const pass = encoder.beginComputePass();
-  for (const { pipeline, bindGroups, workgroups: [x, y, z] } of steps) {
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroups[parity]);
-    pass.dispatchWorkgroups(x, y, z);
-  }
-  pass.end();
-}
+/** A kernel's step in even and in odd runs; the same one where none of its buffers are exchanged. */
+type StepPair = readonly [Step, Step];
 
-function exchangeBuffers([a, b]: readonly [Storage, Storage]): void {
-  [a.buffer, b.buffer] = [b.buffer, a.buffer];
+/** A step in the order of its commands: clears, each micro-batch between its copies, the update phase. */
+function replayParts(
+  graph: Graph,
+  { micro, update, staged }: {
+    micro: readonly StepPair[];
+    update: readonly StepPair[];
+    staged: ReadonlyMap<Input, GPUBuffer>;
+  },
+  parity: 0 | 1,
+): ReplayPart[] {
+  const of = (pairs: readonly StepPair[]) => pairs.map((pair) => pair[parity]);
+  const parts: ReplayPart[] = [(encoder) => {
+    for (const storage of graph.clearedEachStep) encoder.clearBuffer(storage.buffer!);
+  }];
+  for (let i = 0; i < graph.microBatches; i++) {
+    parts.push(
+      (encoder) => {
+        for (const [{ tensor: { storage, byteOffset, byteLength } }, from] of staged) {
+          encoder.copyBufferToBuffer(from, i * byteLength, storage.buffer!, byteOffset, byteLength);
+        }
+      },
+      of(micro),
+      (encoder) => {
+        for (const { from, into } of graph.collected) {
+          encoder.copyBufferToBuffer(
+            from.storage.buffer!,
+            from.byteOffset,
+            into.storage.buffer!,
+            into.byteOffset + i * from.byteLength,
+            from.byteLength,
+          );
+        }
+      },
+    );
+  }
+  return [...parts, of(update)];
 }
 
 /** Pipelines by WGSL, for every graph of a device. */
@@ -198,14 +227,16 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
   const [micro, update] = await Promise.all([compile(graph.microKernels), compile(graph.updateKernels)]);
   gpu.check();
 
-  return new Program(gpu, graph, { owned, micro, update, staged, memory });
+  const staging = [...staged.values()].reduce((n, buffer) => n + buffer.size, 0);
+  const planned = { ...memory, other: memory.other + staging };
+  return new Program(gpu, graph, { owned, micro, update, staged, memory: planned });
 }
 
 async function compileKernel(
   gpu: Gpu,
   kernel: Kernel,
   exchanged: ReadonlyMap<Storage, Storage>,
-): Promise<Step> {
+): Promise<StepPair> {
   const { device } = gpu;
   let cache = pipelineCaches.get(device);
   if (!cache) pipelineCaches.set(device, cache = new Map());
@@ -237,20 +268,18 @@ async function compileKernel(
     cache.set(kernel.code, compiled);
   }
   const pipeline = await compiled;
-  const bind = (other: ReadonlyMap<Storage, Storage>) =>
-    device.createBindGroup({
-      label: kernel.label,
-      layout: pipeline.getBindGroupLayout(0),
-      entries: kernel.bindings.map(({ name, tensor, type }, binding) => {
-        const { storage, byteOffset, byteLength } = tensor;
-        const { buffer } = other.get(storage) ?? storage;
-        if (!buffer) throw new TypeError(`${kernel.label}: ${name} (${tensor.label}) must have a buffer`);
-        // Vector views may end in padding, which every buffer has.
-        const size = type.startsWith("vec4") ? Math.ceil(byteLength / 16) * 16 : byteLength;
-        return { binding, resource: { buffer, offset: byteOffset, size } };
-      }),
+  const step = (other: ReadonlyMap<Storage, Storage>): Step => {
+    const entries = kernel.bindings.map(({ name, tensor, type }, binding) => {
+      const { storage, byteOffset, byteLength } = tensor;
+      const { buffer } = other.get(storage) ?? storage;
+      if (!buffer) throw new TypeError(`${kernel.label}: ${name} (${tensor.label}) must have a buffer`);
+      // Vector views may end in padding, which every buffer has.
+      const size = type.startsWith("vec4") ? Math.ceil(byteLength / 16) * 16 : byteLength;
+      return { binding, resource: { buffer, offset: byteOffset, size } };
     });
-  const even = bind(new Map());
-  const exchanges = kernel.bindings.some((b) => exchanged.has(b.tensor.storage));
-  return { pipeline, bindGroups: [even, exchanges ? bind(exchanged) : even], workgroups: kernel.workgroups };
+    const layout = pipeline.getBindGroupLayout(0);
+    return { kernel, pipeline, bindGroup: device.createBindGroup({ label: kernel.label, layout, entries }) };
+  };
+  const even = step(new Map());
+  return [even, kernel.bindings.some((b) => exchanged.has(b.tensor.storage)) ? step(exchanged) : even];
 }

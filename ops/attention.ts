@@ -158,6 +158,8 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
   const scaleWgsl = `const SCALE = f32(${options.scale ?? 1 / Math.sqrt(headDim)});`;
   const blocks = Math.ceil(length / THREADS);
   const grid = (heads: number): [number, number, number] => [blocks, heads, batch];
+  // Multiply-adds of one T x T by HS product, of which a causal kernel needs half.
+  const causalProduct = batch * numHeads * length * length * headDim / 2;
   const main = (body: string) =>
     `${scaleWgsl}${common}
 @compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
@@ -176,6 +178,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     write: { o: wrap(o), l },
     constants,
     workgroups: grid(numHeads),
+    flops: 4 * causalProduct,
     body: main(`
   let head = group.y;
   let q_start = q_at(b, row, head);
@@ -225,6 +228,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
       write: packed ? { dqkv: wrap(dq.tensor), d } : { dq: wrap(dq.tensor), d },
       constants,
       workgroups: grid(numHeads),
+      flops: 6 * causalProduct,
       body: main(`
   let head = group.y;
   let q_start = q_at(b, row, head);
@@ -254,6 +258,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
       write: packed ? { dqkv: wrap(dk.tensor) } : { dk: wrap(dk.tensor), dv: wrap(dv.tensor) },
       constants,
       workgroups: grid(numKeyValueHeads),
+      flops: 8 * causalProduct,
       body: main(`
   let kv_head = group.y;
   let k_start = k_at(b, row, kv_head);

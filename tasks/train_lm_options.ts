@@ -9,7 +9,7 @@ import { DEFAULT_VALIDATION_FRACTION } from "../data/split.ts";
 import { gpt2Presets } from "../models/gpt2.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
-import { OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
+import { type ModelConfig, OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
 
 const DATA = "Data and tokenizer";
@@ -17,8 +17,7 @@ const MODEL = "Model and batches";
 const OPTIM = "Optimizer";
 const RUN = "Run";
 
-/** The options of `train-lm`. */
-export const trainLmOptions = {
+const dataOptions = {
   "data": {
     type: "string",
     multiple: true,
@@ -54,6 +53,10 @@ export const trainLmOptions = {
     group: DATA,
     description: "folder for trained tokenizers and token ids",
   },
+} as const;
+
+/** The model and its batches. */
+export const modelOptions = {
   "model": {
     type: "string",
     placeholder: "NAME",
@@ -90,6 +93,10 @@ export const trainLmOptions = {
     group: MODEL,
     description: "dropout everywhere in the model",
   },
+} as const;
+
+/** The optimizer. */
+export const optimizerOptions = {
   "optimizer": {
     type: "choice",
     choices: OPTIMIZERS,
@@ -139,6 +146,16 @@ export const trainLmOptions = {
     group: OPTIM,
     description: "KOALA++'s symmetric variant; --no-symmetric for the vanilla one",
   },
+  "clip": {
+    type: "number",
+    min: 0,
+    default: 1,
+    group: OPTIM,
+    description: "largest gradient norm; 0 for none",
+  },
+} as const;
+
+const scheduleOptions = {
   "schedule": {
     type: "choice",
     choices: SCHEDULE_KINDS,
@@ -160,13 +177,9 @@ export const trainLmOptions = {
     group: OPTIM,
     description: "last learning rate as a share of the peak",
   },
-  "clip": {
-    type: "number",
-    min: 0,
-    default: 1,
-    group: OPTIM,
-    description: "largest gradient norm; 0 for none",
-  },
+} as const;
+
+const runOptions = {
   "steps": { type: "integer", min: 1, default: 400, group: RUN, description: "steps of the run" },
   "epochs": { type: "number", above: 0, group: RUN, description: "passes over the data, instead of --steps" },
   "seed": {
@@ -229,8 +242,22 @@ export const trainLmOptions = {
   "json": jsonOption,
 } as const;
 
+/** The options of `train-lm`. */
+export const trainLmOptions = {
+  ...dataOptions,
+  ...modelOptions,
+  ...optimizerOptions,
+  ...scheduleOptions,
+  ...runOptions,
+} as const;
+
 /** Their values. */
 export type TrainLmValues = OptionValues<typeof trainLmOptions>;
+
+/** Values of {@linkcode modelOptions} and {@linkcode optimizerOptions}, and the size of the vocabulary. */
+export type ModelValues = OptionValues<
+  typeof modelOptions & typeof optimizerOptions & Pick<typeof dataOptions, "vocab-size">
+>;
 
 /**
  * Keys of the configuration that must stay when resuming, by the options that set them; what is not given may
@@ -264,6 +291,21 @@ const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0
 
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
 export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
+  return {
+    data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
+    validationFraction: values.validationFraction,
+    tokenizer: values.tokenizer ?? null,
+    ...await modelConfig(values),
+    steps: values.steps,
+    schedule: values.schedule as ScheduleKind,
+    warmup: values.warmup ?? Math.round(values.steps * 0.05),
+    minLrRatio: values.minLrRatio,
+    seed: values.seed,
+  };
+}
+
+/** The part of a configuration that decides what one step computes. */
+export async function modelConfig(values: ModelValues): Promise<ModelConfig> {
   const model = { ...await baseModel(values), ...dropoutKeys(values) };
   // Checked with a stand-in until the tokenizer is known.
   const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: values.vocabSize });
@@ -272,16 +314,12 @@ export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
     throw new UsageError(`--seq-len must be at most ${maxSeqLen}, the model's n_positions, got ${seqLen}`);
   }
   return {
-    data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
-    validationFraction: values.validationFraction,
-    tokenizer: values.tokenizer ?? null,
     vocabSize: values.vocabSize,
     model,
     seqLen,
     batchSize: values.batchSize,
     gradAccum: values.gradAccum,
     recompute: values.recompute,
-    steps: values.steps,
     optimizer: values.optimizer,
     koalaScope: values.koalaScope,
     lr: values.lr ?? lrDefaults[values.optimizer],
@@ -291,16 +329,12 @@ export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
     q: values.q,
     r: values.r as RunConfig["r"],
     symmetric: values.symmetric,
-    schedule: values.schedule as ScheduleKind,
-    warmup: values.warmup ?? Math.round(values.steps * 0.05),
-    minLrRatio: values.minLrRatio,
     clip: values.clip,
-    seed: values.seed,
   };
 }
 
 /** The keys of the model that `--model` names, before any other option. */
-async function baseModel(values: TrainLmValues): Promise<Record<string, unknown>> {
+async function baseModel(values: ModelValues): Promise<Record<string, unknown>> {
   const isFile = values.model.endsWith(".json");
   if (!isFile && !Object.hasOwn(gpt2Presets, values.model)) {
     throw new UsageError(
@@ -313,7 +347,7 @@ async function baseModel(values: TrainLmValues): Promise<Record<string, unknown>
 }
 
 /** The model's keys that `--dropout` sets, none without it. */
-function dropoutKeys({ dropout }: TrainLmValues): Record<string, number> {
+function dropoutKeys({ dropout }: ModelValues): Record<string, number> {
   return dropout === undefined ? {} : { resid_pdrop: dropout, embd_pdrop: dropout, attn_pdrop: dropout };
 }
 

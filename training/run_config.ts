@@ -68,12 +68,18 @@ export interface RunConfig {
   readonly seed: number;
 }
 
+/** What decides what one step computes: all of a run but its text, its length and its seed. */
+export type ModelConfig = Omit<
+  RunConfig,
+  "data" | "validationFraction" | "tokenizer" | "steps" | "schedule" | "warmup" | "minLrRatio" | "seed"
+>;
+
 /**
  * The optimizers of a run.
  *
  * @throws {RangeError} If a hyper-parameter is out of range or the optimizer is unknown.
  */
-export function runOptimizer(config: RunConfig): OptimizerPartition {
+export function runOptimizer(config: ModelConfig): OptimizerPartition {
   const { lr, adamwLr, weightDecay, sigma, q, r, symmetric } = config;
   switch (config.optimizer) {
     case "koala++": {

@@ -3,9 +3,11 @@
  *
  * @module
  */
+import type { SubmissionTime } from "../gpu/clock.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Graph } from "../gpu/graph.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";
+import type { ReplayProfile } from "../gpu/profile.ts";
 import { compileProgram, type Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
@@ -157,6 +159,34 @@ export class Trainer {
    * @throws {RangeError} If the metrics of 64 steps are waiting to be read.
    */
   step(microBatches: readonly StepInputs[], factor = 1): void {
+    this.#writeInputs(microBatches, factor);
+    this.#program.run();
+    this.#stepDone();
+  }
+
+  /** Does one step, waits for it and says how long it took in JavaScript and on the GPU. See {@linkcode Trainer.step}. */
+  async timeStep(microBatches: readonly StepInputs[], factor = 1): Promise<SubmissionTime> {
+    const started = performance.now();
+    this.#writeInputs(microBatches, factor);
+    const writing = (performance.now() - started) * 1e6;
+    const { gpu, host } = await this.#program.timeRun();
+    this.#stepDone();
+    return { gpu, host: host + writing };
+  }
+
+  /** Does one step kernel by kernel and says how long each took. See {@linkcode Trainer.step}. */
+  async profileStep(microBatches: readonly StepInputs[], factor = 1): Promise<ReplayProfile> {
+    this.#writeInputs(microBatches, factor);
+    const profile = await this.#program.profile();
+    this.#stepDone();
+    return profile;
+  }
+
+  #stepDone(): void {
+    this.#pending.push(this.nextStep++);
+  }
+
+  #writeInputs(microBatches: readonly StepInputs[], factor: number): void {
     if (this.ringIsFull) throw new RangeError(`Read metrics() at least every ${RING_SLOTS} steps`);
     if (microBatches.length !== this.#graph.microBatches) {
       throw new TypeError(
@@ -182,9 +212,6 @@ export class Trainer {
       this.#program.write(input, Float32Array.from(optimizer.scalars(step, factor)));
     }
     this.#program.write("metrics_slot", Uint32Array.of(step % RING_SLOTS));
-    this.#program.run();
-    this.#pending.push(step);
-    this.nextStep++;
   }
 
   /**

@@ -1,0 +1,168 @@
+/**
+ * `deno task profile`: where the time of a training step goes.
+ *
+ * @module
+ */
+import { type Ceilings, measureCeilings } from "../gpu/ceilings.ts";
+import { type Gpu, requestGpu } from "../gpu/device.ts";
+import { modelFromConfig } from "../models/load.ts";
+import type { LanguageModel } from "../models/model.ts";
+import { hashCombine } from "../ops/random.ts";
+import { type ModelConfig, runOptimizer } from "../training/run_config.ts";
+import { modelFlops, profileSteps } from "../training/step_profile.ts";
+import { languageModelLoss, Trainer } from "../training/trainer.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
+import { profileTable, type StepReport } from "./profile_table.ts";
+import { modelConfig, modelOptions, optimizerOptions, trainLmOptions } from "./train_lm_options.ts";
+
+const MEASURING = "Measuring";
+
+const options = {
+  ...modelOptions,
+  "vocab-size": {
+    ...trainLmOptions["vocab-size"],
+    group: modelOptions.model.group,
+    description: "number of token ids",
+  },
+  ...optimizerOptions,
+  "steps": {
+    type: "integer",
+    min: 1,
+    default: 5,
+    group: MEASURING,
+    description: "steps to measure in each of three ways: kernel by kernel, as a whole, and in a row",
+  },
+  "warmup-steps": {
+    type: "integer",
+    min: 1,
+    default: 2,
+    group: MEASURING,
+    description: "steps before, which compile the kernels",
+  },
+  "json": jsonOption,
+} as const;
+
+type Values = OptionValues<typeof options>;
+
+async function main(values: Values, { output }: TaskContext): Promise<void> {
+  const config = await modelConfig(values);
+  runOptimizer(config); // hyper-parameters out of range are found before any work
+  const model = modelFromConfig({ ...config.model, vocab_size: config.vocabSize });
+  const gpu = await requestGpu();
+  try {
+    output.say(`adapter: ${gpu.description}${gpu.profile.isSoftware ? " (software: runs on the CPU)" : ""}`);
+    const report = await measure(gpu, model, config, values);
+    output.result(report, output.json ? undefined : profileTable(report).join("\n"));
+  } finally {
+    gpu.destroy();
+  }
+}
+
+async function measure(
+  gpu: Gpu,
+  model: LanguageModel,
+  config: ModelConfig,
+  { model: name, steps, warmupSteps }: Values,
+): Promise<StepReport> {
+  const { batchSize, seqLen, gradAccum } = config;
+  const trainer = await Trainer.create(gpu, {
+    record: languageModelLoss(model, batchSize, seqLen),
+    optimizer: runOptimizer(config),
+    gradAccum,
+    clip: config.clip,
+  });
+  const inputs = Array.from({ length: gradAccum }, (_, micro) => {
+    const ids = (stream: number) =>
+      Uint32Array.from({ length: batchSize * seqLen }, (_, i) => hashCombine(stream, i) % model.vocabSize);
+    return { tokens: ids(2 * micro), targets: ids(2 * micro + 1) };
+  });
+  const before = await measureCeilings(gpu);
+  const profile = await profileSteps(gpu, trainer, inputs, { warmupSteps, steps });
+  // Again, since what a shared machine has to give changes.
+  const ceilings = higher(before, await measureCeilings(gpu));
+  const flops = modelFlops(gpu, model, trainer, seqLen);
+  const { dispatches, ...memory } = trainer.plan;
+  const parameters = trainer.parameters.count;
+  trainer.destroy();
+
+  const tokens = batchSize * seqLen * gradAccum;
+  const perStep = flops.perToken * tokens;
+  const gflops = perStep / profile.inARow;
+  return {
+    adapter: gpu.description,
+    software: gpu.profile.isSoftware,
+    model: name,
+    parameters,
+    vocab_size: model.vocabSize,
+    batch_size: batchSize,
+    seq_len: seqLen,
+    grad_accum: gradAccum,
+    optimizer: config.optimizer,
+    measured_steps: steps,
+    method: profile.method,
+    step: {
+      in_a_row_ms: profile.inARow / 1e6,
+      alone_ms: profile.alone / 1e6,
+      spread: profile.spread,
+      tokens,
+      tokens_per_second: tokens / profile.inARow * 1e9,
+      kernels: dispatches,
+    },
+    parts: {
+      kernels: part(profile.kernels, profile.alone),
+      between_kernels: part(profile.between, profile.alone),
+      javascript: part(profile.javascript, profile.alone),
+    },
+    ceilings: {
+      multiply_add_gflops: ceilings.multiplyAddGflops,
+      kernel_copy_gb_per_s: ceilings.kernelCopyGBps,
+      buffer_copy_gb_per_s: ceilings.bufferCopyGBps,
+    },
+    model_flops: {
+      product_parameters: flops.parameters,
+      per_token: flops.perToken,
+      per_step: perStep,
+      gflops,
+      utilization: gflops / ceilings.multiplyAddGflops,
+    },
+    memory_bytes: { ...memory, total: Object.values(memory).reduce((a, b) => a + b, 0) },
+    kernels: profile.groups.map(({ label, reads, writes, workgroups, count, nanoseconds, flops, bytes }) => ({
+      label,
+      reads,
+      writes,
+      workgroups,
+      count,
+      ms_per_step: nanoseconds / 1e6,
+      share: nanoseconds / profile.alone,
+      flops: flops ?? null,
+      gflops: flops === undefined ? null : flops * count / nanoseconds,
+      bytes,
+      gb_per_s: bytes * count / nanoseconds,
+    })),
+  };
+}
+
+function part(nanoseconds: number, whole: number): { ms: number; share: number } {
+  return { ms: nanoseconds / 1e6, share: nanoseconds / whole };
+}
+
+function higher(a: Ceilings, b: Ceilings): Ceilings {
+  return {
+    multiplyAddGflops: Math.max(a.multiplyAddGflops, b.multiplyAddGflops),
+    bufferCopyGBps: Math.max(a.bufferCopyGBps, b.bufferCopyGBps),
+    kernelCopyGBps: Math.max(a.kernelCopyGBps, b.kernelCopyGBps),
+  };
+}
+
+if (import.meta.main) {
+  await runTask({
+    name: "profile",
+    summary: "Shows where the time of a training step goes, kernel by kernel, on random tokens.",
+    options,
+    examples: [
+      "deno task profile",
+      "deno task profile --model gpt2-mini --batch-size 8 --optimizer adamw",
+    ],
+    main,
+  });
+}
