@@ -77,7 +77,7 @@ export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./gpu
 // ops: one layer-sized op each, forward and backward
 export { add } from "./ops/add.ts";
 export { attention, type AttentionOptions, packedAttention } from "./ops/attention.ts";
-export { type CrossEntropy, IGNORED_TARGET, linearCrossEntropy } from "./ops/cross_entropy.ts";
+export { type CrossEntropy, headLogits, IGNORED_TARGET, linearCrossEntropy } from "./ops/cross_entropy.ts";
 export { dropout } from "./ops/dropout.ts";
 export { elementwise, type ElementwiseOptions, passGradient } from "./ops/elementwise.ts";
 export { addPositions, embedding, selectPositions } from "./ops/embedding.ts";

@@ -86,16 +86,13 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
   const losses = g.activation("losses", [rows]);
   // Chunks and blocks start at multiples of 64 rows, which are aligned whatever the length of a row.
   const chunkBytes = Math.min(CHUNK_BYTES, g.profile.maxBindingBytes);
-  const blocks = rowBlocks(vocab, channels * 4, g.profile.maxBindingBytes);
+  const blocks = headBlocks(g, weight);
   const flat = x.reshape(rows, channels);
   for (const [start, end] of rowBlocks(rows, vocab * 4, chunkBytes)) {
     const m = end - start;
     const part = flat.rows(start, end); // [m, C]
     const logits = g.activation("logits", [vocab, m]);
-    for (const [v0, v1] of blocks) {
-      const [a, out] = [weight.rows(v0, v1), logits.rows(v0, v1)];
-      matmul(g, { m: v1 - v0, n: m, k: channels, a, b: part, transposedB: true, out });
-    }
+    recordLogits(g, part, weight, logits);
     softmaxLoss(g, {
       logits,
       targets: targets.reshape(rows).rows(start, end),
@@ -141,6 +138,37 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
     result: "sum * inverse_count[0]",
   });
   return { loss, sequenceLosses, sequenceCounts };
+}
+
+/**
+ * Logits of few positions, as generation needs them.
+ *
+ * @param g The graph to record in.
+ * @param x Final hidden states, [N, C].
+ * @param weight Output head, [V, C].
+ * @returns [V, N], without a gradient.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function headLogits(g: Graph, x: Tensor, weight: Tensor): Tensor {
+  expectShape("headLogits", "x", x, [null, null]);
+  expectShape("headLogits", "weight", weight, [null, x.shape[1]]);
+  const logits = g.activation("logits", [weight.shape[0], x.shape[0]]);
+  recordLogits(g, x, weight, logits);
+  return logits;
+}
+
+/** [V, N] = W x^T, by blocks of W that one binding can hold. */
+function recordLogits(g: Graph, x: Tensor, weight: Tensor, logits: Tensor): void {
+  const [n, k] = x.shape;
+  for (const [v0, v1] of headBlocks(g, weight)) {
+    const [a, out] = [weight.rows(v0, v1), logits.rows(v0, v1)];
+    matmul(g, { m: v1 - v0, n, k, a, b: x, transposedB: true, out });
+  }
+}
+
+function headBlocks(g: Graph, weight: Tensor): [number, number][] {
+  const [vocab, channels] = weight.shape;
+  return rowBlocks(vocab, channels * 4, g.profile.maxBindingBytes);
 }
 
 /** Sums `value` over c < count in one workgroup and writes `result`. */

@@ -9,7 +9,7 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
-import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
 import { vectorType } from "./column_sum.ts";
 import { elementwise, passGradient } from "./elementwise.ts";
 
@@ -32,8 +32,16 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
   const { width, wgsl, wrap } = vectorType(channels);
   const perRow = channels / width;
   const y = g.activation("embedding", [...ids.shape, channels], [table]);
-  const constants = { PER_ROW: perRow, COUNT: count, VOCAB: vocab };
   const workgroups = flatWorkgroups(Math.ceil((count * perRow) / 64));
+  // A table larger than a binding is looked up block by block.
+  const blocks = rowBlocks(vocab, channels * 4, g.profile.maxBindingBytes);
+  const constants = ([start, end]: readonly [number, number]) => ({
+    PER_ROW: perRow,
+    COUNT: count,
+    LAST: vocab - 1,
+    START: start,
+    END: end,
+  });
   // Threads run along the channels of a row.
   const main = (statements: string) =>
     `${flatIndexWgsl}${wgsl}
@@ -42,59 +50,82 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
   let n = i / PER_ROW;
   let c = i % PER_ROW;
   if (n >= COUNT) { return; }
+  let row = min(ids[n], LAST);
+  if (row < START || row >= END) { return; }
+  let at = (row - START) * PER_ROW + c;
   ${statements}
 }`;
-  g.dispatch({
-    label: "embedding_forward",
-    read: { ids, table: wrap(table) },
-    write: { y: wrap(y) },
-    constants,
-    workgroups,
-    body: main("y[i] = table[min(ids[n], VOCAB - 1u) * PER_ROW + c];"),
-  });
+  for (const block of blocks) {
+    g.dispatch({
+      label: "embedding_forward",
+      read: { ids, table: wrap(table.rows(...block)) },
+      write: { y: wrap(y) },
+      constants: constants(block),
+      workgroups,
+      body: main("y[i] = table[at];"),
+    });
+  }
   g.tape(() => {
     const dy = g.gradientOf(y);
     const dtable = g.gradientTarget(table);
     if (!dy || !dtable) return;
-    // Only rows that were looked up are added to.
-    if (!dtable.accumulate) {
-      elementwise(g, { label: "clear_gradient", out: dtable.tensor, statements: "out[i] = vec4f();" });
-    }
     const next = g.activation("embedding.next", [count], [], "u32");
     const isFirst = g.activation("embedding.is_first", [count], [], "u32");
-    g.dispatch({
-      label: "embedding_link",
-      read: { ids },
-      write: { next, is_first: isFirst },
-      constants: { COUNT: count },
-      workgroups: flatWorkgroups(Math.ceil(count / 16)),
-      body: `${flatIndexWgsl}
-@compute @workgroup_size(16) fn main(${mainInputs}) {
-  let n = flat_group(group, groups) * 16u + lane;
-  if (n >= COUNT) { return; }
-  let own = ids[n];
-  var j = n + 1u;
-  while (j < COUNT && ids[j] != own) { j++; }
-  next[n] = select(${NONE}, j, j < COUNT);
-  j = 0u;
-  while (ids[j] != own) { j++; }
-  is_first[n] = select(0u, 1u, j == n);
-}`,
-    });
-    g.dispatch({
-      label: "embedding_backward",
-      read: { ids, next, is_first: isFirst, dy: wrap(dy) },
-      write: { dtable: wrap(dtable.tensor) },
-      constants,
-      workgroups,
-      body: main(`
+    linkEqual(g, ids, vocab - 1, next, isFirst);
+    for (const block of blocks) {
+      const part = dtable.tensor.rows(...block);
+      // Only rows that were looked up are added to.
+      if (!dtable.accumulate) {
+        elementwise(g, { label: "clear_gradient", out: part, statements: "out[i] = vec4f();" });
+      }
+      g.dispatch({
+        label: "embedding_backward",
+        read: { ids, next, is_first: isFirst, dy: wrap(dy) },
+        write: { dtable: wrap(part) },
+        constants: constants(block),
+        workgroups,
+        body: main(`
   if (is_first[n] == 0u) { return; }
   var sum = dy[i];
   for (var j = next[n]; j != ${NONE}; j = next[j]) { sum += dy[j * PER_ROW + c]; }
-  dtable[min(ids[n], VOCAB - 1u) * PER_ROW + c] += sum;`),
-    });
+  dtable[at] += sum;`),
+      });
+    }
   });
   return y;
+}
+
+/** Records for each position the next one with the same id (at most `last`), and whether it is the first. */
+function linkEqual(g: Graph, ids: Tensor, last: number, next: Tensor, isFirst: Tensor): void {
+  const count = ids.size;
+  // Four ids are compared at a time: the scan costs count^2 / 4 loads at worst.
+  g.dispatch({
+    label: "embedding_link",
+    read: { ids, vectors: { tensor: ids, type: "vec4u" } },
+    write: { next, is_first: isFirst },
+    constants: { COUNT: count, VECTORS: Math.ceil(count / 4), LAST: last },
+    workgroups: flatWorkgroups(Math.ceil(count / 16)),
+    body: `${flatIndexWgsl}
+fn matches(own: u32, at: u32) -> vec4<bool> { return min(vectors[at], vec4u(LAST)) == vec4u(own); }
+@compute @workgroup_size(16) fn main(${mainInputs}) {
+  let n = flat_group(group, groups) * 16u + lane;
+  if (n >= COUNT) { return; }
+  let own = min(ids[n], LAST);
+  let places = vec4u(0u, 1u, 2u, 3u);
+  // What lies behind the ids is not counted, whatever it is.
+  var at = n / 4u;
+  var found = matches(own, at) & (at * 4u + places > vec4u(n)) & (at * 4u + places < vec4u(COUNT));
+  while (!any(found) && at + 1u < VECTORS) {
+    at++;
+    found = matches(own, at) & (at * 4u + places < vec4u(COUNT));
+  }
+  let first_of_four = select(select(select(3u, 2u, found.z), 1u, found.y), 0u, found.x);
+  next[n] = select(${NONE}, at * 4u + first_of_four, any(found));
+  at = 0u;
+  while (at < n / 4u && !any(matches(own, at))) { at++; }
+  is_first[n] = select(0u, 1u, at == n / 4u && !any(matches(own, at) & (at * 4u + places < vec4u(n))));
+}`,
+  });
 }
 
 /**

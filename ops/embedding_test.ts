@@ -4,8 +4,8 @@ import { checkOp, testGpu } from "../tests/check_op.ts";
 import { addPositions, embedding } from "./embedding.ts";
 
 for (const [batch, length, vocab, channels] of [[2, 4, 8, 8], [1, 1, 1, 1], [3, 7, 5, 3], [2, 50, 11, 4]]) {
-  Deno.test(`embedding() matches the reference with repeated ids at ${[batch, length, vocab, channels]}`, async () => {
-    const values = Uint32Array.from({ length: batch * length }, (_, i) => (i * i) % vocab);
+  Deno.test(`embedding() matches the reference with repeated ids and ids past the table at ${[batch, length, vocab, channels]}`, async () => {
+    const values = Uint32Array.from({ length: batch * length }, (_, i) => (i * i) % (vocab + 2));
     await checkOp({
       inputs: { table: [vocab, channels] },
       ids: { ids: { shape: [batch, length], values } },
@@ -13,7 +13,7 @@ for (const [batch, length, vocab, channels] of [[2, 4, 8, 8], [1, 1, 1, 1], [3, 
       reference: ({ table }) =>
         Float64Array.from(
           { length: values.length * channels },
-          (_, i) => table[values[Math.floor(i / channels)] * channels + i % channels],
+          (_, i) => table[Math.min(values[Math.floor(i / channels)], vocab - 1) * channels + i % channels],
         ),
     });
   });

@@ -10,7 +10,7 @@ import { compileProgram, type Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { selectPositions } from "../ops/embedding.ts";
-import { linear } from "../ops/linear.ts";
+import { headLogits } from "../ops/cross_entropy.ts";
 import { checkSampling, sampleToken, type SamplingOptions } from "./sampling.ts";
 
 /** Options of {@linkcode Generator.generate}. */
@@ -45,7 +45,7 @@ export class Generator {
     const g = new Graph({ profile: gpu.profile, parameters });
     const hidden = model.hidden(g, g.input("tokens", [1, length], "u32")); // [1, T, C]
     const last = selectPositions(g, hidden, g.input("position", [1], "u32")); // [1, C]
-    const logits = g.collect(linear(g, last, model.head(g), { layout: "out-in" })); // [1, 1, V]
+    const logits = g.collect(headLogits(g, last, model.head(g))); // [1, V, 1]
     return new Generator(await compileProgram(gpu, g), logits, length, model.vocabSize);
   }
 

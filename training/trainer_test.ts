@@ -3,7 +3,7 @@ import { gpt2 } from "../models/gpt2.ts";
 import { adamw } from "../optim/adamw.ts";
 import { koalaPlusPlus } from "../optim/koala_plus_plus.ts";
 import { hiddenMatrices, partition } from "../optim/partition.ts";
-import { testGpu } from "../tests/check_op.ts";
+import { closeTo, testGpu } from "../tests/check_op.ts";
 import { Evaluator } from "./evaluation.ts";
 import { Generator } from "./generation.ts";
 import { languageModelLoss, Trainer } from "./trainer.ts";
@@ -70,6 +70,33 @@ Deno.test("the same seed gives the same bits, dropout included, and another seed
   const [first, again, other] = [await run(3), await run(3), await run(4)];
   deepEqual(again, first);
   ok(other.metrics[0].loss !== first.metrics[0].loss);
+});
+
+Deno.test("a vocabulary too large for one binding trains and generates as if it fitted", async () => {
+  const gpu = await testGpu();
+  const wide = gpt2({ vocab_size: 2050, n_positions: 8, n_embd: 32, n_layer: 1, n_head: 2 });
+  for (const optimizer of [adamw, koalaPlusPlus]) {
+    const run = async (profile: typeof gpu.profile) => {
+      const own = { ...gpu, profile };
+      const record = languageModelLoss(wide, 1, 4);
+      const trainer = await Trainer.create(own, { record, optimizer: optimizer() });
+      const ids = (step: number) => Uint32Array.from({ length: 4 }, (_, i) => (step * 700 + i * 311) % 2050);
+      for (let step = 0; step < 3; step++) trainer.step([{ tokens: ids(step), targets: ids(step + 1) }]);
+      const metrics = await trainer.metrics();
+      const generator = await Generator.create(own, wide, trainer.parameters);
+      const logits = await generator.logits([2049, 0, 700]);
+      const [weights] = [...(await trainer.parameters.read(gpu, ["transformer.wte.weight"])).values()];
+      generator.destroy();
+      trainer.destroy();
+      return { losses: metrics.map((m) => m.loss), logits, weights };
+    };
+    // The table has 262,400 bytes: five blocks for the ops, five parts for the optimizers.
+    const [whole, split] = [await run(gpu.profile), await run({ ...gpu.profile, maxBindingBytes: 65_536 })];
+    // Only dx is summed in another order; a wrong block would be off by the size of the values.
+    closeTo(split.losses, whole.losses, 1e-5, "losses");
+    closeTo(split.logits, whole.logits, 1e-3, "logits");
+    closeTo(split.weights, whole.weights, 1e-3, "weights");
+  }
 });
 
 Deno.test("recomputation gives the same weights bit for bit in less memory", async () => {
