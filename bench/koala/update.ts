@@ -1,0 +1,149 @@
+/**
+ * What koala-lm's optimizers do in a step, alone: statistics of the gradients and the update, on gradients that
+ * are written once and kept.
+ *
+ * @module
+ */
+import type { Gpu } from "../../gpu/device.ts";
+import { Graph } from "../../gpu/graph.ts";
+import type { Kernel } from "../../gpu/kernel.ts";
+import { type Parameter, writeTensor } from "../../gpu/parameters.ts";
+import { compileProgram } from "../../gpu/program.ts";
+import { AdamWReference } from "../../optim/adamw_reference.ts";
+import { recordStatistics } from "../../optim/clip.ts";
+import { KoalaPlusPlusReference } from "../../optim/koala_plus_plus_reference.ts";
+import type { OptimizerPartition } from "../../optim/partition.ts";
+import { uniform } from "../inputs.ts";
+import type { ModelCase } from "../protocol.ts";
+import type { Prepared } from "../serve.ts";
+import { ADAMW_LR, benchOptimizer } from "./optimizers.ts";
+import { benchModel } from "./step.ts";
+
+const LOSS = 5;
+const DEVIATION = 0.5;
+
+/** Compiles the update phase of a model and checks two updates against the float64 references. */
+export async function prepareUpdate(gpu: Gpu, { model, optimizer }: ModelCase): Promise<Prepared> {
+  const rules = benchOptimizer(optimizer);
+  // A recording that is thrown away says which parameters the model has.
+  const layout = new Graph({ profile: gpu.profile });
+  const recorded = benchModel(model);
+  recorded.hidden(layout, layout.input("tokens", [1, model.seqLen], "u32"));
+  recorded.head(layout);
+
+  const began = performance.now();
+  const g = new Graph({ profile: gpu.profile, training: true });
+  const losses = g.input("loss", [1, 1], "f32");
+  const sequenceLosses = g.input("sequence_losses", [1, 2], "f32");
+  layout.parameters.all.forEach(({ name, shape, role }, i) => {
+    g.gradientTarget(g.parameter(name, shape, { init: (out) => out.set(startOf(out.length, i)), role }));
+  });
+  const all = g.parameters.all;
+  const owned = rules.groups(all);
+  const groups = g.beginUpdate(owned);
+  const statistics = recordStatistics(g, { losses, sequenceLosses, segments: groups.flat(), clip: 0 });
+  const scalars = rules.optimizers.flatMap((rule, i) => {
+    if (groups[i].length === 0) return [];
+    const input = `${rule.name}.scalars`;
+    const tensor = g.input(input, [rule.scalarCount], "f32", "step");
+    rule.record(g, { prefix: rule.name, segments: groups[i], statistics, scalars: tensor });
+    return [{ rule, input }];
+  });
+  // The gradients must outlast the step: nothing here computes them again.
+  g.clearedEachStep.length = 0;
+  g.parameters.allocate(gpu, 0);
+  const program = await compileProgram(gpu, g);
+  all.forEach(({ tensor }, i) => writeTensor(gpu, g.gradientOf(tensor)!, gradientOf(tensor.size, i)));
+  program.write("loss", Float32Array.of(LOSS));
+  program.write("sequence_losses", Float32Array.of(LOSS - DEVIATION, LOSS + DEVIATION));
+  const step = (number: number) => {
+    for (const { rule, input } of scalars) {
+      program.write(input, Float32Array.from(rule.scalars(number, 1)));
+    }
+    program.run();
+  };
+  let done = 0;
+  const run = async (count: number) => {
+    for (let i = 0; i < count; i++) step(done++);
+    await gpu.device.queue.onSubmittedWorkDone();
+    gpu.check();
+  };
+  await run(1);
+  const first = (performance.now() - began) / 1e3;
+  await run(1);
+  const error = checkUpdate(rules, owned, all, await g.parameters.read(gpu));
+  return {
+    ready: { first, error, work: plannedBytes(g.updateKernels) },
+    run,
+    release: () => {
+      program.destroy();
+      g.parameters.destroy();
+    },
+  };
+}
+
+/**
+ * Bytes that kernels are to move: what they read once, what they update twice. (`write` bindings are read_write
+ * in WGSL; those that are only written count too much, which only small tensors are here.)
+ */
+export function plannedBytes(kernels: readonly Kernel[]): number {
+  return kernels.flatMap((kernel) => kernel.bindings)
+    .reduce((sum, { access, tensor }) => sum + tensor.byteLength * (access === "write" ? 2 : 1), 0);
+}
+
+function startOf(size: number, index: number): Float32Array<ArrayBuffer> {
+  return uniform(size, 100 + index, 0.05);
+}
+
+function gradientOf(size: number, index: number): Float32Array<ArrayBuffer> {
+  return uniform(size, 500 + index, 1e-3);
+}
+
+/** The largest error among a few parameters of each optimizer, relative to how far they were moved. */
+function checkUpdate(
+  rules: OptimizerPartition,
+  owned: readonly (readonly Parameter[])[],
+  all: readonly Parameter[],
+  got: ReadonlyMap<string, Float32Array>,
+): number {
+  let error = 0;
+  rules.optimizers.forEach(({ name }, i) => {
+    // The large and the small: first and last in the order of sizes.
+    const bySize = owned[i].toSorted((a, b) => b.tensor.size - a.tensor.size);
+    for (const parameter of [...bySize.slice(0, 2), ...bySize.slice(-2)]) {
+      const index = all.indexOf(parameter);
+      const start = startOf(parameter.tensor.size, index);
+      const expected = Float64Array.from(start);
+      const gradient = gradientOf(parameter.tensor.size, index);
+      if (name === "adamw") {
+        const options = { lr: ADAMW_LR, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0 };
+        const reference = new AdamWReference(expected, options);
+        for (let step = 0; step < 2; step++) reference.step(gradient);
+      } else {
+        const options = {
+          lr: 0.02,
+          sigma: 0.1,
+          q: 0.1,
+          r: null,
+          alphaR: 0.9,
+          weightDecay: 0,
+          symmetric: true,
+        };
+        const reference = new KoalaPlusPlusReference([expected], options);
+        for (let step = 0; step < 2; step++) reference.step([gradient], LOSS, DEVIATION ** 2);
+      }
+      let moved = 0;
+      let off = 0;
+      got.get(parameter.name)!.forEach((value, j) => {
+        moved = Math.max(moved, Math.abs(expected[j] - start[j]));
+        const difference = Math.abs(value - expected[j]);
+        off = off >= difference ? off : difference;
+      });
+      if (!(off <= 1e-3 * moved)) {
+        throw new Error(`wrong update of ${parameter.name}: off by ${off}, moved by ${moved}`);
+      }
+      error = Math.max(error, off / moved);
+    }
+  });
+  return error;
+}
