@@ -4,14 +4,15 @@
  * @module
  */
 import { jsonOption, type OptionValues, runTask, type TaskContext } from "../tasks/command_line.ts";
+import { ceilingBench, ceilingsOf, mergeCeilings } from "./ceiling_bench.ts";
 import { koala, start, stop } from "./implementations.ts";
 import { matmulBench } from "./matmul_bench.ts";
-import { ceilingBench, optimizerBench } from "./optimizer_bench.ts";
-import type { Ceilings, Section } from "./section.ts";
+import { optimizerBench } from "./optimizer_bench.ts";
+import type { Section } from "./section.ts";
 import { stepBench } from "./step_bench.ts";
 import { formatTable, type Heat, rowsOf } from "./table.ts";
 
-const sections: readonly Section[] = [ceilingBench, matmulBench, stepBench, optimizerBench];
+const sections: readonly Section[] = [matmulBench, stepBench, optimizerBench];
 
 const options = {
   "rounds": {
@@ -32,17 +33,11 @@ const options = {
 
 async function main(values: OptionValues<typeof options>, { output }: TaskContext): Promise<void> {
   const { rounds, only, python } = values;
-  const ceilings: Ceilings = {};
-  const heats: Heat[] = [];
   let description: string | undefined;
-  const chosen = sections.filter(({ name }) =>
-    name === "ceilings" || only.length === 0 || only.some((word) => word === name)
-  );
-  for (const section of chosen) {
+  const run = async (section: Section): Promise<Heat[]> => {
     const runners = [];
     try {
       for (const implementation of section.implementations(python)) {
-        output.say(`starting ${implementation.name}`);
         const runner = await start(implementation);
         runners.push(runner);
         if (implementation !== koala) continue;
@@ -50,12 +45,19 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
         if (runner.failure !== undefined) throw new Error(`koala-lm does not run: ${runner.failure}`);
         description ??= runner.description;
       }
-      heats.push(...await section.measure(runners, { rounds, say: output.say, ceilings }));
+      return await section.measure(runners, { rounds, say: output.say });
     } finally {
       await Promise.all(runners.map(stop));
     }
+  };
+  const before = await run(ceilingBench);
+  const heats: Heat[] = [];
+  for (const section of sections) {
+    if (only.length === 0 || only.some((word) => word === section.name)) heats.push(...await run(section));
   }
-  const rows = heats.flatMap(rowsOf);
+  const limits = mergeCeilings(before, await run(ceilingBench));
+  const ceilings = ceilingsOf(limits);
+  const rows = [...limits, ...heats].flatMap((heat) => rowsOf(heat, ceilings));
   const deno = Deno.version.deno;
   const text = [
     "",

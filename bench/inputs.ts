@@ -90,15 +90,10 @@ export function checkProduct(what: MatmulCase, c: Float32Array): number {
   const x = Float64Array.from(uniform(n, 3, 1));
   const expected = times(a, m, k, times(b, k, n, x, transposedB), transposedA);
   const got = times(c, m, n, x);
-  const error = got.reduce((most, y, i) => worst(most, Math.abs(y - expected[i])), 0) /
+  const error = got.reduce((most, y, i) => Math.max(most, Math.abs(y - expected[i])), 0) /
     expected.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
   if (!(error <= 2e-5)) throw new Error(`wrong product: relative error ${error.toExponential(1)}`);
   return error;
-}
-
-/** The larger of two errors; NaN is the largest. */
-function worst(a: number, b: number): number {
-  return a >= b ? a : b;
 }
 
 /** Matrix [rows, columns] times x; `transposed` if it lies in memory as [columns, rows]. */

@@ -7,21 +7,22 @@ import { jaxWebGpu, koala, type Runner, tensorflow } from "./implementations.ts"
 import type { MatmulCase } from "./protocol.ts";
 import { type Contestant, race } from "./rounds.ts";
 import type { Section } from "./section.ts";
+import type { Heat } from "./table.ts";
 
 const SHAPES = [[512, 512, 512], [1024, 1024, 1024], [1024, 256, 8192]] as const; // m, k, n
 const ALIGNED = [1024, 256, 768] as const;
 const RAGGED = [1000, 250, 777] as const;
 const GFLOPS = { unit: "GFLOPS", scale: 1e9 };
+const ceiling = "multiply_add";
 
 /** Measures products. */
 export const matmulBench: Section = {
   name: "matmul",
   implementations: () => [koala, jaxWebGpu, tensorflow],
-  async measure(runners, { rounds, say, ceilings }) {
+  async measure(runners, { rounds, say }) {
     const [ours, jax, tfjs] = runners;
     const options = { rounds, seconds: 0.4, least: 2 };
-    const ceiling = ceilings.multiply_add;
-    const heats = [];
+    const heats: Heat[] = [];
     for (const [m, k, n] of SHAPES) {
       const title = `matmul ${m}x${k}x${n}`;
       say(title);

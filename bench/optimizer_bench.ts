@@ -1,10 +1,10 @@
 /**
- * Optimizers: the update alone and the whole step, KOALA++ beside AdamW; and what the adapter can do at best.
+ * Optimizers: the update alone and the whole step, KOALA++ beside AdamW.
  *
  * @module
  */
 import { koala } from "./implementations.ts";
-import type { CeilingCase, ModelCase, ModelShape } from "./protocol.ts";
+import type { ModelCase, ModelShape } from "./protocol.ts";
 import { race } from "./rounds.ts";
 import type { Section } from "./section.ts";
 import { checkLosses, TOKENS } from "./step_bench.ts";
@@ -15,14 +15,15 @@ const FOUR_MILLION: ModelShape = { layers: 4, width: 256, heads: 8, seqLen: 128,
 /** Its first three losses with AdamW: PyTorch in float64 (`peers/torch_gpt.py --double`). */
 const FOUR_MILLION_LOSSES = [9.365618517730903, 7.402658511992681, 5.577254321587361];
 
-const BYTES = { unit: "GB/s", scale: 1e9 };
+/** Work in bytes. */
+export const BYTES = { unit: "GB/s", scale: 1e9 };
 const optimizers = [["AdamW", "adamw"], ["KOALA++", "koala++"]] as const;
 
 /** Measures optimizers. */
 export const optimizerBench: Section = {
   name: "optimizer",
   implementations: () => [koala],
-  async measure([runner], { rounds, say, ceilings }) {
+  async measure([runner], { rounds, say }) {
     const contestants = (kind: ModelCase["kind"]) =>
       optimizers.map(([name, optimizer]) => ({
         name: `${koala.name} ${name}`,
@@ -42,37 +43,8 @@ export const optimizerBench: Section = {
     say(step);
     const steps = await race(contestants("step"), { rounds: 2 * rounds, seconds: 0.6 });
     return [
-      { title: update, rate: BYTES, measured: updates, ceiling: ceilings.copy_kernel },
+      { title: update, rate: BYTES, measured: updates, ceiling: "copy_kernel" },
       { title: step, rate: TOKENS, measured: steps },
     ];
-  },
-};
-
-const ceilingNames: Record<CeilingCase["what"], string> = {
-  multiply_add: "multiply-adds without loads",
-  copy_buffer: "copyBufferToBuffer, read + written",
-  copy_kernel: "kernel copy, read + written",
-};
-
-/** Measures the adapter's ceilings and notes them for the sections after it. */
-export const ceilingBench: Section = {
-  name: "ceilings",
-  implementations: () => [koala],
-  async measure([runner], { rounds, say, ceilings }) {
-    say("ceilings of the adapter");
-    const whats = Object.keys(ceilingNames) as CeilingCase["what"][];
-    const measured = await race(
-      whats.map((what) => ({ name: ceilingNames[what], runner, what: { kind: "ceiling", what } })),
-      { rounds, seconds: 0.3 },
-    );
-    measured.forEach(({ samples, work }, i) => {
-      if (samples.length > 0) ceilings[whats[i]] = work! / Math.min(...samples);
-    });
-    const title = "ceilings of the adapter";
-    return measured.map((one, i) => ({
-      title,
-      rate: whats[i] === "multiply_add" ? { unit: "GFLOPS", scale: 1e9 } : BYTES,
-      measured: [one],
-    }));
   },
 };

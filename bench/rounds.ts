@@ -66,7 +66,7 @@ export async function race(contestants: readonly Contestant[], options: RaceOpti
     samples: [] as number[],
     failure: contestant.runner.failure,
   }));
-  const inTurns = async (action: (state: typeof states[number], child: Child) => Promise<void>) => {
+  const everyone = async (action: (state: typeof states[number], child: Child) => Promise<void>) => {
     for (const state of states) {
       if (state.failure !== undefined) continue;
       try {
@@ -76,22 +76,22 @@ export async function race(contestants: readonly Contestant[], options: RaceOpti
       }
     }
   };
-  await inTurns(async (state, child) => {
+  await everyone(async (state, child) => {
     const { id, what, check } = state;
     state.ready = await child.ask({ ask: "prepare", id, case: what }) as Ready;
     check?.(state.ready);
     const time = async (count: number) => await child.ask({ ask: "time", id, count }) as number;
-    // What a run takes once it is warm decides how many make a sample.
-    if (state.ready.once === undefined) await time(1);
-    const once = state.ready.once ?? await time(least);
+    // What a run takes once it is warm decides how many make a sample; a wait would weigh in a short run.
+    let once = state.ready.once ?? await time(1);
+    if (once < 0.1) once = await time(8);
     state.count = Math.min(256, Math.max(least, Math.round(seconds / once)));
   });
   for (let round = 0; round < rounds; round++) {
-    await inTurns(async ({ id, count, samples }, child) => {
+    await everyone(async ({ id, count, samples }, child) => {
       samples.push(await child.ask({ ask: "time", id, count }) as number);
     });
   }
-  await inTurns(async ({ id }, child) => void await child.ask({ ask: "release", id }));
+  await everyone(async ({ id }, child) => void await child.ask({ ask: "release", id }));
   return states.map(({ name, work, ready, samples, failure }) => ({
     name,
     samples: failure === undefined ? samples : [],

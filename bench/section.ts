@@ -4,11 +4,7 @@
  * @module
  */
 import type { Implementation, Runner } from "./implementations.ts";
-import type { CeilingCase } from "./protocol.ts";
 import type { Heat } from "./table.ts";
-
-/** The adapter's best, in operations or bytes a second. */
-export type Ceilings = Partial<Record<CeilingCase["what"], number>>;
 
 /** What a section measures with. */
 export interface SectionOptions {
@@ -16,8 +12,6 @@ export interface SectionOptions {
   readonly rounds: number;
   /** Says what is being measured. */
   readonly say: (line: string) => void;
-  /** Known when the table is made; filled in by the section `ceilings`. */
-  readonly ceilings: Ceilings;
 }
 
 /** A part of the bench; its processes are started for it and ended after it. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CeilingCase } from "./protocol.ts";
 import type { Measured } from "./rounds.ts";
 
 /** Contestants that were measured in turns. The first is what the others are compared with. */
@@ -15,8 +16,8 @@ export interface Heat {
   readonly perWork?: boolean;
   /** The contestants. */
   readonly measured: readonly Measured[];
-  /** The best rate of the adapter, in work a second, and what it is called. */
-  readonly ceiling?: number;
+  /** Which of the adapter's ceilings limits them. */
+  readonly ceiling?: CeilingCase["what"];
   /** What is aimed at, by contestant; for information. */
   readonly aims?: Readonly<Record<string, string>>;
 }
@@ -55,8 +56,13 @@ export interface Row {
   readonly samples?: readonly number[];
 }
 
+/** The adapter's best, in operations or bytes a second. */
+export type Ceilings = Partial<Record<CeilingCase["what"], number>>;
+
 /** The rows of a heat. */
-export function rowsOf({ title, rate, perWork, measured, ceiling, aims }: Heat): Row[] {
+export function rowsOf(heat: Heat, ceilings: Ceilings): Row[] {
+  const { title, rate, perWork, measured, aims } = heat;
+  const ceiling = heat.ceiling && ceilings[heat.ceiling];
   const [base] = measured;
   return measured.map((m): Row => {
     const aim = aims?.[m.name];

@@ -136,8 +136,7 @@ function checkUpdate(
       let off = 0;
       got.get(parameter.name)!.forEach((value, j) => {
         moved = Math.max(moved, Math.abs(expected[j] - start[j]));
-        const difference = Math.abs(value - expected[j]);
-        off = off >= difference ? off : difference;
+        off = Math.max(off, Math.abs(value - expected[j])); // NaN stays
       });
       if (!(off <= 1e-3 * moved)) {
         throw new Error(`wrong update of ${parameter.name}: off by ${off}, moved by ${moved}`);
