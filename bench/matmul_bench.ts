@@ -21,7 +21,7 @@ export const matmulBench: Section = {
   implementations: () => [koala, jaxWebGpu, tensorflow],
   async measure(runners, { rounds, say }) {
     const [ours, jax, tfjs] = runners;
-    const options = { rounds, seconds: 0.4, least: 2 };
+    const options = { rounds, seconds: 0.3, least: 2 };
     const heats: Heat[] = [];
     for (const [m, k, n] of SHAPES) {
       const title = `matmul ${m}x${k}x${n}`;
