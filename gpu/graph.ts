@@ -45,6 +45,8 @@ export interface DispatchOptions {
   readonly workgroups: readonly [number, number, number];
   /** Floating point operations, for profiles; a multiply-add counts as two. */
   readonly flops?: number;
+  /** Bytes that are read and written, for profiles; default those of every binding once. */
+  readonly bytes?: number;
 }
 
 /** An input of a graph that the host writes. */
@@ -288,6 +290,7 @@ export class Graph {
    */
   dispatch(options: DispatchOptions): void {
     const { label, read = {}, write, constants = {}, body, workgroups, flops } = options;
+    const bytes = options.bytes ?? bytesOf(read) + bytesOf(write);
     const bindings = [...asBindings(read, "read"), ...asBindings(write, "write")];
     for (const { tensor } of bindings) {
       if (tensor.byteLength > this.profile.maxBindingBytes) {
@@ -300,7 +303,8 @@ export class Graph {
     if (workgroups.some((n) => n < 1 || n > MAX_WORKGROUPS)) {
       throw new RangeError(`${label}: a dispatch has 1 to ${MAX_WORKGROUPS} workgroups, got ${workgroups}`);
     }
-    const kernel = { label, bindings, code: kernelCode(bindings, constants, body), workgroups, flops };
+    const code = kernelCode(bindings, constants, body);
+    const kernel = { label, bindings, code, workgroups, flops, bytes };
     (this.#updating ? this.updateKernels : this.microKernels).push(kernel);
   }
 
@@ -468,6 +472,10 @@ function placed(
   label: string,
 ): Tensor {
   return new Tensor(shape, dtype, { storage, byteOffset: 0 }, requiresGradient, label);
+}
+
+function bytesOf(operands: Readonly<Record<string, Operand>>): number {
+  return Object.values(operands).reduce((sum, o) => sum + (o instanceof Tensor ? o : o.tensor).byteLength, 0);
 }
 
 function asBindings(operands: Readonly<Record<string, Operand>>, access: Access): Binding[] {

@@ -35,6 +35,8 @@ export interface Kernel {
   readonly workgroups: readonly [number, number, number];
   /** Floating point operations, for profiles. */
   readonly flops?: number;
+  /** Bytes that are read and written, for profiles. */
+  readonly bytes: number;
 }
 
 /** The most workgroups that one dimension of a dispatch may have on every adapter. */

@@ -24,8 +24,8 @@ export interface KernelTime {
   /** Floating point operations, where the kernel declares them. */
   readonly flops?: number;
   /**
-   * Bytes that its bindings cover, each binding counted once: what must move at least, unless the kernel uses
-   * a part of a binding, as looking up rows of a table does.
+   * Bytes that it declares to move, or else that its bindings cover, each counted once: what must move at least,
+   * unless the kernel uses a part of a binding, as looking up rows of a table does.
    */
   readonly bytes: number;
 }
@@ -62,7 +62,7 @@ export async function profileParts(gpu: Gpu, parts: readonly ReplayPart[]): Prom
   return { method, kernels: kernels.map((kernel, i) => kernelTime(kernel, times[i])) };
 }
 
-function kernelTime({ label, workgroups, flops, bindings }: Kernel, nanoseconds: number): KernelTime {
+function kernelTime({ label, workgroups, flops, bytes, bindings }: Kernel, nanoseconds: number): KernelTime {
   const shapes = (access: Access) => bindings.filter((b) => b.access === access).map((b) => b.tensor.shape);
   return {
     label,
@@ -71,7 +71,7 @@ function kernelTime({ label, workgroups, flops, bindings }: Kernel, nanoseconds:
     workgroups,
     nanoseconds,
     ...(flops === undefined ? {} : { flops }),
-    bytes: bindings.reduce((sum, b) => sum + b.tensor.byteLength, 0),
+    bytes,
   };
 }
 

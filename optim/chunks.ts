@@ -140,6 +140,9 @@ export function updateChunks(g: Graph, part: ChunkedPart, options: ChunkUpdate):
       ...extra,
     },
     write: windows(part, write),
+    // Gradients and what is only read move once, what is updated is read and written.
+    bytes: (part.window[1] - part.window[0]) * 4 *
+      (1 + Object.keys(read).length + 2 * Object.keys(write).filter((name) => name !== "gradients").length),
     workgroups: flatWorkgroups(chunks),
     body: `${flatIndexWgsl}${maskWgsl(part)}
 @compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {

@@ -24,7 +24,7 @@ interface Result {
 }
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const unitFolders = ["gpu", "ops", "optim", "models", "data", "checkpoint", "training", "tasks"];
+const unitFolders = ["gpu", "ops", "optim", "models", "data", "checkpoint", "training", "tasks", "bench"];
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
 

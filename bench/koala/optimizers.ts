@@ -1,0 +1,26 @@
+/**
+ * The optimizers as `train-lm` sets them up, with the hyper-parameters that the peers have too.
+ *
+ * @module
+ */
+import type { OptimizerPartition } from "../../optim/partition.ts";
+import { type RunConfig, runOptimizer } from "../../training/run_config.ts";
+
+/** Learning rate of AdamW everywhere in the bench. */
+export const ADAMW_LR = 1e-3;
+
+/** Makes the optimizers of a run: AdamW alone, or KOALA++ for hidden matrices and AdamW for the rest. */
+export function benchOptimizer(name: "adamw" | "koala++"): OptimizerPartition {
+  const config: Partial<RunConfig> = {
+    optimizer: name,
+    koalaScope: "hidden",
+    lr: name === "adamw" ? ADAMW_LR : 0.02,
+    adamwLr: ADAMW_LR,
+    weightDecay: 0,
+    sigma: 0.1,
+    q: 0.1,
+    r: "variance",
+    symmetric: true,
+  };
+  return runOptimizer(config as RunConfig);
+}

@@ -1,0 +1,50 @@
+/**
+ * Optimizers: the update alone and the whole step, KOALA++ beside AdamW.
+ *
+ * @module
+ */
+import { koala } from "./implementations.ts";
+import type { ModelCase, ModelShape } from "./protocol.ts";
+import { race } from "./rounds.ts";
+import type { Section } from "./section.ts";
+import { checkLosses, TOKENS } from "./step_bench.ts";
+
+/** A GPT of 4.0 million parameters. */
+const FOUR_MILLION: ModelShape = { layers: 4, width: 256, heads: 8, seqLen: 128, batch: 8, vocab: 3072 };
+
+/** Its first three losses with AdamW: PyTorch in float64 (`peers/torch_gpt.py --double`). */
+const FOUR_MILLION_LOSSES = [9.365618517730903, 7.402658511992681, 5.577254321587361];
+
+/** Work in bytes. */
+export const BYTES = { unit: "GB/s", scale: 1e9 };
+const optimizers = [["AdamW", "adamw"], ["KOALA++", "koala++"]] as const;
+
+/** Measures optimizers. */
+export const optimizerBench: Section = {
+  name: "optimizer",
+  implementations: () => [koala],
+  async measure([runner], { rounds, say }) {
+    const contestants = (kind: ModelCase["kind"]) =>
+      optimizers.map(([name, optimizer]) => ({
+        name: `${koala.name} ${name}`,
+        runner,
+        what: { kind, model: FOUR_MILLION, optimizer },
+        ...kind === "step"
+          ? {
+            work: FOUR_MILLION.batch * FOUR_MILLION.seqLen,
+            check: checkLosses(FOUR_MILLION_LOSSES.slice(0, optimizer === "adamw" ? 3 : 1), 1e-4),
+          }
+          : {},
+      }));
+    const update = "optimizer update alone, 4.0 M parameters; rate: planned bytes / time";
+    say(update);
+    const updates = await race(contestants("update"), { rounds: 2 * rounds, seconds: 0.3 });
+    const step = "whole step of the same model";
+    say(step);
+    const steps = await race(contestants("step"), { rounds: 2 * rounds, seconds: 0.6 });
+    return [
+      { title: update, rate: BYTES, measured: updates, ceiling: "copy_kernel" },
+      { title: step, rate: TOKENS, measured: steps },
+    ];
+  },
+};

@@ -1,0 +1,83 @@
+/**
+ * What the bench and its child processes say to each other: one JSON document a line, a question on the child's
+ * standard input, its answer on standard output.
+ *
+ * @module
+ */
+
+/** Sizes of a GPT. */
+export interface ModelShape {
+  /** Blocks. */
+  readonly layers: number;
+  /** Width, C. */
+  readonly width: number;
+  /** Heads. */
+  readonly heads: number;
+  /** Tokens in a sequence, T. */
+  readonly seqLen: number;
+  /** Sequences, B. */
+  readonly batch: number;
+  /** Token ids, V. */
+  readonly vocab: number;
+}
+
+/** A product of an [m, k] and a [k, n] matrix. */
+export interface MatmulCase {
+  /** Tells the cases apart. */
+  readonly kind: "matmul";
+  /** Rows of A. */
+  readonly m: number;
+  /** Columns of A. */
+  readonly k: number;
+  /** Columns of B. */
+  readonly n: number;
+  /** Whether A lies in memory as [k, m]. */
+  readonly transposedA?: boolean;
+  /** Whether B lies in memory as [n, k]. */
+  readonly transposedB?: boolean;
+}
+
+/** A training step, or only what its optimizer does. */
+export interface ModelCase {
+  /** Tells the cases apart. */
+  readonly kind: "step" | "update";
+  /** The model. */
+  readonly model: ModelShape;
+  /** By its name in `train-lm`. */
+  readonly optimizer: "adamw" | "koala++";
+}
+
+/** What the adapter can do at best. */
+export interface CeilingCase {
+  /** Tells the cases apart. */
+  readonly kind: "ceiling";
+  /** Multiply-adds without loads, copyBufferToBuffer, or a kernel that copies. */
+  readonly what: "multiply_add" | "copy_buffer" | "copy_kernel";
+}
+
+/** What a child may be asked to measure. */
+export type Case = MatmulCase | ModelCase | CeilingCase;
+
+/** What a child says once it is ready to measure, its results checked. */
+export interface Ready {
+  /** Seconds of the first run, compilation included; absent where that means nothing. */
+  readonly first?: number;
+  /** Seconds of a run once it is warm, where running it only to know would take long. */
+  readonly once?: number;
+  /** Floating-point operations or bytes in a run, where the child is who knows. */
+  readonly work?: number;
+  /** Losses of the first steps on one batch. */
+  readonly losses?: readonly number[];
+  /** Largest relative error of the result. */
+  readonly error?: number;
+}
+
+/** A question. Cases that are prepared are told apart by an id. */
+export type Question =
+  | { readonly ask: "hello" }
+  | { readonly ask: "prepare"; readonly id: number; readonly case: Case }
+  | { readonly ask: "time"; readonly id: number; readonly count: number }
+  | { readonly ask: "release"; readonly id: number };
+
+/** An answer: a value, or why there is none. */
+export type Answer = { readonly value: unknown } | { readonly error: string };
