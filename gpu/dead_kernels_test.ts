@@ -14,6 +14,7 @@ function kernel(label: string, read: Tensor[], write: Tensor[]): Kernel {
     bindings: [...bind(read, "read"), ...bind(write, "write")],
     code: "",
     workgroups: [1, 1, 1],
+    bytes: 0,
   };
 }
 

@@ -18,7 +18,10 @@ import { type SquareSums, STATISTICS } from "./optimizer.ts";
 /** Values in a chunk: enough that a workgroup's setup does not show, few enough to fill a GPU. */
 export const CHUNK_VALUES = 16_384;
 
-const THREADS = 64;
+/** Threads of a workgroup: one subgroup on a CPU, where more only cost. At least as many as there are sums. */
+function threadsOf(g: Graph): number {
+  return g.profile.isSoftware ? 8 : 64;
+}
 
 /** Chunks of a segment that one kernel updates: all of them, or as many as one binding can hold. */
 export interface ChunkedPart {
@@ -129,7 +132,8 @@ export interface ChunkUpdate {
 export function updateChunks(g: Graph, part: ChunkedPart, options: ChunkUpdate): void {
   const { label, write, read = {}, extra, statistics, before = "", otherwise, statements } = options;
   const { segment, table, chunks } = part;
-  const loop = (inner: string) => `for (var i = chunk.x + lane; i < chunk.y; i += ${THREADS}u) { ${inner} }`;
+  const threads = threadsOf(g);
+  const loop = (inner: string) => `for (var i = chunk.x + lane; i < chunk.y; i += ${threads}u) { ${inner} }`;
   g.dispatch({
     label,
     read: {
@@ -145,7 +149,7 @@ export function updateChunks(g: Graph, part: ChunkedPart, options: ChunkUpdate):
       (1 + Object.keys(read).length + 2 * Object.keys(write).filter((name) => name !== "gradients").length),
     workgroups: flatWorkgroups(chunks),
     body: `${flatIndexWgsl}${maskWgsl(part)}
-@compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
+@compute @workgroup_size(${threads}) fn main(${mainInputs}) {
   let index = flat_group(group, groups);
   if (index >= ${chunks}u) { return; }
   let chunk = table[index];
@@ -183,6 +187,10 @@ export interface ChunkSums {
  */
 export function chunkSums(g: Graph, parts: readonly ChunkedPart[], options: ChunkSums): Tensor {
   const { label, read, terms } = options;
+  const threads = threadsOf(g);
+  // Packed in vectors, since every variable that a loop carries costs something on a CPU.
+  const packs = Array.from({ length: Math.ceil(terms.length / 4) }, (_, p) => terms.slice(p * 4, p * 4 + 4));
+  const typeOf = (pack: readonly string[]) => (pack.length > 1 ? `vec${pack.length}f` : "f32");
   const total = parts.reduce((sum, s) => sum + s.chunks, 0);
   const partials = g.activation(`${label}.partials`, [total, terms.length]);
   for (const part of parts) {
@@ -197,22 +205,26 @@ export function chunkSums(g: Graph, parts: readonly ChunkedPart[], options: Chun
       write: { partials },
       workgroups: flatWorkgroups(chunks),
       body: `${flatIndexWgsl}${maskWgsl(part)}
-var<workgroup> shared_sums: array<array<f32, ${terms.length}>, ${THREADS}>;
-@compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
+var<workgroup> shared_sums: array<array<f32, ${terms.length}>, ${threads}>;
+@compute @workgroup_size(${threads}) fn main(${mainInputs}) {
   let index = flat_group(group, groups);
   if (index >= ${chunks}u) { return; }
   let chunk = table[index];
-  ${terms.map((_, k) => `var sum${k} = 0.0;`).join(" ")}
-  for (var i = chunk.x + lane; i < chunk.y; i += ${THREADS}u) {
+  ${packs.map((pack, p) => `var sum${p} = ${typeOf(pack)}();`).join(" ")}
+  for (var i = chunk.x + lane; i < chunk.y; i += ${threads}u) {
     let g = masked(gradients[i], i, chunk.z);
-    ${terms.map((term, k) => `sum${k} += ${term};`).join("\n    ")}
+    ${packs.map((pack, p) => `sum${p} += ${typeOf(pack)}(${pack.join(", ")});`).join("\n    ")}
   }
-  ${terms.map((_, k) => `shared_sums[lane][${k}] = sum${k};`).join("\n  ")}
+  ${
+        packs.flatMap((pack, p) =>
+          pack.map((_, k) => `shared_sums[lane][${p * 4 + k}] = sum${p}${pack.length > 1 ? `[${k}]` : ""};`)
+        ).join("\n  ")
+      }
   workgroupBarrier();
   // Every lane below the number of terms sums one of them: one barrier instead of a tree of six.
   if (lane < ${terms.length}u) {
     var sum = 0.0;
-    for (var other = 0u; other < ${THREADS}u * groups.z; other++) { sum += shared_sums[other][lane]; }
+    for (var other = 0u; other < ${threads}u * groups.z; other++) { sum += shared_sums[other][lane]; }
     partials[(${firstChunk}u + index) * ${terms.length}u + lane] = sum;
   }
 }`,
