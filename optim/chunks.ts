@@ -97,6 +97,22 @@ export function chunkSegments(
   });
 }
 
+/**
+ * WGSL for the chunk of a workgroup. Neighbouring workgroups take chunks that are far apart: lavapipe gives each
+ * of its threads one contiguous half of the workgroups, and small tensors tend to stand together.
+ */
+function chunkIndexWgsl(chunks: number): string {
+  let stride = chunks < 1 << 16 ? Math.max(1, Math.round(chunks * 0.618)) : 1;
+  while (greatestCommonDivisor(stride, chunks) > 1) stride--;
+  return `flat_group(group, groups);
+  if (index >= ${chunks}u) { return; }
+  index = index * ${stride}u % ${chunks}u`;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
 /** A part's stretch of a tensor that is laid out like its segment. */
 function windowed({ segment, window: [start, end] }: ChunkedPart, tensor: Tensor): Operand {
   return vec4(end - start === segment.length ? tensor : tensor.rows(start, end));
@@ -150,8 +166,7 @@ export function updateChunks(g: Graph, part: ChunkedPart, options: ChunkUpdate):
     workgroups: flatWorkgroups(chunks),
     body: `${flatIndexWgsl}${maskWgsl(part)}
 @compute @workgroup_size(${threads}) fn main(${mainInputs}) {
-  let index = flat_group(group, groups);
-  if (index >= ${chunks}u) { return; }
+  var index = ${chunkIndexWgsl(chunks)};
   let chunk = table[index];
   let tag = chunk.w;
   let scale = statistics[${STATISTICS.gradientScale}];
@@ -207,8 +222,7 @@ export function chunkSums(g: Graph, parts: readonly ChunkedPart[], options: Chun
       body: `${flatIndexWgsl}${maskWgsl(part)}
 var<workgroup> shared_sums: array<array<f32, ${terms.length}>, ${threads}>;
 @compute @workgroup_size(${threads}) fn main(${mainInputs}) {
-  let index = flat_group(group, groups);
-  if (index >= ${chunks}u) { return; }
+  var index = ${chunkIndexWgsl(chunks)};
   let chunk = table[index];
   ${packs.map((pack, p) => `var sum${p} = ${typeOf(pack)}();`).join(" ")}
   for (var i = chunk.x + lane; i < chunk.y; i += ${threads}u) {
