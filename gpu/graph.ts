@@ -87,8 +87,8 @@ export interface Choice {
   readonly candidates: readonly string[];
   /** The one that was recorded. */
   readonly chosen: string;
-  /** Records the work alone in an empty graph, so that its candidates can be measured. */
-  readonly trial: (g: Graph) => void;
+  /** Records such work with one of the kernels alone in an empty graph, so that it can be measured. */
+  readonly trial: (g: Graph, candidate: string) => void;
 }
 
 /** Options of a {@linkcode Graph}. */
@@ -274,7 +274,7 @@ export class Graph {
    *
    * @param key What the work is: op, shape and layout.
    * @param candidates Names of the kernels.
-   * @param trial Records the work alone in an empty graph.
+   * @param trial Records such work with one of the kernels alone in an empty graph.
    */
   choose(key: string, candidates: readonly string[], trial: Choice["trial"]): string {
     const given = this.#given[key];

@@ -12,7 +12,7 @@ import { type MemoryPlan, planMemory } from "./memory.ts";
 import { allocateStorage, writeTensor } from "./parameters.ts";
 import { profileParts, type ReplayProfile } from "./profile.ts";
 import { readTensors } from "./readback.ts";
-import { encodeParts, type ReplayPart, type Step } from "./replay.ts";
+import { encodeParts, encodePass, type ReplayPart, type Step } from "./replay.ts";
 import { alignedBytes, formatShape, type Storage, type Tensor } from "./tensor.ts";
 
 /** A compiled {@linkcode Graph}. Made by {@linkcode compileProgram}. */
@@ -94,6 +94,12 @@ export class Program {
     encodeParts(encoder, this.#nextReplay());
     this.#gpu.device.queue.submit([encoder.finish()]);
     this.#exchange();
+  }
+
+  /** Encodes the kernels of the first phase as one compute pass, without what surrounds them, to measure them. */
+  encodeKernels(encoder: GPUCommandEncoder, timestampWrites: GPUComputePassTimestampWrites): void {
+    const kernels = this.#nextReplay().find((part) => typeof part !== "function");
+    encodePass(encoder, kernels ?? [], timestampWrites);
   }
 
   /** Runs one step as {@linkcode Program.run} does, waits for it and says how long it took as a whole. */

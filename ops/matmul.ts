@@ -64,14 +64,31 @@ export function matmulCandidates(profile: Profile): string[] {
 
 /** Records a matrix product. */
 export function matmul(g: Graph, options: MatmulOptions): void {
-  const { m, n, k, transposedA = false, transposedB = false, ...rest } = options;
+  const { m, n, k, transposedA = false, transposedB = false } = options;
   const key = `matmul ${m}x${n}x${k}${transposedA ? " A^T" : ""}${transposedB ? " B^T" : ""}`;
-  const name = g.choose(key, matmulCandidates(g.profile), (trial) => {
-    const a = trial.input("a", [m, k], "f32");
-    const b = trial.input("b", [k, n], "f32");
-    matmul(trial, { m, n, k, a, b, transposedA, transposedB, out: trial.output("out", [m, n]) });
+  const name = g.choose(key, matmulCandidates(g.profile), (trial, candidate) => {
+    const size = trialSize(g.profile, { m, n, k });
+    const a = trial.input("a", [size.m, size.k], "f32");
+    const b = trial.input("b", [size.k, size.n], "f32");
+    const out = trial.output("out", [size.m, size.n]);
+    record(trial, matmulVariants[candidate], { ...size, a, b, transposedA, transposedB, out });
   });
-  const variant = matmulVariants[name];
+  record(g, matmulVariants[name], options);
+}
+
+/** Halves the longest side until a trial is short; which kernel is fastest hardly depends on so large a size. */
+function trialSize(profile: Profile, size: { m: number; n: number; k: number }): typeof size {
+  const sides = { ...size };
+  const limit = profile.isSoftware ? 2 ** 25 : 2 ** 30;
+  while (sides.m * sides.n * sides.k > limit) {
+    const longest = (["m", "n", "k"] as const).reduce((a, b) => (sides[b] > sides[a] ? b : a));
+    sides[longest] = Math.ceil(sides[longest] / 2);
+  }
+  return sides;
+}
+
+function record(g: Graph, variant: Variant, options: MatmulOptions): void {
+  const { m, n, k, transposedA = false, transposedB = false, ...rest } = options;
   const columnA = transposedA || !variant.readsRows;
   variant.record(g, {
     ...rest,

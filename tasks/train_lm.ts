@@ -9,8 +9,9 @@ import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
 import { checkDataset, prepareTokens, trainOrLoadTokenizer } from "../data/token_dataset.ts";
 import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
-import { requestGpu } from "../gpu/device.ts";
+import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
+import type { LanguageModel } from "../models/model.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
 import { Generator } from "../training/generation.ts";
 import {
@@ -20,7 +21,8 @@ import {
   type Progress,
   stderrWriter,
 } from "../training/progress.ts";
-import { describe, trainRun } from "../training/run.ts";
+import { describe, stepOptions, trainRun } from "../training/run.ts";
+import { tuneKernels } from "../training/tuning.ts";
 import { checkSameRun, RUN_VERSION, type RunConfig, runOptimizer } from "../training/run_config.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
 import { watchInterrupts } from "./interrupts.ts";
@@ -88,7 +90,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       const model = modelFromConfig({ ...draft.model, vocab_size: tokenizer.vocabSize });
       // A resumed run needs as little memory as before unless it is told otherwise.
       const recompute = given.has("recompute") ? values.recompute : draft.recompute;
-      const config: RunConfig = { ...draft, steps, warmup, recompute, model: { ...model.config } };
+      const untuned: RunConfig = { ...draft, steps, warmup, recompute, model: { ...model.config } };
+      const tune = values.autotune && !recorded;
+      const config = tune ? await tuned(gpu, untuned, model, values.cache, say) : untuned;
       using checkpoint = existing ? await readCheckpoint(existing.path) : undefined;
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
       const interrupts = watchInterrupts(() =>
@@ -193,6 +197,21 @@ async function prepare(
       (dataset.cached ? " (from the cache)" : ""),
   );
   return { tokenizer, dataset };
+}
+
+/** The configuration with the kernels that are fastest on this adapter. */
+async function tuned(
+  gpu: Gpu,
+  config: RunConfig,
+  model: LanguageModel,
+  cacheDir: string,
+  say: (line: string) => void,
+): Promise<RunConfig> {
+  const started = performance.now();
+  const { kernels, measured } = await tuneKernels(gpu, stepOptions(config, model), cacheDir);
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  if (measured > 0) say(`kernels: the fastest for ${measured} matrix products found in ${seconds} s`);
+  return { ...config, kernels };
 }
 
 /** A live bar on a terminal, a line for each logged step elsewhere. */

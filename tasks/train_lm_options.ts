@@ -203,6 +203,12 @@ const runOptions = {
     group: RUN,
     description: "go on with the run in this folder; without a value, the one in --out",
   },
+  "autotune": {
+    type: "boolean",
+    default: true,
+    group: RUN,
+    description: "measure which kernels are fastest here, once for all runs; a resumed run keeps its own",
+  },
   "log-every": { type: "integer", min: 1, default: 10, group: RUN, description: "steps between metrics" },
   "eval-every": {
     type: "integer",

@@ -22,7 +22,7 @@ import { learningRateSchedule } from "../optim/schedule.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
 import type { ProgressState } from "./progress.ts";
 import { RUN_VERSION, type RunConfig, runOptimizer } from "./run_config.ts";
-import { languageModelLoss, type StepMetrics, Trainer } from "./trainer.ts";
+import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "./trainer.ts";
 
 /** How often a run does what does not change its weights. */
 export interface RunRhythm {
@@ -97,14 +97,7 @@ export class NonFiniteLossError extends Error {
 export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { gpu, config, rhythm, model, dataset, progress } = options;
   const { batchSize, seqLen, gradAccum, steps } = config;
-  const trainer = await Trainer.create(gpu, {
-    record: languageModelLoss(model, batchSize, seqLen),
-    optimizer: runOptimizer(config),
-    gradAccum,
-    clip: config.clip,
-    seed: config.seed,
-    recompute: config.recompute,
-  });
+  const trainer = await Trainer.create(gpu, stepOptions(config, model));
   let cursor: DataCursor | undefined;
   let best: { step: number; loss: number } | undefined;
   if (options.checkpoint) {
@@ -241,6 +234,13 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     tokensPerSecond: seconds > 0 ? trained / seconds : 0,
     trainer,
   };
+}
+
+/** The training step of a configuration. */
+export function stepOptions(config: RunConfig, model: LanguageModel): TrainerOptions {
+  const { gradAccum, clip, seed, recompute, kernels } = config;
+  const record = languageModelLoss(model, config.batchSize, config.seqLen);
+  return { record, optimizer: runOptimizer(config), gradAccum, clip, seed, recompute, kernels };
 }
 
 /** The last step always is. */

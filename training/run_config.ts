@@ -36,6 +36,8 @@ export interface RunConfig {
   readonly gradAccum: number;
   /** Whether activations are computed again for the backward pass; no matter for the weights. Absent: false. */
   readonly recompute?: boolean;
+  /** Kernels that were measured to be fastest, by what they are for; others are the adapter's usual ones. */
+  readonly kernels?: Readonly<Record<string, string>>;
   /** Steps of the whole run. */
   readonly steps: number;
   /** One of {@linkcode OPTIMIZERS}. */

@@ -45,7 +45,8 @@ export function recordStep(profile: Profile, options: TrainerOptions): RecordedS
   const rules = "optimizers" in options.optimizer
     ? options.optimizer
     : partition([{ optimizer: options.optimizer }]);
-  const graph = new Graph({ profile, training: true, microBatches: gradAccum, recompute });
+  const { kernels: choices } = options;
+  const graph = new Graph({ profile, training: true, microBatches: gradAccum, recompute, choices });
   const { loss, sequenceLosses } = options.record(graph);
   graph.backward();
   const [losses, allSequenceLosses] = [graph.collect(loss), graph.collect(sequenceLosses)];

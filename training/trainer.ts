@@ -43,6 +43,8 @@ export interface TrainerOptions {
    * quarter more time for much less memory, and the same weights bit for bit; default false.
    */
   readonly recompute?: boolean;
+  /** Kernels to use, by what they are for, as `tuneKernels` measured them; default each adapter's usual ones. */
+  readonly kernels?: Readonly<Record<string, string>>;
 }
 
 /** What is known of a step once the GPU has done it. */

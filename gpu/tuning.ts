@@ -1,0 +1,68 @@
+/**
+ * Choosing the fastest of several kernels for the same work by measuring them.
+ *
+ * @module
+ */
+import { clockMethod, Timestamps } from "./clock.ts";
+import type { Gpu } from "./device.ts";
+import { type Choice, Graph } from "./graph.ts";
+import { compileProgram, type Program } from "./program.ts";
+
+/** How often each candidate runs, in turns; the best run counts. The first compiles. */
+const ROUNDS = 4;
+/** How much faster than the default another kernel must be: less may be noise. */
+const ADVANTAGE = 0.95;
+
+/**
+ * Measures the candidates of a choice.
+ *
+ * @param gpu The device, which should have nothing else to do.
+ * @param choice What {@linkcode Graph.choose} recorded.
+ * @returns The name of the fastest, or of the default where none is at least 5% faster.
+ * @throws {GpuError} If a candidate does not compile.
+ */
+export async function fastestCandidate(gpu: Gpu, { candidates, trial }: Choice): Promise<string> {
+  if (candidates.length === 1) return candidates[0];
+  const programs: Program[] = [];
+  try {
+    for (const candidate of candidates) {
+      const g = new Graph({ profile: gpu.profile });
+      trial(g, candidate);
+      programs.push(await compileProgram(gpu, g));
+    }
+    const times = clockMethod(gpu) === "timestamps"
+      ? await stampedTimes(gpu, programs)
+      : await waitedTimes(programs);
+    const fastest = times.indexOf(Math.min(...times));
+    return candidates[times[fastest] < ADVANTAGE * times[0] ? fastest : 0];
+  } finally {
+    programs.forEach((program) => program.destroy());
+  }
+}
+
+/** All rounds in one submission, since every wait costs more than most kernels. In ticks. */
+async function stampedTimes(gpu: Gpu, programs: readonly Program[]): Promise<number[]> {
+  const stamps = new Timestamps(gpu, ROUNDS * programs.length);
+  try {
+    const encoder = gpu.device.createCommandEncoder();
+    for (let i = 0; i < ROUNDS * programs.length; i++) {
+      programs[i % programs.length].encodeKernels(encoder, stamps.writes(i));
+    }
+    gpu.device.queue.submit([encoder.finish()]);
+    const ticks = await stamps.read();
+    return programs.map((_, p) => {
+      const own = Array.from({ length: ROUNDS }, (_, round) => 2 * (round * programs.length + p));
+      return Math.min(...own.map((i) => ticks[i + 1] - ticks[i]));
+    });
+  } finally {
+    stamps.destroy();
+  }
+}
+
+async function waitedTimes(programs: readonly Program[]): Promise<number[]> {
+  const best = programs.map(() => Infinity);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [p, program] of programs.entries()) best[p] = Math.min(best[p], (await program.timeRun()).gpu);
+  }
+  return best;
+}
