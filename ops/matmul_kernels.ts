@@ -44,8 +44,7 @@ function dispatch(g: Graph, label: string, p: Product, body: string, tile: reado
   const { m, n, k, a, b, bias, residual, out, accumulate } = p;
   const aligned = n % 4 === 0;
   const wrap = (t: Tensor): Operand => (aligned ? vec4(t) : t);
-  const terms = (index: string, column: string) =>
-    (bias ? ` + bias[${column}]` : "") + (residual ? ` + residual[${index}]` : "");
+  const rest = residual ? " + residual[i]" : "";
   const assign = accumulate ? "+=" : "=";
   g.dispatch({
     label: `matmul_${label}`,
@@ -60,18 +59,31 @@ function dispatch(g: Graph, label: string, p: Product, body: string, tile: reado
     write: { out: wrap(out) },
     workgroups: [Math.ceil(m / tile[0]), Math.ceil(n / tile[1]), 1],
     body: `
-// Values 4c to 4c+3 of a row.
+// What the four sums of column group c start from.
+fn start(c: u32) -> vec4f {
+  ${
+      !bias
+        ? "return vec4f();"
+        : aligned
+        ? "return bias[min(c, sizes[4] - 1u)];"
+        : `let at = min(vec4u(c * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(sizes[1] - 1u));
+  return vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);`
+    }
+}
 fn store(row: u32, c: u32, value: vec4f) {
   let N = sizes[1];
   if (row >= sizes[0] || c * 4u >= N) { return; }
   ${
       aligned
         ? `let i = row * (N / 4u) + c;
-  out[i] ${assign} value${terms("i", "c")};`
-        : `for (var j = 0u; j < min(4u, N - c * 4u); j++) {
-    let i = row * N + c * 4u + j;
-    out[i] ${assign} value[j]${terms("i", "c * 4u + j")};
-  }`
+  out[i] ${assign} value${rest};`
+        : `let at = row * N + c * 4u;
+  ${
+          range(4).map((j) => {
+            const one = `let i = at + ${j}u; out[i] ${assign} value.${XYZW[j]}${rest};`;
+            return j === 0 ? `{ ${one} }` : `if (c * 4u + ${j}u < N) { ${one} }`;
+          }).join("\n  ")
+        }`
     }
 }
 ${body}`,
@@ -129,7 +141,8 @@ export function broadcastKernel(g: Graph, p: Product): void {
   let column = group.y * 8u + lane;
   let b_column = min(column, B4 - 1u);
   ${starts.join("\n  ")}
-  ${range(rows).map((r) => `var c${r} = vec4f();`).join(" ")}
+  let first = start(column);
+  ${range(rows).map((r) => `var c${r} = first;`).join(" ")}
   for (var k = 0u; k < (K + 3u) / 4u; k++) {
     ${load}
     let b4 = mat4x4f(${range(4).map((i) => `b[${rowOfB(i)} * B4 + b_column]`).join(", ")});
@@ -162,7 +175,8 @@ export function tileKernel(g: Graph, p: Product): void {
   let a_first = min(row / 4u, A4 - 1u);
   let a_second = min(row / 4u + 1u, A4 - 1u);
   ${range(4).map((c) => `let at${c} = min(column + ${c}u, B4 - 1u);`).join(" ")}
-  ${tile.map(({ r, c }) => `var c${r}${c} = vec4f();`).join(" ")}
+  ${range(4).map((c) => `let first${c} = start(column + ${c}u);`).join(" ")}
+  ${tile.map(({ r, c }) => `var c${r}${c} = first${c};`).join(" ")}
   for (var k = 0u; k < K; k++) {
     let a0 = a[k * A4 + a_first];
     let a1 = a[k * A4 + a_second];
@@ -217,7 +231,8 @@ var<workgroup> tile_b: array<vec4f, 256>; // [k][column / 4]
       p.columnA ? "min(group.x * 16u + column, A4 - 1u)" : "min(group.x * 64u + lane / 4u, M - 1u) * A4"
     };
   let at_b = min(group.y * 16u + column, B4 - 1u);
-  ${range(4).map((r) => `var c${r} = vec4f();`).join(" ")}
+  let sum = start(group.y * 16u + column);
+  ${range(4).map((r) => `var c${r} = sum;`).join(" ")}
   for (var k = 0u; k < K; k += 16u) {
     ${fetchA}
     tile_b[lane] = select(vec4f(), b[min(k + row, K - 1u) * B4 + at_b], k + row < K);
