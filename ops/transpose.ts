@@ -20,7 +20,7 @@ export function padded(n: number): number {
  */
 export function transpose(g: Graph, from: Tensor, rows: number, columns: number): Tensor {
   const vectors = rows % 4 === 0 && columns % 4 === 0;
-  if (!vectors) return copyRows(g, "transpose_padded", from, [columns, rows], "source[c * ROWS + r]");
+  if (!vectors) return copyRows(g, "transpose_padded", from, [columns, rows], (c) => `${c} * ROWS + r`);
   const to = g.activation(`${from.label}.transposed`, [columns, rows]);
   const threads = (rows / 4) * (columns / 4);
   g.dispatch({
@@ -52,38 +52,41 @@ export function transpose(g: Graph, from: Tensor, rows: number, columns: number)
  */
 export function padRows(g: Graph, from: Tensor, rows: number, columns: number): Tensor {
   if (columns % 4 === 0) return from;
-  return copyRows(g, "pad_rows", from, [rows, columns], "source[r * COLUMNS + c]");
+  return copyRows(g, "pad_rows", from, [rows, columns], (c) => `r * COLUMNS + ${c}`);
 }
 
-/** Copies values into [rows, columns padded]; `value` gives that at row r and column c. */
+/** Rows that a workgroup copies: enough that starting it does not show. */
+const ROWS_PER_GROUP = 8;
+
+/** Copies values into [rows, columns padded]; `index` is where the value of row r and a column lies. */
 function copyRows(
   g: Graph,
   label: string,
   from: Tensor,
   [rows, columns]: readonly [number, number],
-  value: string,
+  index: (column: string) => string,
 ): Tensor {
   const width = padded(columns);
   const to = g.activation(`${from.label}.${label}`, [rows, width]);
-  const threads = (rows * width) / 4;
   g.dispatch({
     label,
-    read: { source: from, sizes: g.sizes(rows, columns, width / 4) },
+    read: { source: from, sizes: g.sizes(rows, columns) },
     write: { out: vec4(to) },
-    workgroups: flatWorkgroups(Math.ceil(threads / 64)),
-    body: `${flatIndexWgsl}
+    // Workgroups go down the rows: to divide by a row's length would cost more than to copy.
+    workgroups: [Math.ceil(width / 256), Math.ceil(rows / ROWS_PER_GROUP), 1],
+    body: `
 @compute @workgroup_size(64) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * 64u + lane;
   let ROWS = sizes[0];
   let COLUMNS = sizes[1];
-  let r = i / sizes[2];
-  if (r >= ROWS) { return; }
-  var values = vec4f();
-  for (var j = 0u; j < 4u; j++) {
-    let c = i % sizes[2] * 4u + j;
-    if (c < COLUMNS) { values[j] = ${value}; }
+  let first = (group.x * 64u + lane) * 4u;
+  if (first >= COLUMNS) { return; }
+  let columns = vec4u(first) + vec4u(0u, 1u, 2u, 3u);
+  let c = min(columns, vec4u(COLUMNS - 1u));
+  let start = group.y * ${ROWS_PER_GROUP}u;
+  for (var r = start; r < min(start + ${ROWS_PER_GROUP}u * groups.z, ROWS); r++) {
+    let values = vec4f(${["x", "y", "z", "w"].map((axis) => `source[${index(`c.${axis}`)}]`).join(", ")});
+    out[r * ((COLUMNS + 3u) / 4u) + first / 4u] = select(vec4f(), values, columns < vec4u(COLUMNS));
   }
-  out[i] = values;
 }`,
   });
   return to;
