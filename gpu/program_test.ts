@@ -7,6 +7,7 @@ import { Graph } from "./graph.ts";
 import { flatWorkgroups, MAX_WORKGROUPS } from "./kernel.ts";
 import { packSegments } from "./parameters.ts";
 import { compileProgram } from "./program.ts";
+import { rowBlocks } from "./tensor.ts";
 
 const ones = (values: Float32Array) => void values.fill(1);
 
@@ -46,6 +47,30 @@ Deno.test("micro-batches have inputs of their own, and their gradients add up", 
   equal(gradients[0], 12);
   program.destroy();
   g.parameters.destroy();
+});
+
+Deno.test("exchanged storages trade buffers after every run, and reading finds what lies there", async () => {
+  const gpu = await testGpu();
+  const g = new Graph({ profile: gpu.profile });
+  const [now, last] = [g.state("now", [4]), g.state("last", [4])];
+  g.exchange(now.storage, last.storage);
+  // Each run sees the result of the run before in `last`, without a copy.
+  elementwise(g, { label: "next", read: { last }, out: now, statements: "out[i] = 2.0 * last[i] + 1.0;" });
+  g.parameters.allocate(gpu, 0);
+  const program = await compileProgram(gpu, g);
+  for (const expected of [1, 3, 7, 15, 31]) {
+    if (expected === 7) await program.profile(); // counts as a run
+    else program.run();
+    deepEqual([...(await program.read(last))[0]], Array(4).fill(expected));
+  }
+  program.destroy();
+});
+
+Deno.test("rowBlocks() covers all rows in aligned blocks that fit", () => {
+  deepEqual(rowBlocks(100, 4, 400), [[0, 100]]);
+  deepEqual(rowBlocks(200, 16, 64 * 16 + 15), [[0, 64], [64, 128], [128, 192], [192, 200]]);
+  deepEqual(rowBlocks(300, 4, 4 * 130), [[0, 128], [128, 256], [256, 300]]);
+  deepEqual(rowBlocks(65, 1e6, 10), [[0, 64], [64, 65]]);
 });
 
 Deno.test("a replay creates no GPU object", async () => {
