@@ -10,15 +10,18 @@ import { compileProgram, type Program } from "./program.ts";
 
 /** How often each candidate runs, in turns; the best run counts. The first compiles. */
 const ROUNDS = 4;
-/** How much faster than the default another kernel must be: less may be noise. */
-const ADVANTAGE = 0.95;
+/**
+ * What share of the default's time another kernel may take to replace it. Closer ones would be chosen by chance, and
+ * two runs with the same seed would differ in their last bits.
+ */
+const ADVANTAGE = 0.9;
 
 /**
  * Measures the candidates of a choice.
  *
  * @param gpu The device, which should have nothing else to do.
  * @param choice What {@linkcode Graph.choose} recorded.
- * @returns The name of the fastest, or of the default where none is at least 5% faster.
+ * @returns The name of the fastest, or of the default where none takes at least a tenth less.
  * @throws {GpuError} If a candidate does not compile.
  */
 export async function fastestCandidate(gpu: Gpu, { candidates, trial }: Choice): Promise<string> {

@@ -51,7 +51,9 @@ Deno.test("train-lm leaves a complete run, one JSON document and a model that ge
   ok(report.validation.loss > 0 && report.validation.bits_per_byte > 0 && report.sample.startsWith("It was"));
 
   deepEqual(await namesIn(out), ["checkpoints", "metrics.jsonl", "run.json"]);
-  equal(JSON.parse(await Deno.readTextFile(join(out, "run.json"))).config.optimizer, "koala++");
+  const { config } = JSON.parse(await Deno.readTextFile(join(out, "run.json")));
+  equal(config.optimizer, "koala++");
+  ok(Object.keys(config.kernels).some((key) => key.startsWith("matmul ")), "the run must record its kernels");
   const metrics = await metricsOf(out);
   const logged = metrics.filter((m) => "loss" in m);
   deepEqual(logged.map((m) => m.step), Array.from({ length: 12 }, (_, i) => 2 * i + 2));
@@ -221,7 +223,8 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "clip": 2,
     "seed": 5,
   };
-  const others = { cache: at("cache"), model: at("config.json"), dropout: 0.2, epochs: 0.02, out };
+  const folders = { cache: at("cache"), out };
+  const others = { ...folders, model: at("config.json"), dropout: 0.2, epochs: 0.02, autotune: false };
   const rhythm = { "log-every": 1, "eval-every": 2, "eval-batches": 1, "save-every": 1, "keep": 9 };
   const sample = { "prompt": "the sea", "sample-tokens": 3, "json": true };
   const first = { ...recorded, ...others, ...rhythm, ...sample };
@@ -235,6 +238,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     deepEqual(run[key], value, `${option} must be taken from the file`);
   }
   deepEqual([run.model.n_embd, run.model.resid_pdrop, run.model.vocab_size], [32, 0.2, 280]);
+  equal(run.kernels, undefined);
   const { step, sample: text } = JSON.parse(report);
   ok(step > 1 && step < 40 && text.startsWith("the sea"), `${step} steps, ${text}`);
   ok(await exists(at("cache")));

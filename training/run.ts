@@ -196,6 +196,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     progress.update({ step: step + 1, loss, tokensPerSecond: steadyRate });
   };
 
+  let reading: Promise<void> | undefined;
   while (trainer.nextStep < steps && !options.interrupted()) {
     const micro = Array.from({ length: gradAccum }, () => {
       const { tokens, targets } = batches.next();
@@ -206,13 +207,21 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     const step = trainer.nextStep;
     const evaluationDue = isDue(step, rhythm.evalEvery, steps);
     const saveDue = isDue(step, rhythm.saveEvery, steps);
-    if (evaluationDue || saveDue || isDue(step, rhythm.logEvery, steps) || trainer.ringIsFull) await report();
+    await reading;
+    reading = undefined;
+    if (evaluationDue || saveDue || trainer.ringIsFull) await report();
+    // The next step is enqueued before these metrics are there: the GPU has no need to wait for them.
+    else if (isDue(step, rhythm.logEvery, steps)) {
+      reading = report();
+      reading.catch(() => {}); // thrown where it is awaited
+    }
     // Signals are delivered between turns of the event loop.
-    else await new Promise((resolve) => setTimeout(resolve, 0));
+    await new Promise((resolve) => setTimeout(resolve, 0));
     if (evaluationDue) await evaluate();
     if (saveDue) await save();
     if (evaluationDue || saveDue) since = performance.now();
   }
+  await reading;
   await report();
   const interrupted = trainer.nextStep < steps;
   if (interrupted || checkpoint === "") await save();

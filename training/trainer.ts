@@ -217,15 +217,17 @@ export class Trainer {
   }
 
   /**
-   * Waits for the enqueued steps.
+   * Waits for the enqueued steps. Others may be enqueued meanwhile.
    *
    * @returns Their metrics, those of steps read before left out.
    * @throws {GpuError} If the device reported an error.
    */
   async metrics(): Promise<StepMetrics[]> {
+    // Steps that are enqueued while this waits belong to the next call.
+    const steps = this.#pending.splice(0);
     const [ring] = await this.#program.read(this.#ring);
     const width = ring.length / RING_SLOTS;
-    return this.#pending.splice(0).map((step) => {
+    return steps.map((step) => {
       const row = ring.subarray((step % RING_SLOTS) * width, (step % RING_SLOTS + 1) * width);
       return {
         step,
