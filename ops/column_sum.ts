@@ -46,18 +46,23 @@ export function columnSums(g: Graph, options: ColumnSumOptions): void {
     Object.fromEntries(tensors.map((t, s) => [`${name}${s}`, wrap(t)]));
   g.dispatch({
     label,
-    read: { ...Object.fromEntries(Object.entries(read).map(([name, t]) => [name, wrap(t)])), ...extra },
+    read: {
+      ...Object.fromEntries(Object.entries(read).map(([name, t]) => [name, wrap(t)])),
+      ...extra,
+      sizes: g.sizes(rows, perRow, blocks),
+    },
     write: named(partials, "partial"),
-    constants: { ROWS: rows, COLUMNS: perRow, COUNT: blocks * perRow },
     workgroups: flatWorkgroups(Math.ceil((blocks * perRow) / 64)),
     body: `${flatIndexWgsl}${wgsl}
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   let thread = flat_group(group, groups) * 64u + lane;
-  if (thread >= COUNT) { return; }
+  let ROWS = sizes[0];
+  let COLUMNS = sizes[1];
+  if (thread >= sizes[2] * COLUMNS) { return; }
   let column = thread % COLUMNS;
   let first = thread / COLUMNS * ${ROWS_PER_BLOCK}u;
   ${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
-  for (var row = first; row < min(first + ${ROWS_PER_BLOCK}u * groups.z, ROWS); row++) {
+  for (var row = first; row < min(first + ${ROWS_PER_BLOCK}u, ROWS); row++) {
     let i = row * COLUMNS + column;
     ${sums.map(({ value }, s) => `sum${s} += ${value};`).join("\n    ")}
   }
@@ -66,19 +71,19 @@ export function columnSums(g: Graph, options: ColumnSumOptions): void {
   });
   g.dispatch({
     label: "column_sum_blocks",
-    read: named(partials, "partial"),
+    read: { ...named(partials, "partial"), sizes: g.sizes(blocks, perRow) },
     write: named(sums.map((s) => s.into.tensor), "into"),
-    constants: { BLOCKS: blocks, COLUMNS: perRow },
     workgroups: flatWorkgroups(Math.ceil(perRow / 64)),
     body: `${flatIndexWgsl}${wgsl}
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   let column = flat_group(group, groups) * 64u + lane;
+  let COLUMNS = sizes[1];
   if (column >= COLUMNS) { return; }
   ${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
   ${
       opaqueLoop(
         "block",
-        "BLOCKS",
+        "sizes[0]",
         sums.map((_, s) => `sum${s} += partial${s}[block * COLUMNS + column];`).join(" "),
       )
     }
