@@ -3,20 +3,16 @@
  *
  * @module
  */
+import type { Ceilings } from "../gpu/ceilings.ts";
 import { koala } from "./implementations.ts";
-import { BYTES } from "./optimizer_bench.ts";
-import type { CeilingCase } from "./protocol.ts";
-import { race } from "./rounds.ts";
 import type { Section } from "./section.ts";
-import type { Ceilings, Heat } from "./table.ts";
+import type { Heat } from "./table.ts";
 
-const ceilingNames: Record<CeilingCase["what"], string> = {
-  multiply_add: "multiply-adds without loads",
-  copy_buffer: "copyBufferToBuffer, read + written",
-  copy_kernel: "kernel copy, read + written",
+const names: Record<keyof Ceilings, string> = {
+  multiplyAddGflops: "multiply-adds without loads",
+  bufferCopyGBps: "copyBufferToBuffer, read + written",
+  kernelCopyGBps: "kernel copy, read + written",
 };
-
-const whats = Object.keys(ceilingNames) as CeilingCase["what"][];
 
 /**
  * Measures the adapter's ceilings. The bench does so before and after all else, since the machine may be slow at
@@ -25,17 +21,13 @@ const whats = Object.keys(ceilingNames) as CeilingCase["what"][];
 export const ceilingBench: Section = {
   name: "ceilings",
   implementations: () => [koala],
-  async measure([runner], { rounds, say }) {
+  async measure([runner], { say }) {
     say("ceilings of the adapter");
-    const measured = await race(
-      whats.map((what) => ({ name: ceilingNames[what], runner, what: { kind: "ceiling", what } })),
-      { rounds, seconds: 0.3 },
-    );
-    const title = "ceilings of the adapter";
-    return measured.map((one, i) => ({
-      title,
-      rate: whats[i] === "multiply_add" ? { unit: "GFLOPS", scale: 1e9 } : BYTES,
-      measured: [one],
+    const measured = await runner.child!.ask({ ask: "ceilings" }) as Ceilings;
+    return Object.entries(names).map(([key, name]): Heat => ({
+      title: "ceilings of the adapter, for 10^9 operations or bytes",
+      rate: { unit: key === "multiplyAddGflops" ? "GFLOPS" : "GB/s", scale: 1e9 },
+      measured: [{ name, samples: [1 / measured[key as keyof Ceilings]], work: 1e9 }],
     }));
   },
 };
@@ -48,11 +40,10 @@ export function mergeCeilings(before: readonly Heat[], after: readonly Heat[]): 
   });
 }
 
-/** The best rates among the heats of {@linkcode ceilingBench}. */
-export function ceilingsOf(heats: readonly Heat[]): Ceilings {
-  return Object.fromEntries(
-    heats.flatMap(({ measured: [{ samples, work }] }, i) =>
-      samples.length > 0 ? [[whats[i], work! / Math.min(...samples)]] : []
-    ),
-  );
+/** The best rates among the heats of {@linkcode ceilingBench}, in operations or bytes a second. */
+export function ceilingsOf(heats: readonly Heat[]): Record<string, number> {
+  return Object.fromEntries(heats.map(({ measured: [{ samples, work }] }, i) => [
+    Object.keys(names)[i],
+    work! / Math.min(...samples),
+  ]));
 }

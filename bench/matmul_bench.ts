@@ -13,7 +13,7 @@ const SHAPES = [[512, 512, 512], [1024, 1024, 1024], [1024, 256, 8192]] as const
 const ALIGNED = [1024, 256, 768] as const;
 const RAGGED = [1000, 250, 777] as const;
 const GFLOPS = { unit: "GFLOPS", scale: 1e9 };
-const ceiling = "multiply_add";
+const ceiling = "multiplyAddGflops";
 
 /** Measures products. */
 export const matmulBench: Section = {

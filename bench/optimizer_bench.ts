@@ -43,7 +43,7 @@ export const optimizerBench: Section = {
     say(step);
     const steps = await race(contestants("step"), { rounds: 2 * rounds, seconds: 0.6 });
     return [
-      { title: update, rate: BYTES, measured: updates, ceiling: "copy_kernel" },
+      { title: update, rate: BYTES, measured: updates, ceiling: "kernelCopyGBps" },
       { title: step, rate: TOKENS, measured: steps },
     ];
   },

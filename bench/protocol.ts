@@ -47,16 +47,8 @@ export interface ModelCase {
   readonly optimizer: "adamw" | "koala++";
 }
 
-/** What the adapter can do at best. */
-export interface CeilingCase {
-  /** Tells the cases apart. */
-  readonly kind: "ceiling";
-  /** Multiply-adds without loads, copyBufferToBuffer, or a kernel that copies. */
-  readonly what: "multiply_add" | "copy_buffer" | "copy_kernel";
-}
-
 /** What a child may be asked to measure. */
-export type Case = MatmulCase | ModelCase | CeilingCase;
+export type Case = MatmulCase | ModelCase;
 
 /** What a child says once it is ready to measure, its results checked. */
 export interface Ready {
@@ -75,6 +67,7 @@ export interface Ready {
 /** A question. Cases that are prepared are told apart by an id. */
 export type Question =
   | { readonly ask: "hello" }
+  | { readonly ask: "ceilings" }
   | { readonly ask: "prepare"; readonly id: number; readonly case: Case }
   | { readonly ask: "time"; readonly id: number; readonly count: number }
   | { readonly ask: "release"; readonly id: number };

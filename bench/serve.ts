@@ -20,10 +20,12 @@ export interface Prepared {
  *
  * @param description What this process runs on.
  * @param prepare Sets up a case and checks its result; throws if it is wrong.
+ * @param ceilings Measures what the adapter can do at best.
  */
 export async function serve(
   description: string,
   prepare: (what: Case) => Promise<Prepared> | Prepared,
+  ceilings?: () => Promise<unknown>,
 ): Promise<never> {
   // Standard output belongs to the protocol, and libraries like to talk.
   console.log = console.info = console.debug = console.error;
@@ -32,6 +34,8 @@ export async function serve(
     switch (question.ask) {
       case "hello":
         return description;
+      case "ceilings":
+        return ceilings?.();
       case "prepare": {
         const prepared = await prepare(question.case);
         cases.set(question.id, prepared);

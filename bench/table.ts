@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { CeilingCase } from "./protocol.ts";
+import type { Ceilings } from "../gpu/ceilings.ts";
 import type { Measured } from "./rounds.ts";
 
 /** Contestants that were measured in turns. The first is what the others are compared with. */
@@ -17,7 +17,7 @@ export interface Heat {
   /** The contestants. */
   readonly measured: readonly Measured[];
   /** Which of the adapter's ceilings limits them. */
-  readonly ceiling?: CeilingCase["what"];
+  readonly ceiling?: keyof Ceilings;
   /** What is aimed at, by contestant; for information. */
   readonly aims?: Readonly<Record<string, string>>;
 }
@@ -56,11 +56,12 @@ export interface Row {
   readonly samples?: readonly number[];
 }
 
-/** The adapter's best, in operations or bytes a second. */
-export type Ceilings = Partial<Record<CeilingCase["what"], number>>;
-
-/** The rows of a heat. */
-export function rowsOf(heat: Heat, ceilings: Ceilings): Row[] {
+/**
+ * The rows of a heat.
+ *
+ * @param ceilings The adapter's best, in operations or bytes a second.
+ */
+export function rowsOf(heat: Heat, ceilings: Readonly<Record<string, number>>): Row[] {
   const { title, rate, perWork, measured, aims } = heat;
   const ceiling = heat.ceiling && ceilings[heat.ceiling];
   const [base] = measured;

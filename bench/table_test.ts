@@ -6,12 +6,12 @@ Deno.test("rowsOf() compares with the first contestant, best against best and ro
   const [ours, peer] = rowsOf({
     title: "product",
     rate: { unit: "GFLOPS", scale: 1e9 },
-    ceiling: "multiply_add",
+    ceiling: "multiplyAddGflops",
     measured: [
       { name: "ours", samples: [1, 2, 4], work: 8e9 },
       { name: "peer", samples: [3, 4, 20], work: 8e9 },
     ],
-  }, { multiply_add: 16e9 });
+  }, { multiplyAddGflops: 16e9 });
   equal(ours.ratio, undefined);
   equal(ours.rate, 8);
   equal(ours.ofCeiling, 0.5);

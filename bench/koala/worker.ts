@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { measureCeilings } from "../../gpu/ceilings.ts";
 import { requestGpu } from "../../gpu/device.ts";
 import type { Case } from "../protocol.ts";
 import { type Prepared, serve } from "../serve.ts";
-import { prepareCeiling } from "./ceilings.ts";
 import { prepareMatmul } from "./matmul.ts";
 import { prepareStep } from "./step.ts";
 import { prepareUpdate } from "./update.ts";
@@ -21,7 +21,5 @@ await serve(gpu.description, (what: Case): Promise<Prepared> => {
       return prepareStep(gpu, what);
     case "update":
       return prepareUpdate(gpu, what);
-    case "ceiling":
-      return prepareCeiling(gpu, what);
   }
-});
+}, () => measureCeilings(gpu));
