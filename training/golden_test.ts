@@ -1,7 +1,7 @@
 import { equal, ok } from "node:assert/strict";
 import { parseSafetensors } from "../checkpoint/safetensors.ts";
 import { toFloat32 } from "../checkpoint/float_formats.ts";
-import { requestGpu } from "../gpu/device.ts";
+import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
 import { compileProgram } from "../gpu/program.ts";
 import { modelFromConfig } from "../models/load.ts";
@@ -28,8 +28,22 @@ async function golden(name: string): Promise<Map<string, Float32Array>> {
   return new Map([...tensors].map(([key, { data }]) => [key, toFloat32("F32", data)]));
 }
 
-async function train(optimizer: Optimizer, use: (trainer: Trainer) => Promise<void>) {
-  const gpu = await requestGpu();
+/** The adapter as it is, without subgroups, and with the kernels of a graphics card. */
+const devices: Readonly<Record<string, () => Promise<Gpu>>> = {
+  "this adapter": requestGpu,
+  "this adapter without subgroups": () => requestGpu({ subgroups: false }),
+  "a graphics card's kernels": async () => {
+    const gpu = await requestGpu({ subgroups: false });
+    return { ...gpu, profile: { ...gpu.profile, isSoftware: false } };
+  },
+};
+
+async function train(
+  open: () => Promise<Gpu>,
+  optimizer: Optimizer,
+  use: (trainer: Trainer) => Promise<void>,
+) {
+  const gpu = await open();
   const model = modelFromConfig(config);
   const trainer = await Trainer.create(gpu, { record: languageModelLoss(model, batch, length), optimizer });
   for (const [name, values] of await golden("model")) trainer.parameters.write(gpu, name, values);
@@ -38,54 +52,56 @@ async function train(optimizer: Optimizer, use: (trainer: Trainer) => Promise<vo
   gpu.destroy();
 }
 
-Deno.test("GPT-2's logits match PyTorch's within 1e-4", async () => {
-  const gpu = await requestGpu();
-  const model = modelFromConfig(config);
-  const g = new Graph({ profile: gpu.profile });
-  const hidden = model.hidden(g, g.input("tokens", [batch, length], "u32"));
-  const logits = g.collect(linear(g, hidden, model.head(g), { layout: "out-in" }));
-  g.parameters.allocate(gpu, 0);
-  for (const [name, values] of await golden("model")) g.parameters.write(gpu, name, values);
-  const program = await compileProgram(gpu, g);
-  program.write("tokens", tokens);
-  program.run();
-  const [got] = await program.read(logits);
-  const wanted = (await golden("logits")).get("logits")!;
-  equal(got.length, wanted.length);
-  const worst = wanted.reduce((m, z, i) => Math.max(m, Math.abs(z - got[i])), 0);
-  ok(worst <= 1e-4, `logits are off by ${worst}`);
-  program.destroy();
-  g.parameters.destroy();
-  gpu.destroy();
-});
+for (const [device, open] of Object.entries(devices)) {
+  Deno.test(`GPT-2's logits match PyTorch's within 1e-4 on ${device}`, async () => {
+    const gpu = await open();
+    const model = modelFromConfig(config);
+    const g = new Graph({ profile: gpu.profile });
+    const hidden = model.hidden(g, g.input("tokens", [batch, length], "u32"));
+    const logits = g.collect(linear(g, hidden, model.head(g), { layout: "out-in" }));
+    g.parameters.allocate(gpu, 0);
+    for (const [name, values] of await golden("model")) g.parameters.write(gpu, name, values);
+    const program = await compileProgram(gpu, g);
+    program.write("tokens", tokens);
+    program.run();
+    const [got] = await program.read(logits);
+    const wanted = (await golden("logits")).get("logits")!;
+    equal(got.length, wanted.length);
+    const worst = wanted.reduce((m, z, i) => Math.max(m, Math.abs(z - got[i])), 0);
+    ok(worst <= 1e-4, `logits are off by ${worst}`);
+    program.destroy();
+    g.parameters.destroy();
+    gpu.destroy();
+  });
 
-Deno.test("every gradient of GPT-2 matches PyTorch's within 1e-3 relative", async () => {
-  const gpu = await requestGpu();
-  const model = modelFromConfig(config);
-  const g = new Graph({ profile: gpu.profile, training: true });
-  languageModelLoss(model, batch, length)(g);
-  g.backward();
-  const [segments] = g.beginUpdate([g.parameters.all]);
-  g.parameters.allocate(gpu, 0);
-  for (const [name, values] of await golden("model")) g.parameters.write(gpu, name, values);
-  const program = await compileProgram(gpu, g);
-  program.write("tokens", tokens);
-  program.write("targets", targets);
-  program.run();
-  const wanted = await golden("gradients");
-  for (const segment of segments) {
-    const [gradients] = await program.read(segment.gradients);
-    for (const { item, start, size } of segment.items) {
-      const distance = relativeDistance(gradients.subarray(start, start + size), wanted.get(item.name)!);
-      ok(distance <= 1e-3, `the gradient of ${item.name} is off by ${distance}`);
-      wanted.delete(item.name);
+  Deno.test(`every gradient of GPT-2 matches PyTorch's within 1e-3 relative on ${device}`, async () => {
+    const gpu = await open();
+    const model = modelFromConfig(config);
+    const g = new Graph({ profile: gpu.profile, training: true });
+    languageModelLoss(model, batch, length)(g);
+    g.backward();
+    const [segments] = g.beginUpdate([g.parameters.all]);
+    g.parameters.allocate(gpu, 0);
+    for (const [name, values] of await golden("model")) g.parameters.write(gpu, name, values);
+    const program = await compileProgram(gpu, g);
+    program.write("tokens", tokens);
+    program.write("targets", targets);
+    program.run();
+    const wanted = await golden("gradients");
+    for (const segment of segments) {
+      const [gradients] = await program.read(segment.gradients);
+      for (const { item, start, size } of segment.items) {
+        const distance = relativeDistance(gradients.subarray(start, start + size), wanted.get(item.name)!);
+        ok(distance <= 1e-3, `the gradient of ${item.name} is off by ${distance}`);
+        wanted.delete(item.name);
+      }
     }
-  }
-  equal(wanted.size, 0, `no gradient for ${[...wanted.keys()]}`);
-  program.destroy();
-  g.parameters.destroy();
-  gpu.destroy();
-});
+    equal(wanted.size, 0, `no gradient for ${[...wanted.keys()]}`);
+    program.destroy();
+    g.parameters.destroy();
+    gpu.destroy();
+  });
+}
 
 const { adamw: a, koala_plus_plus: k } = expected;
 // PyTorch's golden AdamW decays every parameter.
@@ -117,14 +133,16 @@ const optimizers: [string, number[], Optimizer][] = [
   ],
 ];
 
-for (const [name, losses, optimizer] of optimizers) {
-  Deno.test(`ten steps of ${name} on GPT-2 match PyTorch's losses within 1e-3`, async () => {
-    await train(optimizer, async (trainer) => {
-      for (let step = 0; step < losses.length; step++) trainer.step([{ tokens, targets }]);
-      const metrics = await trainer.metrics();
-      metrics.forEach(({ loss }, step) =>
-        ok(Math.abs(loss - losses[step]) <= 1e-3, `step ${step} must give ${losses[step]}, got ${loss}`)
-      );
+for (const [device, open] of Object.entries(devices)) {
+  for (const [name, losses, optimizer] of optimizers) {
+    Deno.test(`ten steps of ${name} on GPT-2 match PyTorch's losses within 1e-3 on ${device}`, async () => {
+      await train(open, optimizer, async (trainer) => {
+        for (let step = 0; step < losses.length; step++) trainer.step([{ tokens, targets }]);
+        const metrics = await trainer.metrics();
+        metrics.forEach(({ loss }, step) =>
+          ok(Math.abs(loss - losses[step]) <= 1e-3, `step ${step} must give ${losses[step]}, got ${loss}`)
+        );
+      });
     });
-  });
+  }
 }
