@@ -40,6 +40,7 @@ export {
   requestGpu,
 } from "./gpu/device.ts";
 export {
+  type Choice,
   type Collected,
   type Constant,
   type DispatchOptions,
@@ -98,9 +99,12 @@ export { swiglu } from "./ops/swiglu.ts";
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
 export { koalaPlusPlus, type KoalaPlusPlusOptions, type MeasurementNoise } from "./optim/koala_plus_plus.ts";
 export type {
+  BegunUpdate,
   Optimizer,
+  OwnedParameters,
   OwnedState,
   RecordedUpdate,
+  SquareSums,
   UpdateInputs,
   UpdateSummary,
 } from "./optim/optimizer.ts";
