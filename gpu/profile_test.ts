@@ -85,7 +85,7 @@ Deno.test("a profile has the operations of products and the shapes and bytes of 
   const product = kernels.find((k) => k.label.startsWith("matmul"))!;
   equal(product.flops, 2 * 4 * 8 * 12);
   deepEqual(product.writes, [[4, 12]]);
-  equal(product.bytes, 4 * (4 * 8 + 8 * 12 + 4 * 12));
+  equal(product.bytes, 4 * (4 * 8 + 8 * 12 + 4 * 12) + 4 * 5); // and the five sizes
   equal(kernels.find((k) => k.label === "update")!.flops, undefined);
   destroy();
 });
