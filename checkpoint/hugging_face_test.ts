@@ -150,8 +150,16 @@ Deno.test("readModelFolder() reads weights from several shards", () =>
     await assert.rejects(readModelFolder(dir), /SyntaxError: .*model-00002.*must hold "ln_f.bias"/);
     for (const shard of ["../secret.safetensors", "model-00003-of-00002.safetensors", 7]) {
       await writeIndex({ ...weights, "ln_f.bias": shard });
-      await assert.rejects(readModelFolder(dir), /NotFound: .*"ln_f.bias".*must be in the same folder/);
+      await assert.rejects(
+        readModelFolder(dir),
+        /NotFound: .*must be in the same folder, got no .* with "ln_f.bias"; copy/,
+      );
     }
+    await writeIndex({ ...weights, "a": "3.safetensors", "b": "4.safetensors", "c": "3.safetensors" });
+    await assert.rejects(
+      readModelFolder(dir),
+      /got no "3\.safetensors" with "c", no "4\.safetensors" with "b";/,
+    );
     await writeIndex([]);
     await assert.rejects(readModelFolder(dir), /SyntaxError: .*weight_map/);
   }));
@@ -177,7 +185,12 @@ Deno.test("readModelFolder() says what is wrong with a folder that is no checkpo
     await Deno.writeTextFile(join(dir, "pytorch_model.bin"), "");
     await assert.rejects(
       readModelFolder(dir),
-      /NotFound: .*must hold model\.safetensors or .*pytorch_model\.bin/,
+      /NotFound: .*must hold model\.safetensors or .*pytorch_model\.bin, .*convert them in Python.*save_pretrained/,
+    );
+    await Deno.writeTextFile(join(dir, "weights.safetensors"), "");
+    await assert.rejects(
+      readModelFolder(dir),
+      /NotFound: .*; name a single file model\.safetensors, or copy/,
     );
     await writeModelFolder(dir, { config: CONFIG, tensors: [f32("a", 1, 2)], tokenizerJson: TOKENIZER });
     const weights = join(dir, "model.safetensors");

@@ -13,6 +13,7 @@ import type { ParameterStore } from "../gpu/parameters.ts";
 import { modelFromConfig } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { Generator } from "../training/generation.ts";
+import { loadTensors } from "../training/load_weights.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
 
 const options = {
@@ -91,9 +92,9 @@ async function loadParameters(gpu: Gpu, model: LanguageModel, folder: ModelFolde
   const g = new Graph({ profile: gpu.profile });
   model.hidden(g, g.input("tokens", [1, 1], "u32"));
   model.head(g);
-  matchTensors(g.parameters.all, folder.tensors);
+  matchTensors(g.parameters.all, folder.tensors); // before memory is taken
   g.parameters.allocate(gpu, 0);
-  for (const { name } of g.parameters.all) g.parameters.write(gpu, name, await folder.readF32(name));
+  await loadTensors(gpu, g.parameters.all, folder);
   return g.parameters;
 }
 

@@ -8,18 +8,17 @@ import { type MetricsFile, openMetricsFile, readMetricsFile } from "../checkpoin
 import { cleanRunFolder, pruneCheckpoints, writeRunFile } from "../checkpoint/run_folder.ts";
 import type { TensorToWrite } from "../checkpoint/safetensors.ts";
 import { type Checkpoint, writeCheckpoint } from "../checkpoint/training_state.ts";
-import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { Batches, type DataCursor, sequentialBatches } from "../data/batches.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { formatTokenizerJson } from "../data/tokenizer_json.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { writeTensor } from "../gpu/parameters.ts";
 import { readTensors } from "../gpu/readback.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
+import { loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
 import { RUN_VERSION, type RunConfig, runOptimizer } from "./run_config.ts";
 import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "./trainer.ts";
@@ -108,7 +107,9 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
           "put it back, or start a new run",
       );
     }
-    await restore(gpu, trainer, options.checkpoint);
+    const { model: weights, optimizer } = options.checkpoint;
+    await loadTensors(gpu, trainer.parameters.all, weights);
+    await loadTensors(gpu, trainer.state, optimizer);
     trainer.nextStep = state.step;
     cursor = state.dataCursor as unknown as DataCursor;
     best = (state.metrics.best ?? undefined) as typeof best;
@@ -307,16 +308,6 @@ async function* tensorsToWrite(
     const read = async () => new Uint8Array((all?.[i] ?? (await readTensors(gpu, [tensor]))[0]).buffer);
     yield { name, dtype: "F32", shape: tensor.shape, data: read };
   }
-}
-
-async function restore(gpu: Gpu, trainer: Trainer, checkpoint: Checkpoint): Promise<void> {
-  matchTensors(trainer.parameters.all, checkpoint.model.tensors);
-  const state = trainer.state.map(({ name, tensor }) => ({ name, shape: tensor.shape, tensor }));
-  matchTensors(state, checkpoint.optimizer.tensors);
-  for (const { name } of trainer.parameters.all) {
-    trainer.parameters.write(gpu, name, await checkpoint.model.readF32(name));
-  }
-  for (const { name, tensor } of state) writeTensor(gpu, tensor, await checkpoint.optimizer.readF32(name));
 }
 
 function specialTokens({ eosId }: Tokenizer): Record<string, number> {
