@@ -159,7 +159,7 @@ export {
 // training: steps, evaluation, text
 export { type Evaluation, Evaluator, type TokenBatch } from "./training/evaluation.ts";
 export { type GenerateOptions, Generator } from "./training/generation.ts";
-export { loadTensors } from "./training/load_weights.ts";
+export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
 export { sampleToken, type SamplingOptions } from "./training/sampling.ts";
 export {
   languageModelLoss,

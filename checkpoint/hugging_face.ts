@@ -87,16 +87,26 @@ function defaultTokenizerConfig(
   tokenizer: Readonly<Record<string, unknown>>,
   config: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
-  const special = hasToken(tokenizer, END_OF_TEXT) ? END_OF_TEXT : undefined;
+  const fallback = hasToken(tokenizer, END_OF_TEXT) ? END_OF_TEXT : undefined;
   return {
-    bos_token: special,
+    bos_token: tokenOf(tokenizer, config.bos_token_id) ?? fallback,
     // Python would otherwise glue punctuation to the word before it when it decodes.
     clean_up_tokenization_spaces: false,
-    eos_token: special,
+    eos_token: tokenOf(tokenizer, config.eos_token_id) ?? fallback,
+    // Older versions would add token_type_ids, which GPT-2 would take for words and Llama refuses.
+    model_input_names: ["input_ids", "attention_mask"],
     model_max_length: config.n_positions ?? config.max_position_embeddings,
+    pad_token: tokenOf(tokenizer, config.pad_token_id),
     tokenizer_class: "PreTrainedTokenizerFast",
-    unk_token: special,
+    unk_token: fallback,
   };
+}
+
+/** The text of an added token; of several ends, as Llama 3 has them, the first. */
+function tokenOf(tokenizer: Readonly<Record<string, unknown>>, ids: unknown): string | undefined {
+  const id = Array.isArray(ids) ? ids[0] : ids;
+  const added = tokenizer.added_tokens;
+  return Array.isArray(added) ? added.find((entry) => entry?.id === id)?.content : undefined;
 }
 
 function hasToken(tokenizer: Readonly<Record<string, unknown>>, token: string): boolean {

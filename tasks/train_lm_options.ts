@@ -11,6 +11,7 @@ import { modelFromConfig } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
 import { type ModelConfig, OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
+import type { InitialModel } from "./init_from.ts";
 
 const DATA = "Data and tokenizer";
 const MODEL = "Model and batches";
@@ -92,6 +93,15 @@ export const modelOptions = {
     below: 1,
     group: MODEL,
     description: "dropout everywhere in the model",
+  },
+} as const;
+
+const initOptions = {
+  "init-from": {
+    type: "string",
+    placeholder: "DIR",
+    group: MODEL,
+    description: "a Hugging Face folder: start from its model, weights and tokenizer, instead of --model",
   },
 } as const;
 
@@ -252,6 +262,7 @@ const runOptions = {
 export const trainLmOptions = {
   ...dataOptions,
   ...modelOptions,
+  ...initOptions,
   ...optimizerOptions,
   ...scheduleOptions,
   ...runOptions,
@@ -274,6 +285,7 @@ export const configKeys = new Set([
   "validationFraction",
   "tokenizer",
   "vocabSize",
+  "initFrom",
   "seqLen",
   "batchSize",
   "gradAccum",
@@ -296,12 +308,13 @@ export const configKeys = new Set([
 const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0.003, sgd: 0.1 };
 
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
-export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
+export async function newConfig(values: TrainLmValues, initial?: InitialModel): Promise<RunConfig> {
   return {
     data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
     validationFraction: values.validationFraction,
-    tokenizer: values.tokenizer ?? null,
-    ...await modelConfig(values),
+    tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
+    ...await modelConfig(values, initial?.config),
+    ...(initial ? { initFrom: values.initFrom, initWeights: initial.digest } : {}),
     steps: values.steps,
     schedule: values.schedule as ScheduleKind,
     warmup: values.warmup ?? Math.round(values.steps * 0.05),
@@ -310,17 +323,21 @@ export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
   };
 }
 
-/** The part of a configuration that decides what one step computes. */
-export async function modelConfig(values: ModelValues): Promise<ModelConfig> {
-  const model = { ...await baseModel(values), ...dropoutKeys(values) };
+/** The part of a configuration that decides what one step computes; `initial` takes the place of `--model`. */
+export async function modelConfig(
+  values: ModelValues,
+  initial?: Readonly<Record<string, unknown>>,
+): Promise<ModelConfig> {
+  const model = { ...initial ?? await baseModel(values), ...dropoutKeys(values) };
   // Checked with a stand-in until the tokenizer is known.
-  const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: values.vocabSize });
+  const vocabSize = initial ? Number(initial.vocab_size) : values.vocabSize;
+  const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: vocabSize });
   const seqLen = values.seqLen ?? Math.min(128, maxSeqLen);
   if (seqLen > maxSeqLen) {
     throw new UsageError(`--seq-len must be at most ${maxSeqLen}, the model's n_positions, got ${seqLen}`);
   }
   return {
-    vocabSize: values.vocabSize,
+    vocabSize,
     model,
     seqLen,
     batchSize: values.batchSize,

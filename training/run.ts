@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { type MetricsFile, openMetricsFile, readMetricsFile } from "../checkpoint/metrics_file.ts";
 import { cleanRunFolder, pruneCheckpoints, writeRunFile } from "../checkpoint/run_folder.ts";
-import type { TensorToWrite } from "../checkpoint/safetensors.ts";
+import type { FloatTensors, TensorToWrite } from "../checkpoint/safetensors.ts";
 import { type Checkpoint, writeCheckpoint } from "../checkpoint/training_state.ts";
 import { Batches, type DataCursor, sequentialBatches } from "../data/batches.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
@@ -55,6 +55,8 @@ export interface RunOptions {
   readonly dataset: TokenDataset;
   /** Where to go on; default from the start. */
   readonly checkpoint?: Checkpoint;
+  /** The weights to start from where there is no checkpoint; default random ones. */
+  readonly initial?: FloatTensors;
   /** Shown while running. */
   readonly progress: { update(state: ProgressState): void; log(line: string): void };
   /** Asked at each step; true saves a checkpoint and ends the run. */
@@ -90,7 +92,7 @@ export class NonFiniteLossError extends Error {
  *
  * @throws {NonFiniteLossError} If the loss is not a number any more; the checkpoints before stay.
  * @throws {GpuError} If the device reports an error or is lost.
- * @throws {TypeError} If the checkpoint belongs to another model.
+ * @throws {TypeError} If the checkpoint or the initial weights belong to another model.
  * @throws {RangeError} If the checkpoint was trained on other text.
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {
@@ -113,6 +115,8 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     trainer.nextStep = state.step;
     cursor = state.dataCursor as unknown as DataCursor;
     best = (state.metrics.best ?? undefined) as typeof best;
+  } else if (options.initial) {
+    await loadTensors(gpu, trainer.parameters.all, options.initial);
   }
   const batches = new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor });
   const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
@@ -164,7 +168,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     await metricsFile.flush();
     checkpoint = await writeCheckpoint(options.runDir, {
       model: {
-        config: { ...model.config, ...specialTokens(options.tokenizer) },
+        config: { ...model.config, ...specialTokens(options.tokenizer, config.model) },
         tensors: tensorsToWrite(gpu, trainer.parameters.all),
         tokenizerJson: formatTokenizerJson(options.tokenizer.json),
       },
@@ -310,6 +314,9 @@ async function* tensorsToWrite(
   }
 }
 
-function specialTokens({ eosId }: Tokenizer): Record<string, number> {
+/** Those of the model that the run started from, else the tokenizer's end for both ends. */
+function specialTokens({ eosId }: Tokenizer, model: RunConfig["model"]): Record<string, unknown> {
+  const { bos_token_id, eos_token_id, pad_token_id } = model;
+  if (eos_token_id !== undefined) return { bos_token_id, eos_token_id, pad_token_id };
   return eosId === null ? {} : { bos_token_id: eosId, eos_token_id: eosId };
 }
