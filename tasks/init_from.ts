@@ -5,9 +5,11 @@
  */
 import { join } from "node:path";
 import { type ModelFolder, readModelFolder } from "../checkpoint/hugging_face.ts";
+import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { weightsDigest } from "../checkpoint/weights_digest.ts";
 import { loadTokenizer } from "../data/tokenizer.ts";
 import { modelFromConfig } from "../models/load.ts";
+import { declareParameters } from "../training/load_weights.ts";
 import type { RunConfig } from "../training/run_config.ts";
 import { UsageError } from "./command_line.ts";
 import type { TrainLmValues } from "./train_lm_options.ts";
@@ -31,6 +33,7 @@ const TOKEN_IDS = ["bos_token_id", "eos_token_id", "pad_token_id"];
  * @returns The model, or nothing without `--init-from`.
  * @throws {UsageError} If other options contradict it, or there is no tokenizer.
  * @throws {RangeError} If the model is of an architecture that is not supported; the message names it.
+ * @throws {TypeError} If its tensors are not the model's; one error lists all differences.
  * @throws {Error} If the folder cannot be read, with what to do about it.
  */
 export async function readInitialModel(
@@ -60,6 +63,7 @@ export async function readInitialModel(
         "them; use the tokenizer that the model was trained with",
     );
   }
+  matchTensors(declareParameters(model).all, folder.tensors);
   // Another tokenizer has special tokens of its own.
   const ids = TOKEN_IDS.filter((key) =>
     values.tokenizer === undefined && isIdBelow(folder.config[key], model.vocabSize)
