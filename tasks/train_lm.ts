@@ -282,7 +282,7 @@ if (import.meta.main) {
     examples: [
       "deno task train-lm",
       "deno task train-lm --data books/ --model gpt2-mini --steps 2000 --out runs/books",
-      "deno task train-lm --init-from models/gpt2 --data books/ --lr 0.002 --out runs/tuned",
+      "deno task train-lm --init-from models/gpt2 --data books/ --out runs/tuned",
       "deno task train-lm --resume runs/books",
     ],
     main,
