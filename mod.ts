@@ -40,6 +40,7 @@ export {
   requestGpu,
 } from "./gpu/device.ts";
 export {
+  type Choice,
   type Collected,
   type Constant,
   type DispatchOptions,
@@ -84,14 +85,26 @@ export { addPositions, embedding, selectPositions } from "./ops/embedding.ts";
 export { gelu, type GeluKind } from "./ops/gelu.ts";
 export { layerNorm } from "./ops/layer_norm.ts";
 export { linear, type LinearOptions } from "./ops/linear.ts";
+export { rmsNorm } from "./ops/rms_norm.ts";
+export {
+  rotary,
+  rotaryFrequencies,
+  type RotaryOptions,
+  type RotaryScaling,
+  rotaryTable,
+} from "./ops/rotary.ts";
+export { swiglu } from "./ops/swiglu.ts";
 
 // optim: optimizers and schedules
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
 export { koalaPlusPlus, type KoalaPlusPlusOptions, type MeasurementNoise } from "./optim/koala_plus_plus.ts";
 export type {
+  BegunUpdate,
   Optimizer,
+  OwnedParameters,
   OwnedState,
   RecordedUpdate,
+  SquareSums,
   UpdateInputs,
   UpdateSummary,
 } from "./optim/optimizer.ts";
@@ -106,8 +119,10 @@ export { sgd, type SgdOptions } from "./optim/sgd.ts";
 
 // models: plain functions over ops
 export { gpt2, type Gpt2Config, gpt2Presets } from "./models/gpt2.ts";
-export { modelFromConfig } from "./models/load.ts";
+export { llama, type LlamaConfig, llamaPresets } from "./models/llama.ts";
+export { modelFromConfig, modelPresets } from "./models/load.ts";
 export { constant, type LanguageModel, normal } from "./models/model.ts";
+export type { RopeParameters } from "./models/rope.ts";
 
 // data: text, tokenizers, batches
 export {

@@ -48,5 +48,5 @@ Deno.test("impossible and unsupported configurations are refused by key", () => 
     () => gpt2({ ...base, add_cross_attention: true }),
     /add_cross_attention is supported as false only/,
   );
-  throws(() => modelFromConfig({ model_type: "bert" }), /model_type must be one of gpt2, got "bert"/);
+  throws(() => modelFromConfig({ model_type: "bert" }), /model_type must be one of gpt2, llama, got "bert"/);
 });

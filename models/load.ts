@@ -1,16 +1,33 @@
 /**
- * The model that a config.json describes.
+ * The model that a config.json describes, and the presets of all architectures.
  *
  * @module
  */
-import { gpt2 } from "./gpt2.ts";
+import { gpt2, gpt2Presets } from "./gpt2.ts";
+import { llama, llamaPresets } from "./llama.ts";
 import type { LanguageModel } from "./model.ts";
 
+type Config = Readonly<Record<string, unknown>>;
+
+interface Architecture {
+  readonly build: (config: Config) => LanguageModel;
+  readonly presets: Readonly<Record<string, Config>>;
+  /** Keys of config.json that are probabilities of dropping something. */
+  readonly dropout: readonly string[];
+}
+
 /** Architectures by the `model_type` of config.json. */
-const architectures: Readonly<Record<string, (config: Readonly<Record<string, unknown>>) => LanguageModel>> =
-  {
-    gpt2,
-  };
+const architectures: Readonly<Record<string, Architecture>> = {
+  gpt2: { build: gpt2, presets: gpt2Presets, dropout: ["resid_pdrop", "embd_pdrop", "attn_pdrop"] },
+  llama: { build: llama, presets: llamaPresets, dropout: ["attention_dropout"] },
+};
+
+/** The presets of all architectures by name, as the content of config.json without `vocab_size`. */
+export const modelPresets: Readonly<Record<string, Readonly<Record<string, unknown>>>> = Object.fromEntries(
+  Object.entries(architectures).flatMap(([model_type, { presets }]) =>
+    Object.entries(presets).map(([name, keys]) => [name, { model_type, ...keys }])
+  ),
+);
 
 /**
  * Builds the model of a checkpoint.
@@ -19,13 +36,24 @@ const architectures: Readonly<Record<string, (config: Readonly<Record<string, un
  * @throws {RangeError} If the architecture or one of its features is not supported; the message names it.
  */
 export function modelFromConfig(config: Readonly<Record<string, unknown>>): LanguageModel {
-  const type = config.model_type;
-  if (typeof type !== "string" || !Object.hasOwn(architectures, type)) {
-    throw new RangeError(
-      `config.json's model_type must be one of ${Object.keys(architectures).join(", ")}, got ${
-        JSON.stringify(type)
-      }`,
-    );
-  }
-  return architectures[type](config);
+  return architectureOf(config).build(config);
+}
+
+/**
+ * The keys of config.json by which a model drops values while training.
+ *
+ * @param config The content of config.json; `model_type` matters.
+ * @throws {RangeError} If the architecture is not supported.
+ */
+export function dropoutKeys(config: Readonly<Record<string, unknown>>): readonly string[] {
+  return architectureOf(config).dropout;
+}
+
+function architectureOf({ model_type: type }: Config): Architecture {
+  if (typeof type === "string" && Object.hasOwn(architectures, type)) return architectures[type];
+  throw new RangeError(
+    `config.json's model_type must be one of ${Object.keys(architectures).join(", ")}, got ${
+      JSON.stringify(type)
+    }`,
+  );
 }

@@ -17,7 +17,7 @@
  */
 import type { Graph, Operand } from "../gpu/graph.ts";
 import { vec4 } from "../gpu/graph.ts";
-import { mainInputs } from "../gpu/kernel.ts";
+import { mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
 import { keepFactorWgsl, randomSeed } from "./dropout.ts";
 
@@ -118,8 +118,16 @@ function record(
       .join(" ") +
       each((c) => `let ${name}${c} = subgroupBroadcast(${name}_own${c >> 3}, ${c & 7}u);`);
   };
+  /** Statements for every piece. Each access to memory is long code on lavapipe, so there they are in a loop. */
+  const forPieces = (statement: (piece: string) => string) =>
+    g.profile.isSoftware ? opaqueLoop("c", pieces, statement("c")) : each((c) => statement(`${c}u`));
   const loadOwn = (name: string, load: (piece: string) => string) =>
-    each((c) => `let ${name}${c} = ${load(`${c}u`)};`);
+    `var ${name}_own: array<V, ${pieces}>; ${forPieces((c) => `${name}_own[${c}] = ${load(c)};`)}
+  ${each((c) => `let ${name}${c} = ${name}_own[${c}];`)}`;
+  /** Stores sums `name0`, `name1`, ... */
+  const store = (name: string, statement: (value: string, piece: string) => string) =>
+    `var ${name}_all = array<V, ${pieces}>(${all.map((c) => `${name}${c}`).join(", ")});
+  ${forPieces((c) => statement(`${name}_all[${c}]`, c))}`;
   const zeros = (name: string) => each((c) => `var ${name}${c} = V();`);
   const dot = (a: string, b: string) => all.map((c) => `product(${a}${c}, ${b}${c})`).join(" + ");
   const dropProbability = g.training ? options.dropout ?? 0 : 0;
@@ -157,13 +165,13 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
   };
   const scaleWgsl = `const SCALE = f32(${options.scale ?? 1 / Math.sqrt(headDim)});`;
   const blocks = Math.ceil(length / THREADS);
-  const grid = (heads: number): [number, number, number] => [blocks, heads, batch];
+  const grid = (heads: number): [number, number, number] => [blocks, heads * batch, 1];
   // Multiply-adds of one T x T by HS product, of which a causal kernel needs half.
   const causalProduct = batch * numHeads * length * length * headDim / 2;
-  const main = (body: string) =>
+  const main = (heads: "NH" | "KV", body: string) =>
     `${scaleWgsl}${common}
 @compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
-  let b = group.z;
+  let b = group.y / ${heads};
   let t = group.x * ${THREADS}u + lane;
   // Threads past the end repeat the last row and store nothing: the loops stay uniform.
   let row = min(t, T - 1u);
@@ -179,8 +187,10 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     constants,
     workgroups: grid(numHeads),
     flops: 4 * causalProduct,
-    body: main(`
-  let head = group.y;
+    body: main(
+      "NH",
+      `
+  let head = group.y % NH;
   let q_start = q_at(b, row, head);
   ${loadOwn("q", (c) => `load_q(q_start, ${c}) * SCALE`)}
   ${zeros("sum")}
@@ -203,8 +213,9 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
   }
   if (t >= T) { return; }
   let o_start = o_at(b, row, head);
-  ${each((c) => `o[o_start + ${c}u] = sum${c} / total;`)}
-  l[l_at(b, row, head)] = top + log(total);`),
+  ${store("sum", (value, c) => `o[o_start + ${c}] = ${value} / total;`)}
+  l[l_at(b, row, head)] = top + log(total);`,
+    ),
   });
 
   g.tape(() => {
@@ -229,14 +240,17 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
       constants,
       workgroups: grid(numHeads),
       flops: 6 * causalProduct,
-      body: main(`
-  let head = group.y;
+      body: main(
+        "NH",
+        `
+  let head = group.y % NH;
   let q_start = q_at(b, row, head);
   let o_start = o_at(b, row, head);
   ${loadOwn("q", (c) => `load_q(q_start, ${c}) * SCALE`)}
   ${loadOwn("g", (c) => `dO[o_start + ${c}]`)}
   ${zeros("sum")}
-  let d_row = ${all.map((c) => `product(g${c}, o[o_start + ${c}u])`).join(" + ")};
+  var d_row = 0.0;
+  ${forPieces((c) => `d_row += product(g_own[${c}], o[o_start + ${c}]);`)}
   let l_row = l[l_at(b, row, head)];
   let last = min(group.x * ${THREADS}u + ${THREADS - 1}u, T - 1u);
   for (var j = 0u; j <= last; j++) {
@@ -250,7 +264,8 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
   }
   if (t >= T) { return; }
   d[l_at(b, row, head)] = d_row;
-  ${each((c) => `${packed ? "dqkv" : "dq"}[q_start + ${c}u] ${assign(dq)} sum${c};`)}`),
+  ${store("sum", (value, c) => `${packed ? "dqkv" : "dq"}[q_start + ${c}] ${assign(dq)} ${value};`)}`,
+      ),
     });
     g.dispatch({
       label: "attention_backward_kv",
@@ -259,8 +274,10 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
       constants,
       workgroups: grid(numKeyValueHeads),
       flops: 8 * causalProduct,
-      body: main(`
-  let kv_head = group.y;
+      body: main(
+        "KV",
+        `
+  let kv_head = group.y % KV;
   let k_start = k_at(b, row, kv_head);
   let v_start = v_at(b, row, kv_head);
   ${loadOwn("k", (c) => `load_k(k_start, ${c}) * SCALE`)}
@@ -282,8 +299,9 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     }
   }
   if (t >= T) { return; }
-  ${each((c) => `${packed ? "dqkv" : "dk"}[k_start + ${c}u] ${assign(dk)} dk${c};`)}
-  ${each((c) => `${packed ? "dqkv" : "dv"}[v_start + ${c}u] ${assign(dv)} dv${c};`)}`),
+  ${store("dk", (value, c) => `${packed ? "dqkv" : "dk"}[k_start + ${c}] ${assign(dk)} ${value};`)}
+  ${store("dv", (value, c) => `${packed ? "dqkv" : "dv"}[v_start + ${c}] ${assign(dv)} ${value};`)}`,
+      ),
     });
   });
   return o;

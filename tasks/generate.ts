@@ -17,7 +17,8 @@ const options = {
     type: "string",
     required: true,
     placeholder: "DIR",
-    description: "a checkpoint, any Hugging Face GPT-2 folder, or a run's folder for its newest checkpoint",
+    description:
+      "a checkpoint, any Hugging Face GPT-2 or Llama folder, or a run's folder for its newest checkpoint",
   },
   "prompt": { type: "string", default: "It was", description: "the beginning" },
   "max-tokens": { type: "integer", min: 1, default: 100, description: "tokens to add at most" },

@@ -74,7 +74,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   if (recorded) {
     const asked = Object.entries(values).filter(([key]) => given.has(key) && configKeys.has(key));
     checkSameRun(draft as unknown as Record<string, unknown>, Object.fromEntries(asked));
-    checkSameRun(draft.model, await askedModel(values, given, draft.model.vocab_size));
+    checkSameRun(draft.model, await askedModel(values, given, draft.model));
   }
   runOptimizer(draft); // hyper-parameters out of range are found before any work
   const probe = resuming ? undefined : await claimFolder(runDir);
@@ -277,7 +277,7 @@ if (import.meta.main) {
   await runTask({
     name: "train-lm",
     summary:
-      "Trains a GPT-2 on text with KOALA++ on WebGPU, saves Hugging Face checkpoints and prints a sample.",
+      "Trains a GPT-2 or Llama on text with KOALA++ on WebGPU, saves Hugging Face checkpoints and prints a sample.",
     options: trainLmOptions,
     examples: [
       "deno task train-lm",

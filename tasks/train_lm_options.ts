@@ -6,8 +6,7 @@
 import { readJsonFile } from "../checkpoint/json_file.ts";
 import { DEFAULT_SOURCE } from "../data/corpus.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../data/split.ts";
-import { gpt2Presets } from "../models/gpt2.ts";
-import { modelFromConfig } from "../models/load.ts";
+import { dropoutKeys, modelFromConfig, modelPresets } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
 import { type ModelConfig, OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
@@ -63,7 +62,7 @@ export const modelOptions = {
     placeholder: "NAME",
     default: "gpt2-nano",
     group: MODEL,
-    description: `${Object.keys(gpt2Presets).join(", ")}, or a config.json`,
+    description: `${Object.keys(modelPresets).join(", ")}, or a config.json`,
   },
   "seq-len": {
     type: "integer",
@@ -92,7 +91,7 @@ export const modelOptions = {
     min: 0,
     below: 1,
     group: MODEL,
-    description: "dropout everywhere in the model",
+    description: "dropout everywhere in a GPT-2; on the attention weights, its only place, in a Llama",
   },
 } as const;
 
@@ -328,13 +327,16 @@ export async function modelConfig(
   values: ModelValues,
   initial?: Readonly<Record<string, unknown>>,
 ): Promise<ModelConfig> {
-  const model = { ...initial ?? await baseModel(values), ...dropoutKeys(values) };
+  const base = initial ?? await baseModel(values);
+  const model = { ...base, ...askedDropout(values, base) };
   // Checked with a stand-in until the tokenizer is known.
   const vocabSize = initial ? Number(initial.vocab_size) : values.vocabSize;
   const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: vocabSize });
   const seqLen = values.seqLen ?? Math.min(128, maxSeqLen);
   if (seqLen > maxSeqLen) {
-    throw new UsageError(`--seq-len must be at most ${maxSeqLen}, the model's n_positions, got ${seqLen}`);
+    throw new UsageError(
+      `--seq-len must be at most ${maxSeqLen}, the model's longest sequence, got ${seqLen}`,
+    );
   }
   return {
     vocabSize,
@@ -357,34 +359,39 @@ export async function modelConfig(
 }
 
 /** The keys of the model that `--model` names, before any other option. */
-async function baseModel(values: ModelValues): Promise<Record<string, unknown>> {
+async function baseModel(values: ModelValues): Promise<Readonly<Record<string, unknown>>> {
   const isFile = values.model.endsWith(".json");
-  if (!isFile && !Object.hasOwn(gpt2Presets, values.model)) {
+  if (!isFile && !Object.hasOwn(modelPresets, values.model)) {
     throw new UsageError(
       `--model must be one of ${
-        Object.keys(gpt2Presets).join(", ")
+        Object.keys(modelPresets).join(", ")
       } or the path of a config.json, got ${values.model}`,
     );
   }
-  return isFile ? await readJsonFile(values.model) : { model_type: "gpt2", ...gpt2Presets[values.model] };
+  return isFile ? await readJsonFile(values.model) : modelPresets[values.model];
 }
 
 /** The model's keys that `--dropout` sets, none without it. */
-function dropoutKeys({ dropout }: ModelValues): Record<string, number> {
-  return dropout === undefined ? {} : { resid_pdrop: dropout, embd_pdrop: dropout, attn_pdrop: dropout };
+function askedDropout(
+  { dropout }: ModelValues,
+  model: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  if (dropout === undefined) return {};
+  return Object.fromEntries(dropoutKeys(model).map((key) => [key, dropout]));
 }
 
 /** What `--model` and `--dropout` ask of a run that goes on, where they are given. */
 export async function askedModel(
   values: TrainLmValues,
   given: ReadonlySet<string>,
-  vocabSize: unknown,
+  recorded: Readonly<Record<string, unknown>>,
 ): Promise<Record<string, unknown>> {
-  if (!given.has("model")) return dropoutKeys(values);
-  const { config } = modelFromConfig({ ...await baseModel(values), vocab_size: vocabSize });
+  if (!given.has("model")) return askedDropout(values, recorded);
+  const { config } = modelFromConfig({ ...await baseModel(values), vocab_size: recorded.vocab_size });
   // Dropout may have come from --dropout, which need not be repeated.
-  const { resid_pdrop: _r, embd_pdrop: _e, attn_pdrop: _a, ...keys } = { ...config };
-  return { ...keys, ...dropoutKeys(values) };
+  const unsaid = new Set(dropoutKeys(config));
+  const keys = Object.entries(config).filter(([key]) => !unsaid.has(key));
+  return { ...Object.fromEntries(keys), ...askedDropout(values, config) };
 }
 
 /** Lets `--resume` stand without a value. */

@@ -157,6 +157,29 @@ Deno.test("Ctrl-C saves a checkpoint, exits with 130, and the run goes on from i
   await sameWeights(whole, stopped);
 });
 
+Deno.test("a Llama by its preset: trained, recomputed or not, gone on with, and a model that generates", async () => {
+  await using tiny = await tinyRun();
+  const at = (name: string) => join(tiny.dir, name);
+  // A constant learning rate does not depend on the length of the run.
+  const constant = ["--schedule", "constant", "--warmup", "0"];
+  const preset = [...tiny.options, "--model", "llama-nano", ...hard, ...constant, "--save-every", "12"];
+  await train(...preset, "--out", at("kept"));
+  await train(...preset, "--out", at("recomputed"), "--recompute", "--steps", "12", "--sample-tokens", "0");
+  await train(...preset, "--resume", at("recomputed"));
+  await sameWeights(at("kept"), at("recomputed"));
+  const config = JSON.parse(await Deno.readTextFile(join(at("kept"), finalStep, "config.json")));
+  deepEqual(
+    [config.architectures, config.attention_dropout, config.num_key_value_heads, config.vocab_size],
+    [["LlamaForCausalLM"], 0.1, 2, 300],
+  );
+  const prompt = ["--prompt", "the sea", "--max-tokens", "3"];
+  const { code, stdout, stderr } = await runTask("generate", ["--checkpoint", at("kept"), ...prompt]);
+  equal(code, 0, stderr);
+  match(stdout, /^the sea/);
+  const other = await runTask("train-lm", ["--resume", at("kept"), "--dropout", "0.5"]);
+  match(other.stderr, /differs in attention_dropout 0\.1, now 0\.5/);
+});
+
 Deno.test("a resumed run keeps its configuration, and a new one does not overwrite it", async () => {
   await using tiny = await tinyRun();
   const out = join(tiny.dir, "run");

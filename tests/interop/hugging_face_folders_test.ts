@@ -71,18 +71,7 @@ async function run(task: string, args: readonly string[]): Promise<string> {
   return stdout;
 }
 
-/** Architectures that this checkout trains. */
-const architectures = ["gpt2", "llama"].filter((model_type) => {
-  try {
-    modelFromConfig({ model_type, vocab_size: 8 });
-    return true;
-  } catch {
-    console.log(`skipped: folders of ${model_type}, which is no supported model_type`);
-    return false;
-  }
-});
-
-for (const architecture of architectures) {
+for (const architecture of ["gpt2", "llama"]) {
   Deno.test({
     name: `every form in which transformers saves ${architecture} loads and gives its logits within 1e-4`,
     ignore,
