@@ -146,7 +146,11 @@ export { loadTokenizer, Tokenizer } from "./data/tokenizer.ts";
 export type { AddedToken, TokenizerJson, TokenizerModel, TokenizerStep } from "./data/tokenizer_json.ts";
 
 // checkpoint: Hugging Face folders
+export { parseByteSize } from "./checkpoint/byte_size.ts";
+export { convertTensors } from "./checkpoint/convert_tensors.ts";
+export type { FloatFormat } from "./checkpoint/float_formats.ts";
 export {
+  type ModelDocuments,
   ModelFolder,
   type ModelFolderContents,
   readModelFolder,
@@ -155,6 +159,7 @@ export {
 } from "./checkpoint/hugging_face.ts";
 export {
   encodeSafetensors,
+  type FloatTensors,
   type ParsedSafetensors,
   parseSafetensors,
   readSafetensors,
@@ -169,6 +174,7 @@ export {
 // training: steps, evaluation, text
 export { type Evaluation, Evaluator, type TokenBatch } from "./training/evaluation.ts";
 export { type GenerateOptions, Generator } from "./training/generation.ts";
+export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
 export { sampleToken, type SamplingOptions } from "./training/sampling.ts";
 export {
   languageModelLoss,

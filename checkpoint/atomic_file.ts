@@ -1,5 +1,6 @@
 /**
- * Files that appear whole or not at all: written beside their place, flushed to the disk, then renamed.
+ * Files and folders that appear whole or not at all: written beside their place, flushed to the disk, then
+ * renamed.
  *
  * @module
  */
@@ -61,6 +62,66 @@ export async function writeFileAtomically(
  */
 export async function writeTextAtomically(path: string, text: string): Promise<void> {
   await writeFileAtomically(path, (file) => writeAll(file, new TextEncoder().encode(text), path));
+}
+
+/**
+ * Makes a folder that appears under its name only when all of it is written. On any error nothing of it is left.
+ *
+ * @param path The folder: there must be none, or an empty one. Folders above it are made.
+ * @param write Writes the content into the folder that it is given, flushing each file.
+ * @throws {Deno.errors.AlreadyExists} If there is something at the path, before anything is written.
+ * @throws {Error} The error of `write`, or that of the file system with what to do about it.
+ */
+export async function writeFolderAtomically(
+  path: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> {
+  await checkEmpty(path);
+  const temporary = temporaryPath(path);
+  const attempt = `Cannot make the folder ${path}`;
+  try {
+    await explained(attempt, () => Deno.mkdir(temporary, { recursive: true }));
+    await write(temporary);
+    await syncFolder(temporary);
+    await explained(attempt, async () => {
+      // Windows does not rename over a folder, even an empty one. This fails on one that was filled meanwhile.
+      if (await exists(path)) await Deno.remove(path);
+      await Deno.rename(temporary, path);
+    });
+  } catch (error) {
+    await Deno.remove(temporary, { recursive: true }).catch(() => {});
+    throw error;
+  }
+  await syncFolder(dirname(path));
+}
+
+/**
+ * Checks that a folder can be made at a path.
+ *
+ * @param path The folder.
+ * @throws {Deno.errors.AlreadyExists} If there is something other than an empty folder.
+ * @throws {Error} If the path cannot be looked at, with what to do about it.
+ */
+export async function checkEmpty(path: string): Promise<void> {
+  if (!await explained(`Cannot make the folder ${path}`, () => exists(path))) return;
+  const isFolder = (await Deno.stat(path)).isDirectory;
+  const [name] = isFolder ? await Array.fromAsync(Deno.readDir(path), ({ name }) => name) : [];
+  if (isFolder && name === undefined) return;
+  throw new Deno.errors.AlreadyExists(
+    `${path} must be a new or an empty folder, got ${
+      isFolder ? `one with ${name}` : "a file"
+    }; choose another path`,
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /**

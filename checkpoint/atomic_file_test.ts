@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { explained, writeAll, writeFileAtomically, writeTextAtomically } from "./atomic_file.ts";
+import {
+  explained,
+  writeAll,
+  writeFileAtomically,
+  writeFolderAtomically,
+  writeTextAtomically,
+} from "./atomic_file.ts";
 import { jsonText } from "./json_file.ts";
 
 /** Runs a test in a folder of its own. */
@@ -31,6 +37,34 @@ Deno.test("writeFileAtomically() shows nothing under the name before the end", (
     );
     assert.equal(await Deno.readTextFile(path), "new");
     assert.equal((await Array.fromAsync(Deno.readDir(dir))).length, 1);
+  }));
+
+Deno.test("writeFolderAtomically() shows nothing under the name before the end, and leaves nothing on failure", () =>
+  inTempDir(async (dir) => {
+    const path = join(dir, "new", "a");
+    const names = async () => (await Array.fromAsync(Deno.readDir(join(dir, "new")))).map(({ name }) => name);
+    await writeFolderAtomically(path, async (temporary) => {
+      await writeTextAtomically(join(temporary, "x"), "1");
+      await assert.rejects(Deno.lstat(path), Deno.errors.NotFound);
+    });
+    assert.equal(await Deno.readTextFile(join(path, "x")), "1");
+    const unreached = () => Promise.reject(new Error("unreached"));
+    await assert.rejects(
+      writeFolderAtomically(path, unreached),
+      /AlreadyExists: .*new or an empty.*one with x; choose/,
+    );
+    await assert.rejects(writeFolderAtomically(join(path, "x"), unreached), /AlreadyExists: .*got a file/);
+    await Deno.remove(path, { recursive: true });
+    const half = async (temporary: string) => {
+      await writeTextAtomically(join(temporary, "x"), "1");
+      throw new Error("stop");
+    };
+    await assert.rejects(writeFolderAtomically(path, half), /stop/);
+    assert.deepEqual(await names(), []);
+    await Deno.mkdir(path);
+    await writeFolderAtomically(path, (temporary) => writeTextAtomically(join(temporary, "y"), "2"));
+    assert.deepEqual(await names(), ["a"]);
+    assert.equal(await Deno.readTextFile(join(path, "y")), "2");
   }));
 
 Deno.test("a file error says what was attempted and what to do, and keeps its class and cause", () =>

@@ -26,24 +26,37 @@ export function toFloat32(format: FloatFormat, bytes: Uint8Array): Float32Array<
  * As {@linkcode toFloat32}, for bytes that nobody else needs: `F32` values stay in the same memory.
  *
  * @param format Element type of the bytes.
- * @param bytes Little-endian values from the start of their buffer to its end.
+ * @param bytes Little-endian values, from a multiple of the element size in their buffer.
+ * @param into Where `F16` and `BF16` values go, with room for all of them. Default: an array of their own.
  * @returns The values.
- * @throws {RangeError} If the length is no multiple of the element size.
+ * @throws {RangeError} If the length is no multiple of the element size, or `into` is too short.
  */
-export function takeFloat32(format: FloatFormat, bytes: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
+export function takeFloat32(
+  format: FloatFormat,
+  bytes: Uint8Array<ArrayBuffer>,
+  into?: Float32Array<ArrayBuffer>,
+): Float32Array<ArrayBuffer> {
   const size = format === "F32" ? 4 : 2;
   if (bytes.length % size !== 0) {
     throw new RangeError(
       `Cannot read bytes as ${format}: their number must be a multiple of ${size}, got ${bytes.length}`,
     );
   }
-  const { buffer } = inHostOrder(bytes, size);
-  if (format === "F32") return new Float32Array(buffer);
-  if (format === "F16") return Float32Array.from(new Float16Array(buffer));
-  const halves = new Uint16Array(buffer);
-  const words = new Uint32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) words[i] = halves[i] << 16;
-  return new Float32Array(words.buffer);
+  const count = bytes.length / size;
+  const { buffer, byteOffset } = inHostOrder(bytes, size);
+  if (format === "F32") return new Float32Array(buffer, byteOffset, count);
+  const values = into ?? new Float32Array(count);
+  if (values.length < count) {
+    throw new RangeError(`There must be room for ${count} values, got ${values.length}`);
+  }
+  if (format === "F16") {
+    values.set(new Float16Array(buffer, byteOffset, count));
+  } else {
+    const halves = new Uint16Array(buffer, byteOffset, count);
+    const words = new Uint32Array(values.buffer, values.byteOffset, count);
+    for (let i = 0; i < count; i++) words[i] = halves[i] << 16;
+  }
+  return values.subarray(0, count);
 }
 
 /**

@@ -57,6 +57,7 @@ Deno.test("writeModelFolder() writes the files that transformers loads", () =>
       bos_token: "<|endoftext|>",
       clean_up_tokenization_spaces: false,
       eos_token: "<|endoftext|>",
+      model_input_names: ["input_ids", "attention_mask"],
       model_max_length: 64,
       tokenizer_class: "PreTrainedTokenizerFast",
       unk_token: "<|endoftext|>",
@@ -79,6 +80,7 @@ Deno.test("writeModelFolder() names no special token that the tokenizer lacks, a
     });
     assert.deepEqual(await readJson(dir, "tokenizer_config.json"), {
       clean_up_tokenization_spaces: false,
+      model_input_names: ["input_ids", "attention_mask"],
       model_max_length: 32,
       tokenizer_class: "PreTrainedTokenizerFast",
     });
@@ -89,6 +91,25 @@ Deno.test("writeModelFolder() names no special token that the tokenizer lacks, a
       "generation_config.json",
       "model.safetensors",
     ]);
+  }));
+
+Deno.test("writeModelFolder() names the special tokens that the config has, and keeps a tokenizer_config", () =>
+  inTempDir(async (dir) => {
+    const added_tokens = [{ id: 1, content: "<s>" }, { id: 2, content: "</s>" }, { id: 3, content: "<pad>" }];
+    const tokenizerJson = JSON.stringify({ added_tokens, model: { vocab: {} } });
+    const config = { ...CONFIG, bos_token_id: 1, eos_token_id: [2, 1], pad_token_id: 3 };
+    await writeModelFolder(dir, { config, tensors: [], tokenizerJson });
+    const found = await readJson(dir, "tokenizer_config.json") as Record<string, unknown>;
+    assert.deepEqual([found.bos_token, found.eos_token, found.pad_token, found.unk_token], [
+      "<s>",
+      "</s>",
+      "<pad>",
+      undefined,
+    ]);
+    const tokenizerConfig = { tokenizer_class: "GPT2Tokenizer" };
+    await writeModelFolder(dir, { config, tensors: [], tokenizerJson, tokenizerConfig });
+    using folder = await readModelFolder(dir);
+    assert.deepEqual(folder.tokenizerConfig, tokenizerConfig);
   }));
 
 Deno.test("writeModelFolder() rejects what it cannot write before it makes anything", () =>
@@ -150,8 +171,16 @@ Deno.test("readModelFolder() reads weights from several shards", () =>
     await assert.rejects(readModelFolder(dir), /SyntaxError: .*model-00002.*must hold "ln_f.bias"/);
     for (const shard of ["../secret.safetensors", "model-00003-of-00002.safetensors", 7]) {
       await writeIndex({ ...weights, "ln_f.bias": shard });
-      await assert.rejects(readModelFolder(dir), /NotFound: .*"ln_f.bias".*must be in the same folder/);
+      await assert.rejects(
+        readModelFolder(dir),
+        /NotFound: .*must be in the same folder, got no .* with "ln_f.bias"; copy/,
+      );
     }
+    await writeIndex({ ...weights, "a": "3.safetensors", "b": "4.safetensors", "c": "3.safetensors" });
+    await assert.rejects(
+      readModelFolder(dir),
+      /got no "3\.safetensors" with "c", no "4\.safetensors" with "b";/,
+    );
     await writeIndex([]);
     await assert.rejects(readModelFolder(dir), /SyntaxError: .*weight_map/);
   }));
@@ -177,7 +206,12 @@ Deno.test("readModelFolder() says what is wrong with a folder that is no checkpo
     await Deno.writeTextFile(join(dir, "pytorch_model.bin"), "");
     await assert.rejects(
       readModelFolder(dir),
-      /NotFound: .*must hold model\.safetensors or .*pytorch_model\.bin/,
+      /NotFound: .*must hold model\.safetensors or .*pytorch_model\.bin, .*convert them in Python.*save_pretrained/,
+    );
+    await Deno.writeTextFile(join(dir, "weights.safetensors"), "");
+    await assert.rejects(
+      readModelFolder(dir),
+      /NotFound: .*; name a single file model\.safetensors, or copy/,
     );
     await writeModelFolder(dir, { config: CONFIG, tensors: [f32("a", 1, 2)], tokenizerJson: TOKENIZER });
     const weights = join(dir, "model.safetensors");

@@ -1,22 +1,16 @@
 /**
- * Reads and writes safetensors files, the format of Hugging Face checkpoints. Reading takes one tensor at a
- * time by its place in the file, and writing streams, so that no file is ever held in memory as a whole.
+ * Reads and writes safetensors files, the format of Hugging Face checkpoints. Reading goes by place (see
+ * `safetensors_file.ts`), and writing streams, so that no file is ever held in memory as a whole.
  *
  * @module
  */
 
-import { explained, writeAll, writeFileAtomically } from "./atomic_file.ts";
-import { type FloatFormat, takeFloat32 } from "./float_formats.ts";
+import { writeAll, writeFileAtomically } from "./atomic_file.ts";
 import type { SafetensorsDtype } from "./safetensors_dtype.ts";
-import {
-  encodeHeader,
-  parseHeader,
-  parseHeaderLength,
-  type SafetensorsHeader,
-} from "./safetensors_header.ts";
-import type { TensorInfo } from "./safetensors_header.ts";
+import { encodeHeader, parseHeader, parseHeaderLength } from "./safetensors_header.ts";
 
 export { SAFETENSORS_DTYPES, type SafetensorsDtype, tensorBytes } from "./safetensors_dtype.ts";
+export { type FloatTensors, PIECE_VALUES, readSafetensors, SafetensorsFile } from "./safetensors_file.ts";
 export { MAX_HEADER_BYTES, type SafetensorsHeader, type TensorInfo } from "./safetensors_header.ts";
 
 /** A tensor with its values. */
@@ -37,8 +31,11 @@ export interface TensorToWrite {
   readonly dtype: SafetensorsDtype;
   /** Sizes of the dimensions, outermost first; `[]` for a scalar. */
   readonly shape: readonly number[];
-  /** The values (little-endian, row-major), or a function that gets them, from a GPU for instance. */
-  readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
+  /**
+   * The values (little-endian, row-major), or a function that gets them, from a GPU for instance: at once, or in
+   * pieces of any size, each of which may overwrite the one before.
+   */
+  readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array> | AsyncIterable<Uint8Array>);
 }
 
 /** A whole safetensors file in memory. */
@@ -86,8 +83,10 @@ export async function encodeSafetensors(
   const bytes = new Uint8Array(ordered.reduce((sum, row) => sum + row.byteLength, at));
   bytes.set(header);
   for (const { tensor, byteLength } of ordered) {
-    bytes.set(await valuesOf(tensor, byteLength), at);
-    at += byteLength;
+    for await (const piece of valuesOf(tensor, byteLength)) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
   }
   return bytes;
 }
@@ -129,167 +128,29 @@ export async function writeSafetensors(
   await writeFileAtomically(path, async (file) => {
     await writeAll(file, bytes, path);
     for (const { tensor, byteLength } of ordered) {
-      await writeAll(file, await valuesOf(tensor, byteLength), path);
+      for await (const piece of valuesOf(tensor, byteLength)) await writeAll(file, piece, path);
     }
   });
 }
 
-/**
- * Opens a safetensors file: reads and checks its header, and leaves the values where they are.
- *
- * @param path The file.
- * @returns The open file; close it, or declare it with `using`.
- * @throws {SyntaxError} If it is not a well-formed safetensors file, or cut short.
- * @throws {Deno.errors.NotFound} If there is no such file.
- * @throws {Error} If it cannot be read for another reason, with what to do about it.
- */
-export async function readSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await explained(`Cannot read ${path}`, () => Deno.open(path, { read: true }));
-  try {
-    const { size, isDirectory } = await explained(`Cannot read ${path}`, () => file.stat());
-    if (isDirectory) {
-      throw new Deno.errors.IsADirectory(`Cannot read ${path}: it must be a file, got a folder`);
-    }
-    const prefix = await readExactly(file, path, 0, Math.min(8, size));
-    const length = parseHeaderLength(prefix, size);
-    const header = parseHeader(await readExactly(file, path, 8, length), size - 8 - length);
-    return new SafetensorsFile(path, file, header, 8 + length);
-  } catch (error) {
-    file.close();
-    if (error instanceof SyntaxError) throw new SyntaxError(`${path}: ${error.message}`, { cause: error });
-    throw error;
-  }
-}
-
-/** An open safetensors file. {@linkcode readSafetensors} makes it. */
-export class SafetensorsFile implements Disposable {
-  /** Where it is. */
-  readonly path: string;
-  /** Free text by key; empty when there is none. */
-  readonly metadata: ReadonlyMap<string, string>;
-  /** What there is, by name, in the order of the values in the file. */
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
-  readonly #file: Deno.FsFile;
-  readonly #dataStart: number;
-  #queue: Promise<unknown> = Promise.resolve();
-  #closed = false;
-
-  /**
-   * Takes over an open file; {@linkcode readSafetensors} does it for you.
-   *
-   * @param path Where the file is.
-   * @param file The file, open for reading; it belongs to this object from now on.
-   * @param header Its parsed header.
-   * @param dataStart Where in the file the values start.
-   */
-  constructor(path: string, file: Deno.FsFile, header: SafetensorsHeader, dataStart: number) {
-    this.path = path;
-    this.metadata = header.metadata;
-    this.tensors = header.tensors;
-    this.#file = file;
-    this.#dataStart = dataStart;
-  }
-
-  /**
-   * Reads the values of a tensor.
-   *
-   * @param name Its name.
-   * @returns Little-endian, row-major values, in memory of their own.
-   * @throws {RangeError} If there is no tensor of this name.
-   * @throws {Error} If the file is closed or can no longer be read.
-   */
-  read(name: string): Promise<Uint8Array<ArrayBuffer>> {
-    // Reads share the file's position, so they take turns.
-    const result = this.#queue.then(() => {
-      const { byteOffset, byteLength } = this.#info(name);
-      if (this.#closed) throw new Deno.errors.BadResource(`Cannot read ${this.path}: the file is closed`);
-      return readExactly(this.#file, this.path, this.#dataStart + byteOffset, byteLength);
-    });
-    this.#queue = result.catch(() => {});
-    return result;
-  }
-
-  /**
-   * Reads a tensor of floats as single precision.
-   *
-   * @param name Its name.
-   * @returns The values; `F16` and `BF16` are widened exactly.
-   * @throws {RangeError} If there is no tensor of this name.
-   * @throws {TypeError} If its elements are of another type than `F32`, `F16` or `BF16`.
-   * @throws {Error} If the file is closed or can no longer be read.
-   */
-  async readF32(name: string): Promise<Float32Array<ArrayBuffer>> {
-    const format = floatFormat(this.#info(name).dtype, name, this.path);
-    return takeFloat32(format, await this.read(name));
-  }
-
-  /** Closes the file; reads that have not started fail. Closing twice does nothing. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#file.close();
-  }
-
-  /** Closes the file at the end of a `using` declaration's block. */
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  #info(name: string): TensorInfo {
-    const info = this.tensors.get(name);
-    if (info !== undefined) return info;
-    const names = [...this.tensors.keys()];
-    const known = names.slice(0, 5).map((known) => JSON.stringify(known)).join(", ");
-    throw new RangeError(
-      `Cannot read ${
-        JSON.stringify(name)
-      } from ${this.path}: it must be one of the file's ${names.length} tensors` +
-        ` (${known}${names.length > 5 ? ", …" : ""})`,
-    );
-  }
-}
-
-function floatFormat(dtype: SafetensorsDtype, name: string, path: string): FloatFormat {
-  if (dtype === "F32" || dtype === "F16" || dtype === "BF16") return dtype;
-  throw new TypeError(
-    `Cannot read ${
-      JSON.stringify(name)
-    } from ${path} as floats: its dtype must be F32, F16 or BF16, got ${dtype}`,
-  );
-}
-
-async function valuesOf({ name, data }: TensorToWrite, byteLength: number): Promise<Uint8Array> {
+/** The values piece by piece; no piece is given out that goes past the size of the tensor's shape. */
+async function* valuesOf({ name, data }: TensorToWrite, byteLength: number): AsyncGenerator<Uint8Array> {
   const values = typeof data === "function" ? await data() : data;
-  if (!(values instanceof Uint8Array)) {
-    throw new TypeError(`The data of ${JSON.stringify(name)} must be a Uint8Array, got ${typeof values}`);
+  const isIterable = typeof values === "object" && values !== null && Symbol.asyncIterator in values;
+  let written = 0;
+  for await (const piece of isIterable ? values : [values]) {
+    if (!(piece instanceof Uint8Array)) {
+      throw new TypeError(`The data of ${JSON.stringify(name)} must be a Uint8Array, got ${typeof piece}`);
+    }
+    written += piece.length;
+    if (written > byteLength) throw wrongSize(name, byteLength, `${written} or more`);
+    yield piece;
   }
-  if (values.length !== byteLength) {
-    throw new RangeError(
-      `The data of ${
-        JSON.stringify(name)
-      } must have the ${byteLength} bytes of its shape, got ${values.length}`,
-    );
-  }
-  return values;
+  if (written !== byteLength) throw wrongSize(name, byteLength, `${written}`);
 }
 
-async function readExactly(
-  file: Deno.FsFile,
-  path: string,
-  offset: number,
-  length: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length);
-  await explained(`Cannot read ${path}`, () => file.seek(offset, Deno.SeekMode.Start));
-  let at = 0;
-  while (at < length) {
-    const count = await explained(`Cannot read ${path}`, () => file.read(bytes.subarray(at)));
-    if (count === null) {
-      throw new Deno.errors.UnexpectedEof(
-        `Cannot read ${path}: it must not shrink while it is open, got its end at byte ${offset + at}`,
-      );
-    }
-    at += count;
-  }
-  return bytes;
+function wrongSize(name: string, byteLength: number, got: string): RangeError {
+  return new RangeError(
+    `The data of ${JSON.stringify(name)} must have the ${byteLength} bytes of its shape, got ${got}`,
+  );
 }

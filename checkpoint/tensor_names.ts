@@ -30,7 +30,7 @@ const NAMINGS: ReadonlyMap<unknown, Naming> = new Map([
   ["llama", {
     prefix: "model.",
     base: /^(embed_tokens|layers|norm)\./,
-    buffers: /\.rotary_emb\.inv_freq$/,
+    buffers: /(^|\.)rotary_emb\.(inv_freq|cos_cached|sin_cached)$/,
     embedding: "model.embed_tokens.weight",
     tied: false,
   }],
@@ -76,6 +76,66 @@ export function modelTensorNames(
   return result;
 }
 
+/** A tensor that a model needs. */
+export interface ExpectedTensor {
+  /** Its name. */
+  readonly name: string;
+  /** Sizes of its dimensions. */
+  readonly shape: readonly number[];
+}
+
+/** A tensor that a checkpoint has. */
+export interface FoundTensor {
+  /** Sizes of its dimensions. */
+  readonly shape: readonly number[];
+  /** Element type. Default: one that a model can take. */
+  readonly dtype?: string;
+}
+
+/** What keeps a checkpoint from being that of a model; all lists are empty when nothing does. */
+export interface TensorDifferences {
+  /** Names that the model needs and the checkpoint lacks. */
+  readonly missing: readonly string[];
+  /** Names that the checkpoint has and the model does not. */
+  readonly extra: readonly string[];
+  /** Tensors of another shape. */
+  readonly reshaped: readonly { readonly name: string; readonly expected: string; readonly found: string }[];
+  /** Tensors whose elements are not `F32`, `F16` or `BF16`, as in quantised checkpoints. */
+  readonly retyped: readonly { readonly name: string; readonly dtype: string }[];
+}
+
+const FLOAT_DTYPES: ReadonlySet<string> = new Set(["F32", "F16", "BF16"]);
+
+/**
+ * Compares what a model needs with what a checkpoint has.
+ *
+ * @param expected The model's tensors.
+ * @param found The checkpoint's tensors by the model's names, see {@linkcode modelTensorNames}.
+ * @returns All differences.
+ */
+export function compareTensors(
+  expected: readonly ExpectedTensor[],
+  found: ReadonlyMap<string, FoundTensor>,
+): TensorDifferences {
+  const missing: string[] = [];
+  const reshaped: { name: string; expected: string; found: string }[] = [];
+  const retyped: { name: string; dtype: string }[] = [];
+  const extra = new Set(found.keys());
+  for (const { name, shape } of expected) {
+    const tensor = found.get(name);
+    extra.delete(name);
+    if (tensor === undefined) {
+      missing.push(name);
+      continue;
+    }
+    const [wanted, got] = [shape, tensor.shape].map((sizes) => `[${sizes.join(", ")}]`);
+    if (wanted !== got) reshaped.push({ name, expected: wanted, found: got });
+    const { dtype = "F32" } = tensor;
+    if (!FLOAT_DTYPES.has(dtype)) retyped.push({ name, dtype });
+  }
+  return { missing, extra: [...extra], reshaped, retyped };
+}
+
 /** How many names of a kind an error lists before it only counts. */
 const LISTED = 20;
 
@@ -84,28 +144,19 @@ const LISTED = 20;
  *
  * @param expected The model's tensors.
  * @param found The checkpoint's tensors by name.
- * @throws {TypeError} If any is missing, superfluous or of another shape; one error lists them all by name (the
- * first 20 of each kind).
+ * @throws {TypeError} If any is missing, superfluous, of another shape or no tensor of floats; one error lists
+ * them all by name (the first 20 of each kind).
  */
 export function matchTensors(
-  expected: readonly { readonly name: string; readonly shape: readonly number[] }[],
-  found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  expected: readonly ExpectedTensor[],
+  found: ReadonlyMap<string, FoundTensor>,
 ): void {
-  const missing: string[] = [];
-  const reshaped: string[] = [];
-  const extra = new Set(found.keys());
-  for (const { name, shape } of expected) {
-    const tensor = found.get(name);
-    extra.delete(name);
-    if (tensor === undefined) missing.push(name);
-    else if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
-      reshaped.push(`${name} [${tensor.shape.join(", ")}] instead of [${shape.join(", ")}]`);
-    }
-  }
+  const { missing, extra, reshaped, retyped } = compareTensors(expected, found);
   const problems = [
     listed("missing", missing),
-    listed("not in the model", [...extra]),
-    listed("of another shape", reshaped),
+    listed("not in the model", extra),
+    listed("of another shape", reshaped.map((t) => `${t.name} ${t.found} instead of ${t.expected}`)),
+    listed("not of F32, F16 or BF16", retyped.map((t) => `${t.name} of ${t.dtype}`)),
   ].filter((problem) => problem !== "");
   if (problems.length === 0) return;
   throw new TypeError(

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { matchTensors, modelTensorNames } from "./tensor_names.ts";
+import { compareTensors, matchTensors, modelTensorNames } from "./tensor_names.ts";
 
 Deno.test("modelTensorNames() adds the prefix that a checkpoint of the base model lacks", () => {
   const names = ["wte.weight", "h.0.attn.c_attn.bias", "ln_f.bias", "transformer.wpe.weight", "score.weight"];
@@ -32,7 +32,7 @@ Deno.test("modelTensorNames() ignores the buffers of old files but no bias", () 
     "h.0.mlp.c_fc.bias",
   ];
   assert.deepEqual([...modelTensorNames(names, { model_type: "gpt2" }).values()], names.slice(2));
-  const llama = ["model.layers.0.self_attn.rotary_emb.inv_freq"];
+  const llama = ["model.layers.0.self_attn.rotary_emb.inv_freq", "rotary_emb.inv_freq"];
   assert.equal(modelTensorNames(llama, { model_type: "llama" }).size, 0);
 });
 
@@ -87,4 +87,23 @@ Deno.test("matchTensors() lists what is missing, superfluous and of another shap
 Deno.test("matchTensors() counts what is too much to list", () => {
   const expected = Array.from({ length: 144 }, (_, i) => ({ name: `t${i}`, shape: [1] }));
   assert.throws(() => matchTensors(expected, new Map()), /144 missing \(t0, .*, t19 and 124 more\)/);
+});
+
+Deno.test("compareTensors() reports every difference, element types too", () => {
+  const expected = [{ name: "a", shape: [2] }, { name: "b", shape: [] }, { name: "c", shape: [1] }];
+  const found = new Map([
+    ["a", { shape: [2], dtype: "I8" }],
+    ["b", { shape: [1], dtype: "BF16" }],
+    ["x", { shape: [1], dtype: "I8" }],
+  ]);
+  const differences = compareTensors(expected, found);
+  assert.deepEqual(differences, {
+    missing: ["c"],
+    extra: ["x"],
+    reshaped: [{ name: "b", expected: "[]", found: "[1]" }],
+    retyped: [{ name: "a", dtype: "I8" }],
+  });
+  assert.throws(() => matchTensors(expected, found), /1 not of F32, F16 or BF16 \(a of I8\)/);
+  const same = new Map([["a", { shape: [2], dtype: "F16" }]]);
+  assert.deepEqual(Object.values(compareTensors(expected.slice(0, 1), same)), [[], [], [], []]);
 });

@@ -199,19 +199,38 @@ export function allocateStorage(gpu: Gpu, storage: Storage): void {
   });
 }
 
-/** Uploads values to a tensor that has a buffer. */
-export function writeTensor(gpu: Gpu, tensor: Tensor, values: Float32Array | Uint32Array): void {
-  if (values.length !== tensor.size) {
+/**
+ * Uploads values to a tensor that has a buffer.
+ *
+ * @param gpu The device.
+ * @param tensor The tensor.
+ * @param values All of its values, or with `first` a stretch of them.
+ * @param first The element at which the stretch starts. Default: `values` are all of the tensor.
+ * @throws {TypeError} If the values do not fit the tensor, or it has no buffer.
+ */
+export function writeTensor(
+  gpu: Gpu,
+  tensor: Tensor,
+  values: Float32Array | Uint32Array,
+  first?: number,
+): void {
+  const start = first ?? 0;
+  if (first === undefined && values.length !== tensor.size) {
     throw new TypeError(
       `${tensor.label} must get ${tensor.size} values for its shape ${
         formatShape(tensor.shape)
       }, got ${values.length}`,
     );
   }
+  if (!(start >= 0 && start + values.length <= tensor.size)) {
+    throw new TypeError(
+      `${tensor.label} must get values within its ${tensor.size}, got ${values.length} from element ${start}`,
+    );
+  }
   if (!tensor.storage.buffer) throw new TypeError(`${tensor.label} must have a buffer before it is written`);
   gpu.device.queue.writeBuffer(
     tensor.storage.buffer,
-    tensor.byteOffset,
+    tensor.byteOffset + 4 * start,
     values as Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
   );
 }

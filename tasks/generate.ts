@@ -3,16 +3,13 @@
  *
  * @module
  */
-import { matchTensors } from "../checkpoint/tensor_names.ts";
-import { type ModelFolder, readModelFolder } from "../checkpoint/hugging_face.ts";
+import { readModelFolder } from "../checkpoint/hugging_face.ts";
 import { latestCheckpoint } from "../checkpoint/run_folder.ts";
 import { Tokenizer } from "../data/tokenizer.ts";
-import { type Gpu, requestGpu } from "../gpu/device.ts";
-import { Graph } from "../gpu/graph.ts";
-import type { ParameterStore } from "../gpu/parameters.ts";
+import { requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
-import type { LanguageModel } from "../models/model.ts";
 import { Generator } from "../training/generation.ts";
+import { loadParameters } from "../training/load_weights.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
 
 const options = {
@@ -85,17 +82,6 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
   } finally {
     gpu.destroy();
   }
-}
-
-/** Records the model once for the names and shapes of its parameters, and fills them from the folder. */
-async function loadParameters(gpu: Gpu, model: LanguageModel, folder: ModelFolder): Promise<ParameterStore> {
-  const g = new Graph({ profile: gpu.profile });
-  model.hidden(g, g.input("tokens", [1, 1], "u32"));
-  model.head(g);
-  matchTensors(g.parameters.all, folder.tensors);
-  g.parameters.allocate(gpu, 0);
-  for (const { name } of g.parameters.all) g.parameters.write(gpu, name, await folder.readF32(name));
-  return g.parameters;
 }
 
 if (import.meta.main) {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { readModelFolder } from "../checkpoint/hugging_face.ts";
 import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
@@ -24,7 +24,9 @@ import {
 import { describe, stepOptions, trainRun } from "../training/run.ts";
 import { tuneKernels } from "../training/tuning.ts";
 import { checkSameRun, RUN_VERSION, type RunConfig, runOptimizer } from "../training/run_config.ts";
+import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { openInitialModel, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
 import {
   askedModel,
@@ -51,6 +53,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   if (given.has("steps") && given.has("epochs")) {
     throw new UsageError("--steps and --epochs both say how long to train; give one of them");
   }
+  if (given.has("initFrom") && given.has("model")) {
+    throw new UsageError("--init-from and --model both say which model to train; give one of them");
+  }
   const existing = await latestCheckpoint(runDir);
   // A run without a checkpoint has nothing to lose.
   if (!resuming && existing) {
@@ -63,7 +68,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
     throw new RangeError(`${runDir}/run.json must be of version ${RUN_VERSION}, got ${recorded.version}`);
   }
 
-  const draft = recorded ? (recorded.config as RunConfig) : await newConfig(values);
+  const draft = recorded
+    ? (recorded.config as RunConfig)
+    : await newConfig(values, await readInitialModel(values, given));
   if (recorded) {
     const asked = Object.entries(values).filter(([key]) => given.has(key) && configKeys.has(key));
     checkSameRun(draft as unknown as Record<string, unknown>, Object.fromEntries(asked));
@@ -87,14 +94,25 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         ? epochSteps(values.epochs, dataset.train.length, draft)
         : draft.steps;
       const warmup = values.warmup ?? (recorded ? draft.warmup : Math.round(steps * 0.05));
-      const model = modelFromConfig({ ...draft.model, vocab_size: tokenizer.vocabSize });
+      // The embedding of a model that was trained before may have more rows than there are tokens.
+      const vocabSize = draft.initFrom === undefined ? tokenizer.vocabSize : draft.vocabSize;
+      const model = modelFromConfig({ ...draft.model, vocab_size: vocabSize });
+      const keys = draft.initFrom === undefined ? { ...model.config } : { ...draft.model, ...model.config };
       // A resumed run needs as little memory as before unless it is told otherwise.
       const recompute = given.has("recompute") ? values.recompute : draft.recompute;
-      const untuned: RunConfig = { ...draft, steps, warmup, recompute, model: { ...model.config } };
+      const untuned: RunConfig = {
+        ...draft,
+        steps,
+        warmup,
+        recompute,
+        model: keys,
+      };
       const tune = values.autotune && !recorded;
       const config = tune ? await tuned(gpu, untuned, model, values.cache, say) : untuned;
       using checkpoint = existing ? await readCheckpoint(existing.path) : undefined;
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
+      using initial = checkpoint ? undefined : await openInitialModel(draft);
+      if (initial) say(`starting from the weights of ${initial.path}`);
       const interrupts = watchInterrupts(() =>
         say("stopping after this step and saving; once more to stop at once")
       );
@@ -108,6 +126,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           tokenizer,
           dataset,
           checkpoint,
+          initial,
           progress,
           interrupted: () => interrupts.requested,
           rhythm: {
@@ -244,43 +263,14 @@ function epochSteps(epochs: number, tokens: number, { seqLen, batchSize, gradAcc
   return Math.max(1, Math.ceil(epochs * Math.floor((tokens - 1) / seqLen) / (batchSize * gradAccum)));
 }
 
-function defaultName({ model, optimizer }: TrainLmValues): string {
+function defaultName({ model, optimizer, initFrom }: TrainLmValues): string {
   const date = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
-  const name = model.endsWith(".json") ? dirname(model).split("/").pop() || "model" : model;
+  const name = initFrom !== undefined
+    ? basename(initFrom) || "model"
+    : model.endsWith(".json")
+    ? dirname(model).split("/").pop() || "model"
+    : model;
   return `${name}-${optimizer}-${date}`;
-}
-
-/** Makes the run's folder before any work is done, and takes it back if nothing came of it. */
-async function claimFolder(dir: string): Promise<{ release(): Promise<void> }> {
-  const made = await missingFolders(dir).catch(() => []);
-  const release = async () => {
-    // Removes only what is empty: a folder with checkpoints stays, and so do those above it.
-    for (const folder of made) await Deno.remove(folder).catch(() => {});
-  };
-  try {
-    await Deno.mkdir(dir, { recursive: true });
-    const probe = join(dir, ".tmp-probe");
-    await Deno.writeTextFile(probe, "");
-    await Deno.remove(probe);
-  } catch (error) {
-    await release();
-    throw new Error(`--out must be a folder that can be written, got ${dir}; choose another one`, {
-      cause: error,
-    });
-  }
-  return { release };
-}
-
-/** The folders on a path that do not exist, innermost first. */
-async function missingFolders(dir: string): Promise<string[]> {
-  try {
-    await Deno.lstat(dir);
-    return [];
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    const parent = dirname(dir);
-    return parent === dir ? [dir] : [dir, ...await missingFolders(parent)];
-  }
 }
 
 if (import.meta.main) {
@@ -292,6 +282,7 @@ if (import.meta.main) {
     examples: [
       "deno task train-lm",
       "deno task train-lm --data books/ --model gpt2-mini --steps 2000 --out runs/books",
+      "deno task train-lm --init-from models/gpt2 --data books/ --out runs/tuned",
       "deno task train-lm --resume runs/books",
     ],
     main,

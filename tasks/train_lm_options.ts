@@ -10,6 +10,7 @@ import { dropoutKeys, modelFromConfig, modelPresets } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
 import { type ModelConfig, OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
+import type { InitialModel } from "./init_from.ts";
 
 const DATA = "Data and tokenizer";
 const MODEL = "Model and batches";
@@ -91,6 +92,15 @@ export const modelOptions = {
     below: 1,
     group: MODEL,
     description: "dropout everywhere in a GPT-2; on the attention weights, its only place, in a Llama",
+  },
+} as const;
+
+const initOptions = {
+  "init-from": {
+    type: "string",
+    placeholder: "DIR",
+    group: MODEL,
+    description: "a Hugging Face folder: start from its model, weights and tokenizer, instead of --model",
   },
 } as const;
 
@@ -251,6 +261,7 @@ const runOptions = {
 export const trainLmOptions = {
   ...dataOptions,
   ...modelOptions,
+  ...initOptions,
   ...optimizerOptions,
   ...scheduleOptions,
   ...runOptions,
@@ -273,6 +284,7 @@ export const configKeys = new Set([
   "validationFraction",
   "tokenizer",
   "vocabSize",
+  "initFrom",
   "seqLen",
   "batchSize",
   "gradAccum",
@@ -295,12 +307,13 @@ export const configKeys = new Set([
 const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0.003, sgd: 0.1 };
 
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
-export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
+export async function newConfig(values: TrainLmValues, initial?: InitialModel): Promise<RunConfig> {
   return {
     data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
     validationFraction: values.validationFraction,
-    tokenizer: values.tokenizer ?? null,
-    ...await modelConfig(values),
+    tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
+    ...await modelConfig(values, initial?.config),
+    ...(initial ? { initFrom: values.initFrom, initWeights: initial.digest } : {}),
     steps: values.steps,
     schedule: values.schedule as ScheduleKind,
     warmup: values.warmup ?? Math.round(values.steps * 0.05),
@@ -309,12 +322,16 @@ export async function newConfig(values: TrainLmValues): Promise<RunConfig> {
   };
 }
 
-/** The part of a configuration that decides what one step computes. */
-export async function modelConfig(values: ModelValues): Promise<ModelConfig> {
-  const base = await baseModel(values);
+/** The part of a configuration that decides what one step computes; `initial` takes the place of `--model`. */
+export async function modelConfig(
+  values: ModelValues,
+  initial?: Readonly<Record<string, unknown>>,
+): Promise<ModelConfig> {
+  const base = initial ?? await baseModel(values);
   const model = { ...base, ...askedDropout(values, base) };
   // Checked with a stand-in until the tokenizer is known.
-  const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: values.vocabSize });
+  const vocabSize = initial ? Number(initial.vocab_size) : values.vocabSize;
+  const { maxSeqLen } = modelFromConfig({ ...model, vocab_size: vocabSize });
   const seqLen = values.seqLen ?? Math.min(128, maxSeqLen);
   if (seqLen > maxSeqLen) {
     throw new UsageError(
@@ -322,7 +339,7 @@ export async function modelConfig(values: ModelValues): Promise<ModelConfig> {
     );
   }
   return {
-    vocabSize: values.vocabSize,
+    vocabSize,
     model,
     seqLen,
     batchSize: values.batchSize,

@@ -1,24 +1,10 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { exists, runTask, type TaskResult, tinyRun } from "./cli.ts";
+import { exists, filesIn, refused, runTask, tinyRun } from "./cli.ts";
 
-const taskNames = ["train-lm", "generate", "train-tokenizer", "doctor", "profile"];
+const taskNames = ["train-lm", "generate", "export-hf", "train-tokenizer", "doctor", "profile"];
 /** On Linux there is no such backend, so Deno finds no adapter. */
 const withoutAdapter = { DENO_WEBGPU_BACKEND: "dx12" };
-
-/** One clear message, the right exit code, no stack trace. */
-function refused({ code, stderr, stdout }: TaskResult, exit: 1 | 2, message: RegExp): void {
-  equal(code, exit, `${message} expected, got exit code ${code} and ${stderr}${stdout}`);
-  match(stderr, message);
-  ok(!/^\s+at /m.test(stderr), `no stack trace: ${stderr}`);
-  // Vulkan's loader has an `error: XDG_RUNTIME_DIR ...` of its own where there is no desktop.
-  const errors = stderr.split("\n").filter((line) => line.startsWith("error: ") && !line.includes("XDG"));
-  equal(errors.length, 1, stderr);
-}
-
-async function filesIn(dir: string): Promise<string[]> {
-  return (await Array.fromAsync(Deno.readDir(dir), ({ name }) => name)).filter((n) => n !== "cache").sort();
-}
 
 Deno.test("train-lm refuses bad input with one message and leaves nothing half-written", async () => {
   await using tiny = await tinyRun();

@@ -1,6 +1,10 @@
 /** Runs tasks as a user does: in a process of their own, with exactly the permissions that deno.json gives. */
+import { equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { TensorToWrite } from "../checkpoint/safetensors.ts";
+import type { LanguageModel } from "../models/model.ts";
+import { declareParameters } from "../training/load_weights.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
@@ -93,4 +97,26 @@ export async function tinyRun(): Promise<TinyRun> {
 /** Whether something is at that path. */
 export async function exists(path: string): Promise<boolean> {
   return await Deno.lstat(path).then(() => true, () => false);
+}
+
+/** Holds a refusal to one clear message, the right exit code and no stack trace. */
+export function refused({ code, stderr, stdout }: TaskResult, exit: 1 | 2, message: RegExp): void {
+  equal(code, exit, `${message} expected, got exit code ${code} and ${stderr}${stdout}`);
+  match(stderr, message);
+  ok(!/^\s+at /m.test(stderr), `no stack trace: ${stderr}`);
+  // Vulkan's loader has an `error: XDG_RUNTIME_DIR ...` of its own where there is no desktop.
+  const errors = stderr.split("\n").filter((line) => line.startsWith("error: ") && !line.includes("XDG"));
+  equal(errors.length, 1, stderr);
+}
+
+/** What is in a folder, the cache aside. */
+export async function filesIn(dir: string): Promise<string[]> {
+  return (await Array.fromAsync(Deno.readDir(dir), ({ name }) => name)).filter((n) => n !== "cache").sort();
+}
+
+/** A model's weights, all zero. */
+export function zeros(model: LanguageModel): TensorToWrite[] {
+  return declareParameters(model).all.map(({ name, shape }) => {
+    return { name, shape, dtype: "F32", data: new Uint8Array(shape.reduce((a, b) => a * b, 4)) };
+  });
 }

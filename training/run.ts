@@ -6,20 +6,19 @@
 import { join } from "node:path";
 import { type MetricsFile, openMetricsFile, readMetricsFile } from "../checkpoint/metrics_file.ts";
 import { cleanRunFolder, pruneCheckpoints, writeRunFile } from "../checkpoint/run_folder.ts";
-import type { TensorToWrite } from "../checkpoint/safetensors.ts";
+import type { FloatTensors, TensorToWrite } from "../checkpoint/safetensors.ts";
 import { type Checkpoint, writeCheckpoint } from "../checkpoint/training_state.ts";
-import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { Batches, type DataCursor, sequentialBatches } from "../data/batches.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { formatTokenizerJson } from "../data/tokenizer_json.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { writeTensor } from "../gpu/parameters.ts";
 import { readTensors } from "../gpu/readback.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
+import { loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
 import { RUN_VERSION, type RunConfig, runOptimizer } from "./run_config.ts";
 import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "./trainer.ts";
@@ -56,6 +55,8 @@ export interface RunOptions {
   readonly dataset: TokenDataset;
   /** Where to go on; default from the start. */
   readonly checkpoint?: Checkpoint;
+  /** The weights to start from where there is no checkpoint; default random ones. */
+  readonly initial?: FloatTensors;
   /** Shown while running. */
   readonly progress: { update(state: ProgressState): void; log(line: string): void };
   /** Asked at each step; true saves a checkpoint and ends the run. */
@@ -91,7 +92,7 @@ export class NonFiniteLossError extends Error {
  *
  * @throws {NonFiniteLossError} If the loss is not a number any more; the checkpoints before stay.
  * @throws {GpuError} If the device reports an error or is lost.
- * @throws {TypeError} If the checkpoint belongs to another model.
+ * @throws {TypeError} If the checkpoint or the initial weights belong to another model.
  * @throws {RangeError} If the checkpoint was trained on other text.
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {
@@ -108,10 +109,14 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
           "put it back, or start a new run",
       );
     }
-    await restore(gpu, trainer, options.checkpoint);
+    const { model: weights, optimizer } = options.checkpoint;
+    await loadTensors(gpu, trainer.parameters.all, weights);
+    await loadTensors(gpu, trainer.state, optimizer);
     trainer.nextStep = state.step;
     cursor = state.dataCursor as unknown as DataCursor;
     best = (state.metrics.best ?? undefined) as typeof best;
+  } else if (options.initial) {
+    await loadTensors(gpu, trainer.parameters.all, options.initial);
   }
   const batches = new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor });
   const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
@@ -163,7 +168,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     await metricsFile.flush();
     checkpoint = await writeCheckpoint(options.runDir, {
       model: {
-        config: { ...model.config, ...specialTokens(options.tokenizer) },
+        config: { ...model.config, ...specialTokens(options.tokenizer, config.model) },
         tensors: tensorsToWrite(gpu, trainer.parameters.all),
         tokenizerJson: formatTokenizerJson(options.tokenizer.json),
       },
@@ -309,16 +314,9 @@ async function* tensorsToWrite(
   }
 }
 
-async function restore(gpu: Gpu, trainer: Trainer, checkpoint: Checkpoint): Promise<void> {
-  matchTensors(trainer.parameters.all, checkpoint.model.tensors);
-  const state = trainer.state.map(({ name, tensor }) => ({ name, shape: tensor.shape, tensor }));
-  matchTensors(state, checkpoint.optimizer.tensors);
-  for (const { name } of trainer.parameters.all) {
-    trainer.parameters.write(gpu, name, await checkpoint.model.readF32(name));
-  }
-  for (const { name, tensor } of state) writeTensor(gpu, tensor, await checkpoint.optimizer.readF32(name));
-}
-
-function specialTokens({ eosId }: Tokenizer): Record<string, number> {
+/** Those of the model that the run started from, else the tokenizer's end for both ends. */
+function specialTokens({ eosId }: Tokenizer, model: RunConfig["model"]): Record<string, unknown> {
+  const { bos_token_id, eos_token_id, pad_token_id } = model;
+  if (eos_token_id !== undefined) return { bos_token_id, eos_token_id, pad_token_id };
   return eosId === null ? {} : { bos_token_id: eosId, eos_token_id: eosId };
 }

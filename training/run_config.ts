@@ -26,8 +26,12 @@ export interface RunConfig {
   readonly tokenizer: string | null;
   /** Size of the vocabulary when a tokenizer is trained. */
   readonly vocabSize: number;
-  /** Hugging Face's configuration keys of the model; vocab_size comes from the tokenizer. */
+  /** Hugging Face's configuration keys of the model; vocab_size comes from the tokenizer unless initFrom is there. */
   readonly model: Readonly<Record<string, unknown>>;
+  /** Path of the Hugging Face folder whose weights the run starts from; absent: random weights. */
+  readonly initFrom?: string;
+  /** Fingerprint of these weights, see `weightsDigest`. */
+  readonly initWeights?: string;
   /** Tokens per sequence, T. */
   readonly seqLen: number;
   /** Sequences per micro-batch, B. */
@@ -73,7 +77,16 @@ export interface RunConfig {
 /** What decides what one step computes: all of a run but its text, its length and its seed. */
 export type ModelConfig = Omit<
   RunConfig,
-  "data" | "validationFraction" | "tokenizer" | "steps" | "schedule" | "warmup" | "minLrRatio" | "seed"
+  | "data"
+  | "validationFraction"
+  | "tokenizer"
+  | "initFrom"
+  | "initWeights"
+  | "steps"
+  | "schedule"
+  | "warmup"
+  | "minLrRatio"
+  | "seed"
 >;
 
 /**

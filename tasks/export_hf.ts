@@ -1,0 +1,178 @@
+/**
+ * `deno task export-hf`: a checkpoint as a Hugging Face folder to share, with a model card.
+ *
+ * @module
+ */
+import { basename, dirname, join, resolve } from "node:path";
+import { checkEmpty, writeFolderAtomically, writeTextAtomically } from "../checkpoint/atomic_file.ts";
+import { parseByteSize } from "../checkpoint/byte_size.ts";
+import { convertTensors } from "../checkpoint/convert_tensors.ts";
+import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
+import { type MetricsRecord, readMetricsFile } from "../checkpoint/metrics_file.ts";
+import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
+import { matchTensors } from "../checkpoint/tensor_names.ts";
+import { readTrainingState } from "../checkpoint/training_state.ts";
+import { modelFromConfig } from "../models/load.ts";
+import { declareParameters } from "../training/load_weights.ts";
+import { lossCurveSvg } from "../training/loss_curve.ts";
+import { type CardRun, modelCard } from "../training/model_card.ts";
+import { formatCount } from "../training/progress.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+
+const LOSS_CURVE = "loss_curve.svg";
+
+/** The float formats by their short names. */
+const FORMATS = {
+  f32: { dtype: "F32", torch: "float32" },
+  f16: { dtype: "F16", torch: "float16" },
+  bf16: { dtype: "BF16", torch: "bfloat16" },
+} as const;
+
+const options = {
+  "checkpoint": {
+    type: "string",
+    required: true,
+    placeholder: "DIR",
+    description: "a checkpoint, any Hugging Face folder, or a run's folder for its newest checkpoint",
+  },
+  "out": {
+    type: "string",
+    required: true,
+    placeholder: "DIR",
+    description: "the new folder; it must not exist, or be empty",
+  },
+  "dtype": {
+    type: "choice",
+    choices: ["f32", "f16", "bf16"],
+    default: "f32",
+    description: "format of the weights, rounded to nearest",
+  },
+  "max-shard-size": {
+    type: "string",
+    placeholder: "SIZE",
+    default: "2GB",
+    description: "largest weights file, such as 500MB (powers of 1000)",
+  },
+  "name": { type: "string", description: "the model's name in its card (default: that of the folder)" },
+  "license": { type: "string", placeholder: "ID", description: "its licence in the card, such as mit" },
+  "dataset": {
+    type: "string",
+    multiple: true,
+    placeholder: "ID",
+    description: "a data set on the hub that it was trained on, for the card",
+  },
+  "json": jsonOption,
+} as const;
+
+async function main(values: OptionValues<typeof options>, { output }: TaskContext): Promise<void> {
+  const { out, license, dataset: datasets } = values;
+  const maxShardBytes = usage("--max-shard-size", () => parseByteSize(values.maxShardSize));
+  if (license !== undefined && !/^[a-z0-9][a-z0-9.-]*$/.test(license)) {
+    throw new UsageError(`--license must be an identifier such as mit or apache-2.0, got ${license}`);
+  }
+  const wrong = datasets.find((id) => !/^[\w.-]+(\/[\w.-]+)?$/.test(id));
+  if (wrong !== undefined) throw new UsageError(`--dataset must be a name or owner/name, got ${wrong}`);
+  await checkEmpty(out).catch((error) => {
+    throw error instanceof Deno.errors.AlreadyExists ? new UsageError(`--out: ${error.message}`) : error;
+  });
+
+  const newest = await latestCheckpoint(values.checkpoint);
+  using folder = await readModelFolder(newest?.path ?? values.checkpoint);
+  const model = modelFromConfig(folder.config);
+  const parameters = declareParameters(model);
+  matchTensors(parameters.all, folder.tensors);
+  const { dtype, torch } = FORMATS[values.dtype];
+  const { torch_dtype: _, ...kept } = folder.config;
+  const config = { ...kept, architectures: model.config.architectures, dtype: torch };
+  const run = await readRunOf(folder.path);
+  const name = values.name ?? basename(resolve(out));
+  const curve = lossCurveSvg(run ? [{ name, records: run.records }] : []);
+
+  await writeFolderAtomically(out, async (temporary) => {
+    await writeModelFolder(temporary, {
+      config,
+      tensors: convertTensors(folder, parameters.all.map((p) => p.name), dtype),
+      generationConfig: folder.generationConfig ?? undefined,
+      tokenizerJson: folder.tokenizerJson ?? undefined,
+      tokenizerConfig: folder.tokenizerConfig ?? undefined,
+      maxShardBytes,
+    });
+    if (curve !== undefined) await writeTextAtomically(join(temporary, LOSS_CURVE), curve);
+    const card = modelCard({
+      name,
+      config,
+      parameters: parameters.count,
+      dtype: values.dtype,
+      license,
+      datasets,
+      run,
+      evaluation: run?.evaluation,
+      lossCurve: curve === undefined ? undefined : LOSS_CURVE,
+    });
+    await writeTextAtomically(join(temporary, "README.md"), card);
+  });
+
+  const files = (await Array.fromAsync(Deno.readDir(out), (entry) => entry.name)).sort();
+  const weights = files.filter((file) => file.endsWith(".safetensors"));
+  const what = `${formatCount(parameters.count)} parameters in ${values.dtype}`;
+  output.say(`${out}: ${what}, ${weights.length === 1 ? "one file" : `${weights.length} shards`}`);
+  if (folder.tokenizerJson === null) output.say("there is no tokenizer in it, since the checkpoint has none");
+  if (output.json) {
+    const { path: checkpoint } = folder;
+    output.result({ out, checkpoint, dtype: values.dtype, parameters: parameters.count, files });
+  }
+}
+
+/** A value that the command line gave, whose mistakes are wrong usage. */
+function usage<T>(option: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(`${option}: ${error.message}`) : error;
+  }
+}
+
+interface RunRecord extends CardRun {
+  readonly records: readonly MetricsRecord[];
+  readonly evaluation?: Readonly<Record<string, unknown>>;
+}
+
+/** What is known of the run that a checkpoint belongs to; nothing of a folder that stands for itself. */
+async function readRunOf(checkpoint: string): Promise<RunRecord | undefined> {
+  const checkpoints = dirname(resolve(checkpoint));
+  if (basename(checkpoints) !== "checkpoints") return undefined;
+  const runDir = dirname(checkpoints);
+  const run = await readRunFile(runDir).catch(orNothing);
+  const state = await readTrainingState(checkpoint).catch(orNothing);
+  if (run === undefined || state === undefined) return undefined;
+  const { step, metrics } = state;
+  const all = await readMetricsFile(join(runDir, "metrics.jsonl")).catch(orNothing) ?? [];
+  const records = all.filter((record) => record.step <= step);
+  // At the end of a run all of the held-out text was evaluated, else a part.
+  const final = records.findLast((record) => record.step === step && "final" in record)?.final;
+  return {
+    config: run.config as Record<string, unknown>,
+    adapter: run.adapter as string | undefined,
+    step,
+    records,
+    evaluation: (final ?? metrics.validation) as Record<string, unknown> | undefined,
+  };
+}
+
+function orNothing(error: unknown): undefined {
+  if (error instanceof Deno.errors.NotFound) return undefined;
+  throw error;
+}
+
+if (import.meta.main) {
+  await runTask({
+    name: "export-hf",
+    summary: "Writes a checkpoint as a Hugging Face folder to share: weights, tokenizer and a model card.",
+    options,
+    examples: [
+      "deno task export-hf --checkpoint runs/books --out exports/books --dtype bf16 --license mit",
+      "deno task export-hf --checkpoint models/gpt2-xl --out exports/gpt2-xl --max-shard-size 500MB",
+    ],
+    main,
+  });
+}

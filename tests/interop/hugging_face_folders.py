@@ -1,0 +1,116 @@
+"""The Python side of hugging_face_folders_test.ts: small models with random weights in the forms that folders have
+in the wild, and what PyTorch makes of folders.
+
+    make DIR PROMPTS       makes folders in DIR and prints for each the logits of the last position of every prompt,
+                           computed in float32 on the weights as saved
+    open PROMPTS DIR...    prints the same for folders that we wrote, and what safe_open finds in their files
+"""
+import json, pathlib, sys
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig
+
+GPT2 = dict(vocab_size=1100, n_positions=32, n_embd=36, n_layer=2, n_head=3, bos_token_id=0, eos_token_id=0)
+LLAMA = dict(vocab_size=1100, max_position_embeddings=32, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+             num_attention_heads=4, num_key_value_heads=2, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False)
+
+
+def random_model(config, seed):
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            gain = parameter.dim() == 1 and "weight" in name
+            parameter.normal_(1.0 if gain else 0.0, 0.1)
+    return model.eval()
+
+
+def logits(path, prompts):
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    with torch.no_grad():
+        return [model(torch.tensor([ids])).logits[0, -1].tolist() for ids in prompts]
+
+
+def save_old(path, model):
+    """As the files of GPT-2's first years: no prefix, causal masks, a copy of the tied head, torch_dtype."""
+    model.save_pretrained(path)
+    tensors = {name: tensor.clone() for name, tensor in model.transformer.state_dict().items()}
+    size = model.config.n_positions
+    for layer in range(model.config.n_layer):
+        tensors[f"h.{layer}.attn.bias"] = torch.tril(torch.ones(size, size, dtype=torch.bool)).view(1, 1, size, size)
+        tensors[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
+    tensors["lm_head.weight"] = tensors["wte.weight"].clone()
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((path / "config.json").read_text())
+    config["torch_dtype"] = config.pop("dtype", "float32")
+    (path / "config.json").write_text(json.dumps(config))
+
+
+def save_old_llama(path, model):
+    """As Llama's first files: the frequencies of its rotary embedding in every layer."""
+    model.save_pretrained(path)
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for layer in range(model.config.num_hidden_layers):
+        tensors[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def make(path, prompts):
+    path = pathlib.Path(path)
+    prompts = json.loads(prompts)
+    gpt2 = random_model(GPT2Config(**GPT2), 1)
+    gpt2.save_pretrained(path / "gpt2-whole")
+    gpt2.save_pretrained(path / "gpt2-shards", max_shard_size="60KB")
+    gpt2.base_model.save_pretrained(path / "gpt2-base")
+    gpt2.base_model.save_pretrained(path / "gpt2-base-shards", max_shard_size="60KB")
+    save_old(path / "gpt2-old", gpt2)
+    options = dict(tie_word_embeddings=False, n_inner=50, activation_function="gelu", layer_norm_epsilon=1e-4)
+    random_model(GPT2Config(**{**GPT2, **options}), 2).save_pretrained(path / "gpt2-untied")
+    llama = random_model(LlamaConfig(**LLAMA), 3)
+    llama.save_pretrained(path / "llama-whole")
+    llama.save_pretrained(path / "llama-shards", max_shard_size="60KB")
+    save_old_llama(path / "llama-old", llama)
+    tied = random_model(LlamaConfig(**{**LLAMA, "tie_word_embeddings": True}), 4)
+    tied.save_pretrained(path / "llama-tied")
+    for name, model in [("gpt2", gpt2), ("llama", llama)]:
+        for dtype in [torch.bfloat16, torch.float16]:
+            short = {torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
+            model.to(dtype).save_pretrained(path / f"{name}-{short}", max_shard_size="40KB")
+            model.to(torch.float32)
+    print(json.dumps({folder.name: logits(folder, prompts) for folder in sorted(path.iterdir())}))
+
+
+def open_folders(prompts, *paths):
+    prompts = json.loads(prompts)
+    result = {}
+    for path in map(pathlib.Path, paths):
+        dtypes = {}
+        for file in sorted(path.glob("*.safetensors")):
+            with safe_open(file, "pt") as opened:
+                tensors = {name: str(opened.get_tensor(name).dtype) for name in opened.keys()}
+                if file.name.startswith("model"):
+                    assert opened.metadata() == {"format": "pt"}, opened.metadata()
+                    assert not tensors.keys() & dtypes.keys(), file
+                    dtypes |= tensors
+        # Without options, as anyone would: the folder itself must say in what it is to be loaded.
+        model = AutoModelForCausalLM.from_pretrained(path).eval()
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        with torch.no_grad():
+            own = [model(torch.tensor([ids])).logits[0, -1].float().tolist() for ids in prompts]
+        result[str(path)] = {
+            "logits": logits(path, prompts),
+            "own": own,
+            "dtype": str(model.dtype),
+            "dtypes": sorted(set(dtypes.values())),
+            "tensors": len(dtypes),
+            "parameters": model.num_parameters(),
+            "eos": tokenizer.eos_token,
+            "decoded": tokenizer.decode(tokenizer("It was a dark and stormy night.")["input_ids"]),
+            "eos_id": model.generation_config.eos_token_id,
+        }
+    print(json.dumps(result))
+
+
+{"make": make, "open": open_folders}[sys.argv[1]](*sys.argv[2:])
