@@ -113,6 +113,8 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
       using initial = checkpoint ? undefined : await openInitialModel(draft);
       if (initial) say(`starting from the weights of ${initial.path}`);
+      const isOwnTokenizer = initial && draft.tokenizer === join(initial.path, "tokenizer.json");
+      const { chatTemplate } = checkpoint?.model ?? (isOwnTokenizer ? initial : { chatTemplate: null });
       const interrupts = watchInterrupts(() =>
         say("stopping after this step and saving; once more to stop at once")
       );
@@ -124,6 +126,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           config,
           model,
           tokenizer,
+          chatTemplate: chatTemplate ?? undefined,
           dataset,
           checkpoint,
           initial,
