@@ -42,10 +42,13 @@ export interface PushOptions {
   readonly onRetry?: (reason: string, seconds: number) => void;
 }
 
+/** What happens to a large file: its SHA-256 is computed; it is sent; it was; or the hub has had it. */
+export type FileState = "checking" | "sending" | "sent" | "there";
+
 /** Where a push stands. */
 export interface PushProgress {
   /** The large file that has come to a new state; left out where only bytes were sent. */
-  readonly file?: { readonly path: string; readonly state: "sending" | "sent" | "there" };
+  readonly file?: { readonly path: string; readonly state: FileState };
   /** Bytes of large files sent so far. */
   readonly sent: number;
   /** Bytes of those large files that are being sent or were. */
@@ -120,8 +123,7 @@ export async function pushToHub(options: PushOptions): Promise<PushResult> {
     });
     let event = await pushing.next();
     for (; !event.done; event = await pushing.next()) {
-      if (event.value.event !== "fileProgress" || event.value.state !== "uploading") continue;
-      progress.report(event.value.path, event.value.progress);
+      if (event.value.event === "fileProgress") progress.report(event.value);
     }
     return { url: `${endpoint}/${name}`, commit: event.value!.commit.oid, private: isPrivate, removed };
   } catch (error) {
@@ -219,8 +221,7 @@ function unless(hub: HubLibrary, status: number): (error: unknown) => undefined 
 class Progress {
   readonly #sizes: ReadonlyMap<string, number>;
   readonly #tell: (progress: PushProgress) => void;
-  readonly #sending = new Set<string>();
-  readonly #ended = new Set<string>();
+  readonly #states = new Map<string, FileState>();
   #sent = 0;
   #total = 0;
 
@@ -235,16 +236,13 @@ class Progress {
   }
 
   /** The library reports 0 when it starts to send a file, and 1 at the end or where it need not be sent. */
-  report(path: string, share: number): void {
-    const isSending = this.#sending.has(path);
-    if (this.#ended.has(path) || (share < 1 && isSending)) return;
-    if (share < 1) {
-      this.#sending.add(path);
-      this.#total += this.#sizes.get(path) ?? 0;
-    } else {
-      this.#ended.add(path);
-    }
-    const state = share < 1 ? "sending" : isSending ? "sent" : "there";
+  report({ path, state: does, progress }: { path: string; state: string; progress: number }): void {
+    const before = this.#states.get(path);
+    const isSent = before === "sending" || before === "sent";
+    const state = does === "hashing" ? "checking" : progress < 1 ? "sending" : isSent ? "sent" : "there";
+    if (state === before) return;
+    this.#states.set(path, state);
+    if (state === "sending") this.#total += this.#sizes.get(path) ?? 0;
     this.#tell({ file: { path, state }, sent: this.#sent, total: this.#total });
   }
 }

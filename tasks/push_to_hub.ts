@@ -46,6 +46,14 @@ export interface PushTarget {
   readonly isPublic: boolean;
 }
 
+/** What is said of a large file. */
+const STATES = {
+  checking: "computing its SHA-256",
+  sending: "sending",
+  sent: "sent",
+  there: "is there already",
+};
+
 /** Seconds between two lines about the bytes that were sent. */
 const SECONDS_BETWEEN_LINES = 5;
 
@@ -96,13 +104,10 @@ export function pushTarget(
 export async function pushFolder(dir: string, target: PushTarget, output: TaskOutput): Promise<PushResult> {
   let said = performance.now();
   const onProgress = ({ file, sent, total }: PushProgress) => {
-    if (file) {
-      output.say(
-        `${file.path}: ${{ sending: "sending", sent: "sent", there: "is there already" }[file.state]}`,
-      );
-    }
-    if (file || performance.now() - said < SECONDS_BETWEEN_LINES * 1000) return;
-    output.say(`${megabytes(sent)} of ${megabytes(total)} sent`);
+    if (!file && performance.now() - said < SECONDS_BETWEEN_LINES * 1000) return;
+    output.say(
+      file ? `${file.path}: ${STATES[file.state]}` : `${megabytes(sent)} of ${megabytes(total)} sent`,
+    );
     said = performance.now();
   };
   const onRetry = (reason: string, seconds: number) => output.say(`${reason}; trying again in ${seconds} s`);
