@@ -4,6 +4,8 @@
  * @module
  */
 
+import { ConnectionError } from "./hub_fetch.ts";
+
 /** What a push was about. */
 export interface HubErrorContext {
   /** The repository, `user/name`. */
@@ -15,7 +17,7 @@ export interface HubErrorContext {
 }
 
 /**
- * Explains an error of `@huggingface/hub` or of `fetch`.
+ * Explains an error of `@huggingface/hub` or {@linkcode hubFetch}.
  *
  * @param error What was thrown.
  * @param context What the push was about.
@@ -30,12 +32,14 @@ export function hubError(error: unknown, { repo, token, endpoint }: HubErrorCont
     const quoted = typeof words === "string" ? ` (it says: ${safe(words)})` : "";
     return new Error(refusal(error, repo, endpoint) + quoted);
   }
-  // `fetch` throws a TypeError, whose cause has the reason.
-  if (!(error instanceof TypeError)) return error;
-  const reason = error.cause instanceof Error ? error.cause.message : error.message;
-  return new Error(
-    `${endpoint} cannot be reached: ${safe(reason)}; check the network, and HF_ENDPOINT if it is set`,
-  );
+  if (error instanceof ConnectionError) {
+    const check = "check the network, and HF_ENDPOINT if it is set";
+    return new Error(`${endpoint} cannot be reached: ${safe(error.message)}; ${check}`);
+  }
+  if (error instanceof SyntaxError) {
+    return new Error(`${endpoint} must answer as the Hugging Face Hub does, but does not; check HF_ENDPOINT`);
+  }
+  return error;
 }
 
 /** The library's error for an answer that is not a success. */

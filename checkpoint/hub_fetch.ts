@@ -13,6 +13,12 @@ export interface HubFetchOptions {
   readonly onRetry?: (reason: string, seconds: number) => void;
 }
 
+/** There is no answer: no network, a wrong address, or a connection that breaks again and again. */
+export class ConnectionError extends Error {
+  /** Always `ConnectionError`. */
+  override name = "ConnectionError";
+}
+
 /** How often a request is made before its failure counts. */
 const ATTEMPTS = 5;
 /** The longest wait that a server may ask for, in seconds. */
@@ -27,7 +33,8 @@ const LONGEST_WAIT = 60;
  * never in memory as a whole.
  *
  * @param options Whom to tell.
- * @returns The function. It gives the last answer, whatever its status, and throws the last error.
+ * @returns The function. It gives the last answer, whatever its status, or throws a
+ * {@linkcode ConnectionError}.
  */
 export function hubFetch({ onSent, onRetry }: HubFetchOptions = {}): typeof fetch {
   let reached = false;
@@ -51,8 +58,11 @@ export function hubFetch({ onSent, onRetry }: HubFetchOptions = {}): typeof fetc
         const asked = response.headers.get("retry-after");
         if (asked !== null && /^\d+$/.test(asked)) wait = Math.min(Number(asked), LONGEST_WAIT);
       } catch (error) {
-        const isConnection = error instanceof TypeError && !init?.signal?.aborted;
-        if (!isConnection || !reached || attempt === ATTEMPTS) throw error;
+        if (!(error instanceof TypeError) || init?.signal?.aborted) throw error;
+        if (!reached || attempt === ATTEMPTS) {
+          const { message } = error.cause instanceof Error ? error.cause : error;
+          throw new ConnectionError(message, { cause: error });
+        }
         reason = "the connection broke";
       }
       onSent?.(-sent);

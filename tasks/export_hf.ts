@@ -164,6 +164,7 @@ async function exportCheckpoint(
     if (curve !== undefined) await writeTextAtomically(join(temporary, LOSS_CURVE), curve);
     const card = modelCard({
       name,
+      repo: values.pushToHub,
       config,
       parameters: parameters.count,
       dtype: values.dtype,

@@ -89,6 +89,7 @@ Deno.test("--push-to-hub makes a private repository with the exported files, byt
     ...tokenizer.slice(1),
   ]);
   await sameFiles(at);
+  match(new TextDecoder().decode(repo.files.get("README.md")), /\npath = "me\/tiny"\n/);
   equal(uploads(at.hub).length, 1);
   match(stderr, /model\.safetensors: sending\n(.*\n)*model\.safetensors: sent\n/);
   ok(!(stdout + stderr).includes(at.hub.token), "the token must not be printed");
@@ -324,6 +325,7 @@ Deno.test("what a hub refuses is one clear message without the token", async () 
     [name, {}, "commit", 409, /me\/tiny was changed by somebody else/],
     [name, {}, "commit", 503, /answered 503 again and again; wait a while/],
     [name, {}, "commit", 418, new RegExp(`answered 418 \\(it says: not hf_…`)],
+    [name, {}, "revision", 200, /must answer as the Hugging Face Hub does, but does not; check HF_ENDPOINT/],
     [
       name,
       { HF_ENDPOINT: "http://127.0.0.1:9" },
@@ -334,7 +336,8 @@ Deno.test("what a hub refuses is one clear message without the token", async () 
   ];
   for (const [repo, env, call, status, message] of cases) {
     at.hub.intercept = (request) => {
-      return call && request.includes(`/${call}/`) ? failure(status, `not ${at.hub.token}`) : undefined;
+      if (!call || !request.includes(`/${call}/`)) return undefined;
+      return status === 200 ? new Response("<html>") : failure(status, `not ${at.hub.token}`);
     };
     const result = await runTask("export-hf", ["--out", at.out, "--push-to-hub", repo, "--debug"], {
       ...at.env,
