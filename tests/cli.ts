@@ -23,8 +23,24 @@ export function startTask(
   env: Record<string, string> = {},
 ): Deno.ChildProcess {
   const [, ...words] = (tasks[name] as string).split(" ");
-  return new Deno.Command(Deno.execPath(), {
-    args: [...words, ...args],
+  return start([Deno.execPath(), ...words, ...args], env);
+}
+
+/** Runs a task that can write no more than so many KiB into a file: what comes after fails, as on a full disk. */
+export async function runTaskWithFullDisk(
+  name: string,
+  args: readonly string[],
+  kibibytes: number,
+): Promise<TaskResult> {
+  const [, ...words] = (tasks[name] as string).split(" ");
+  // The limit's signal would kill the process; ignored, the write itself fails. sh counts in blocks of 512 bytes.
+  const limited = ["sh", "-c", 'trap "" XFSZ && ulimit -f "$0" && exec "$@"', String(2 * kibibytes)];
+  return resultOf(await start([...limited, Deno.execPath(), ...words, ...args], {}).output());
+}
+
+function start([command, ...args]: readonly string[], env: Record<string, string>): Deno.ChildProcess {
+  return new Deno.Command(command, {
+    args,
     cwd: root,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
