@@ -130,7 +130,9 @@ export {
   Batches,
   type BatchShape,
   type DataCursor,
+  sequentialBatchCount,
   sequentialBatches,
+  type SequentialOptions,
   type TokenIds,
 } from "./data/batches.ts";
 export { type Corpus, type Document, openCorpus } from "./data/corpus.ts";

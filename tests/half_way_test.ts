@@ -58,7 +58,7 @@ Deno.test("export-hf killed at any moment leaves the whole folder or none, and c
     // The folder above appears together with the one that is being written.
     const [exports, out] = [at(`exports${i}`), join(at(`exports${i}`), "mine")];
     const args = ["--checkpoint", at("model"), "--out", out, ...sharded];
-    const delay = 1200 * uniform(seed, i);
+    const delay = 800 * uniform(seed, i);
     const { code, stderr } = await signalTask("export-hf", args, { path: exports, delay, signal: "SIGKILL" });
     ok(code === 0 || code === (Deno.build.os === "windows" ? 1 : 137), stderr);
     const left = await visible(exports);
