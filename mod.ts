@@ -130,7 +130,9 @@ export {
   Batches,
   type BatchShape,
   type DataCursor,
+  sequentialBatchCount,
   sequentialBatches,
+  type SequentialOptions,
   type TokenIds,
 } from "./data/batches.ts";
 export { type Corpus, type Document, openCorpus } from "./data/corpus.ts";
@@ -179,7 +181,14 @@ export {
 } from "./checkpoint/safetensors.ts";
 
 // training: steps, evaluation, text
-export { type Evaluation, Evaluator, type TokenBatch } from "./training/evaluation.ts";
+export {
+  type EvaluateOptions,
+  evaluateTokens,
+  type Evaluation,
+  type EvaluationProgress,
+  Evaluator,
+  type TokenBatch,
+} from "./training/evaluation.ts";
 export { type GenerateOptions, Generator } from "./training/generation.ts";
 export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
 export { sampleToken, type SamplingOptions } from "./training/sampling.ts";

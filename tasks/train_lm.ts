@@ -148,7 +148,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         const { evaluation, step, interrupted, best, tokensPerSecond } = result;
         const seconds = (performance.now() - started) / 1000;
         say(
-          `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: ${
+          `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: validation ${
             describe(evaluation)
           }`,
         );

@@ -160,7 +160,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     evaluation = await evaluateOn(rhythm.evalBatches);
     evaluatedStep = at;
     await metricsFile.append({ step: at, validation: evaluationRecord(evaluation) });
-    progress.log(`step ${at}: ${describe(evaluation)}`);
+    progress.log(`step ${at}: validation ${describe(evaluation)}`);
     return evaluation;
   };
   const save = async () => {
@@ -268,7 +268,7 @@ function isDue(step: number, every: number, steps: number): boolean {
 /** An evaluation in words. */
 export function describe({ loss, perplexity, bitsPerByte }: Evaluation): string {
   const bits = bitsPerByte === undefined ? "" : `, ${bitsPerByte.toFixed(3)} bits per byte`;
-  return `validation loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(1)}${bits}`;
+  return `loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(1)}${bits}`;
 }
 
 function checkFinite({ step, loss, gradientNorm }: StepMetrics, checkpoint: string, config: RunConfig): void {
