@@ -23,6 +23,12 @@
  * gives the gradient's norm too, for which other optimizers read all gradients once more. With weight decay h
  * is more than the gradient and is written: 4 read, then 4 read and 3 written, 11 in all.
  *
+ * An average instead of the gradient. Gradients of small batches are nearly orthogonal from step to step, so that
+ * alpha is near 0 and the filter forgets. With beta > 0 the measurement is linearised along the average of the
+ * gradients, weighted by beta^age: with m = 1 - beta^t of this step and m0 of the last, h = (1 - b) g + b h0,
+ * b = beta m0 / m. The recursion above is unchanged, and since h is a combination of g and h0 the same dot
+ * products are enough: 3 read, then 4 read and 3 written, 10 in all.
+ *
  * Guards. h (P + Q I) h = v.h + Q h.h is the variance that the filter predicts along h. A covariance makes it
  * at least Q h.h, but v is a surrogate: the recursion keeps v.h0 and lets the rest of v drift, so that v.h can
  * become negative. Down to v.h = -Q h.h the step (v + Q h) still leads downhill and S >= R; below that it leads
@@ -79,6 +85,8 @@ export interface KoalaPlusPlusOptions {
   readonly weightDecay?: number;
   /** Keep the implied covariance symmetric; default true. False is the paper's vanilla variant. */
   readonly symmetric?: boolean;
+  /** Decay of the average of gradients to measure along; default 0: along the gradient, as the paper does. */
+  readonly beta?: number;
 }
 
 const NAME = "koala_plus_plus";
@@ -94,18 +102,20 @@ const LEFT_ALONE = "-3.0e38";
  */
 export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
   const { lr = 0.02, sigma = 0.1, q = 0.1, r = "variance", alphaR = 0.9 } = options;
-  const { weightDecay = 0, symmetric = true } = options;
+  const { weightDecay = 0, symmetric = true, beta = 0 } = options;
   const atLeastZero = { lr, sigma, q, weightDecay, ...(typeof r === "number" ? { r } : {}) };
   for (const [name, value] of Object.entries(atLeastZero)) {
     requireInRange("koalaPlusPlus", name, value, { from: 0 });
   }
-  requireInRange("koalaPlusPlus", "alphaR", alphaR, { from: 0, below: 1 });
+  for (const [name, value] of Object.entries({ alphaR, beta })) {
+    requireInRange("koalaPlusPlus", name, value, { from: 0, below: 1 });
+  }
   if (typeof r !== "number" && r !== "variance" && r !== "second-moment") {
     throw new RangeError(
       `koalaPlusPlus: r must be "variance", "second-moment" or a number, got ${JSON.stringify(r)}`,
     );
   }
-  const all = { lr, sigma, q, r, alphaR, weightDecay, symmetric };
+  const all = { lr, sigma, q, r, alphaR, weightDecay, symmetric, beta };
   return {
     name: NAME,
     scalarCount: 1,
@@ -121,7 +131,7 @@ function begin(
 ): BegunUpdate {
   const decay = options.weightDecay > 0;
   const v = parameterState(g, `${prefix}.v`, segments);
-  // Gradients of the last step as they were, before clipping; with weight decay h itself.
+  // Gradients of the last step as they were, before clipping; with weight decay or an average h itself.
   const h = parameterState(g, `${prefix}.h`, segments);
   const parts = chunkSegments(g, prefix, segments, (_, index) => index);
   const dots = chunkSums(g, parts, {
@@ -129,7 +139,7 @@ function begin(
     read: (s) => ({ v0: v.packed[s], h0: h.packed[s], ...(decay ? { theta: segments[s].parameters } : {}) }),
     terms: decay ? [...DOTS, ...DECAY_DOTS] : DOTS,
   });
-  if (!decay) segments.forEach((s, i) => g.exchange(s.gradients.storage, h.packed[i].storage));
+  if (!writesH(options)) segments.forEach((s, i) => g.exchange(s.gradients.storage, h.packed[i].storage));
   return {
     squares: { partials: dots, column: DOTS.indexOf("dot(g, g)") },
     finish: (io) => finish(g, io, options, { prefix, segments, parts, dots, v, h }),
@@ -147,6 +157,11 @@ const DECAY_DOTS: readonly string[] = [
 
 type State = ReturnType<typeof parameterState>;
 
+/** Whether h is more than the gradient, so that it cannot be kept by exchanging buffers. */
+function writesH({ weightDecay, beta }: Required<KoalaPlusPlusOptions>): boolean {
+  return weightDecay > 0 || beta > 0;
+}
+
 function finish(
   g: Graph,
   io: UpdateInputs,
@@ -161,10 +176,11 @@ function finish(
   },
 ): RecordedUpdate {
   const { prefix, segments, parts, dots, v, h } = begun;
-  const { q, weightDecay } = options;
-  const decay = weightDecay > 0;
+  const { q, weightDecay, beta } = options;
+  const [decay, average, written] = [weightDecay > 0, beta > 0, writesH(options)];
   const items = segments.flatMap((s) => s.items);
-  // Per tensor: S, h.h, h.v of the last step, and what to scale the kept h with: above 0 once there was a step.
+  // Per tensor: S, h.h, h.v of the last step, and what is above 0 once there was a step: what to scale the kept h
+  // with; for an average the sum of its weights, 1 - beta^t.
   const perTensor = g.state(`${prefix}.tensors`, [items.length, 4]);
   const run = g.state(`${prefix}.run`, [2]); // average of the loss statistic, and 1 once it has started
   const coefficients = g.activation(`${prefix}.coefficients`, [items.length, 4]); // of v0, h, h0 in v; step size
@@ -182,21 +198,26 @@ function finish(
     const [v0, h0] = [v.packed[part.index], h.packed[part.index]];
     updateChunks(g, part, {
       label: "koala_plus_plus_update",
-      write: decay ? { theta, v0, h0 } : { theta, v0, gradients },
-      read: decay ? {} : { h0 },
-      extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
+      write: written ? { theta, v0, h0 } : { theta, v0, gradients },
+      read: written ? {} : { h0 },
+      extra: {
+        coefficients: { tensor: coefficients, type: "vec4f" },
+        ...(average ? { tensors: { tensor: perTensor, type: "vec4f" } } : {}),
+      },
       statistics: io.statistics,
       before: `
   let c = coefficients[tag];
-  left_alone = left_alone || c.w == ${LEFT_ALONE};`,
+  left_alone = left_alone || c.w == ${LEFT_ALONE};
+  ${average ? `let weight = f32(${1 - beta}) / tensors[tag].w;` : ""}`,
       // The buffers change places whatever happens, so a tensor that keeps its h0 has it moved along.
-      otherwise: decay ? undefined : "gradients[i] = h0[i];",
+      otherwise: written ? undefined : "gradients[i] = h0[i];",
       statements: `
     let t = theta[i];
-    let h = g${decay ? ` + f32(${weightDecay}) * t` : ""};
+    let u = g${decay ? ` + f32(${weightDecay}) * t` : ""};
+    let h = ${average ? "mix(h0[i], u, weight)" : "u"};
     let v = c.x * v0[i] + c.y * h + c.z * h0[i];
     v0[i] = v;
-    ${decay ? "h0[i] = h;" : ""}
+    ${written ? "h0[i] = h;" : ""}
     theta[i] = t - c.w * (v + f32(${q}) * h);`,
     });
   }
@@ -228,9 +249,10 @@ function chunkRanges(sizes: readonly number[]): Uint32Array {
 function scalarPass(
   g: Graph,
   { statistics, scalars }: UpdateInputs,
-  { sigma, q, r, alphaR, weightDecay, symmetric }: Required<KoalaPlusPlusOptions>,
+  options: Required<KoalaPlusPlusOptions>,
   t: Readonly<Record<"dots" | "ranges" | "coefficients" | "perTensor" | "run" | "summary", Tensor>>,
 ): void {
+  const { sigma, q, r, alphaR, weightDecay, symmetric, beta } = options;
   const statistic = r === "second-moment" ? STATISTICS.lossSecondMoment : STATISTICS.lossVariance;
   const decay = weightDecay > 0;
   const width = t.dots.shape[1];
@@ -263,18 +285,27 @@ var<workgroup> seen: array<vec4f, 64>;
       let at = chunk * WIDTH;
       ${range(width).map((d) => `d${d} += dots[at + ${d}u];`).join(" ")}
     }
-    let old = state[tensor]; // S0, h0.h0, h0.v0, scale of h0
+    let old = state[tensor]; // S0, h0.h0, h0.v0, scale of h0 or weight of the average
+    let scale0 = ${writesH(options) ? "select(0.0, 1.0, old.w > 0.0)" : "old.w"};
     let gg = scale * scale * d0;
+    let tt = ${decay ? "d3" : "0.0"};
+    // u = g + wd theta, what is averaged where there is an average
+    let uu = gg${
+      decay ? ` + f32(${2 * weightDecay}) * scale * d4 + f32(${weightDecay * weightDecay}) * tt` : ""
+    };
+    let uh0 = scale0 * (scale * d1${decay ? ` + f32(${weightDecay}) * d5` : ""});
+    let uv0 = scale * d2${decay ? ` + f32(${weightDecay}) * d6` : ""};
     ${
-      decay
-        ? `let tt = d3;
-    let hh = gg + f32(${2 * weightDecay}) * scale * d4 + f32(${weightDecay * weightDecay}) * tt;
-    let hh0 = old.w * (scale * d1 + f32(${weightDecay}) * d5);
-    let hv0 = scale * d2 + f32(${weightDecay}) * d6;`
-        : `let tt = 0.0;
-    let hh = gg;
-    let hh0 = old.w * scale * d1;
-    let hv0 = scale * d2;`
+      beta > 0
+        ? `let total = f32(${beta}) * old.w + f32(${1 - beta});
+    let b = f32(${beta}) * old.w / total;
+    let a = 1.0 - b;
+    let hh = a * a * uu + 2.0 * a * b * uh0 + b * b * old.y;
+    let hh0 = a * uh0 + b * old.y;
+    let hv0 = a * uv0 + b * old.z;`
+        : `let hh = uu;
+    let hh0 = uh0;
+    let hv0 = uv0;`
     }
     if (!(sqrt(gg) >= 1e-9)) {
       coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
@@ -304,8 +335,8 @@ var<workgroup> seen: array<vec4f, 64>;
       coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
       continue;
     }
-    coefficients[tensor] = vec4f(c.xy, c.z * old.w, step);
-    state[tensor] = vec4f(S, hh, vh, ${decay ? "1.0" : "scale"});
+    coefficients[tensor] = vec4f(c.xy, c.z * scale0, step);
+    state[tensor] = vec4f(S, hh, vh, ${beta > 0 ? "total" : decay ? "1.0" : "scale"});
     notes = vec4f(min(notes.x, S), max(notes.y, S), notes.z + step, notes.w + restarted);
   }
   seen[lane] = notes;

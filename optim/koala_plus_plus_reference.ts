@@ -8,6 +8,8 @@ export interface ReferenceOptions {
   readonly alphaR: number;
   readonly weightDecay: number;
   readonly symmetric: boolean;
+  /** Decay of the average of gradients; default 0. */
+  readonly beta?: number;
 }
 
 /**
@@ -16,7 +18,7 @@ export interface ReferenceOptions {
  */
 export class KoalaPlusPlusReference {
   #average = 1;
-  readonly #state: ({ v: Float64Array; h: Float64Array; s: number } | undefined)[];
+  readonly #state: ({ v: Float64Array; h: Float64Array; s: number; steps: number } | undefined)[];
 
   constructor(readonly params: Float64Array[], readonly options: ReferenceOptions) {
     this.#state = params.map(() => undefined);
@@ -24,13 +26,19 @@ export class KoalaPlusPlusReference {
 
   /** One update of all tensors. */
   step(gradients: ArrayLike<number>[], loss: number, statistic: number): void {
-    const { lr, sigma, q, alphaR, weightDecay, symmetric } = this.options;
+    const { lr, sigma, q, alphaR, weightDecay, symmetric, beta = 0 } = this.options;
     this.#average = alphaR * this.#average + (1 - alphaR) * statistic;
     const r = this.options.r ?? this.#average;
     this.params.forEach((theta, i) => {
       const g = Float64Array.from(gradients[i]);
       if (Math.sqrt(dot(g, g)) < 1e-9) return;
-      const h = g.map((x, j) => x + weightDecay * theta[j]);
+      const steps = (this.#state[i]?.steps ?? 0) + 1;
+      // The average is the sum of gradients with weights (1 - beta) beta^age, over the sum of these weights.
+      const sum = g.map((x, j) => {
+        const last = (this.#state[i]?.h[j] ?? 0) * (1 - beta ** (steps - 1));
+        return beta * last + (1 - beta) * (x + weightDecay * theta[j]);
+      });
+      const h = sum.map((x) => x / (1 - beta ** steps));
       const first = { v: h.map((x) => sigma * x), h, s: (sigma + q) * dot(h, h) + r };
       const { v: v0, h: h0, s: s0 } = this.#state[i] ?? first;
       const alpha = dot(h, h0) / dot(h0, h0);
@@ -40,7 +48,7 @@ export class KoalaPlusPlusReference {
       const s = dot(v, h) + q * dot(h, h) + r;
       const layerLoss = loss + weightDecay / 2 * dot(theta, theta);
       theta.forEach((x, j) => theta[j] = x - lr * layerLoss / s * (v[j] + q * h[j]));
-      this.#state[i] = { v, h, s };
+      this.#state[i] = { v, h, s, steps };
     });
   }
 }

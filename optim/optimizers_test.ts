@@ -28,7 +28,9 @@ const each =
     const parts = params.map(make);
     return (gradients: Float64Array[]) => parts.forEach((p, i) => p.step(gradients[i]));
   };
-const koala = (options: { symmetric: boolean; r: "variance" | number; weightDecay: number }): Row => {
+const koala = (
+  options: { symmetric: boolean; r: "variance" | number; weightDecay: number; beta?: number },
+): Row => {
   const shared = { lr: 0.1, sigma: 0.2, q: 0.1, alphaR: 0.9, ...options };
   return {
     name: `koalaPlusPlus(${JSON.stringify(options)})`,
@@ -50,6 +52,8 @@ const momentum = { lr: 0.01, momentum: 0.9, weightDecay: 0.01 };
 const table: Row[] = [
   koala({ symmetric: true, r: "variance", weightDecay: 0 }),
   koala({ symmetric: false, r: 0.3, weightDecay: 0.01 }),
+  koala({ symmetric: true, r: "variance", weightDecay: 0, beta: 0.9 }),
+  koala({ symmetric: true, r: 0.3, weightDecay: 0.01, beta: 0.5 }),
   {
     name: "adamw",
     make: () => adamw({ ...adam, decayAll: true }),
@@ -221,6 +225,7 @@ Deno.test("optimizers move as few values as they say, in as many kernels however
   const counts: [Optimizer, number][] = [
     [koalaPlusPlus(), 9],
     [koalaPlusPlus({ weightDecay: 0.1 }), 11],
+    [koalaPlusPlus({ beta: 0.9 }), 10],
     [adamw(), 8],
     [sgd(), 6],
   ];
