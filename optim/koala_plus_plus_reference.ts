@@ -1,3 +1,5 @@
+import { orthogonalizeReference } from "./orthogonalize_reference.ts";
+
 /** Hyper-parameters of {@linkcode KoalaPlusPlusReference}. */
 export interface ReferenceOptions {
   readonly lr: number;
@@ -10,6 +12,8 @@ export interface ReferenceOptions {
   readonly symmetric: boolean;
   /** Decay of the average of gradients; default 0. */
   readonly beta?: number;
+  /** Whether the step is orthogonalised, and how long it then is; default none. */
+  readonly orthogonal?: "none" | "gain" | "unit";
 }
 
 /**
@@ -20,7 +24,12 @@ export class KoalaPlusPlusReference {
   #average = 1;
   readonly #state: ({ v: Float64Array; h: Float64Array; s: number; steps: number } | undefined)[];
 
-  constructor(readonly params: Float64Array[], readonly options: ReferenceOptions) {
+  /** `shapes` are needed for orthogonal steps, as [out, in]. */
+  constructor(
+    readonly params: Float64Array[],
+    readonly options: ReferenceOptions,
+    readonly shapes: readonly (readonly [number, number])[] = [],
+  ) {
     this.#state = params.map(() => undefined);
   }
 
@@ -47,9 +56,22 @@ export class KoalaPlusPlusReference {
       const v = h.map((x, j) => (alpha - lambda) * v0[j] + q * (x - lambda * h0[j]) + w * h0[j]);
       const s = dot(v, h) + q * dot(h, h) + r;
       const layerLoss = loss + weightDecay / 2 * dot(theta, theta);
-      theta.forEach((x, j) => theta[j] = x - lr * layerLoss / s * (v[j] + q * h[j]));
+      const step = v.map((x, j) => lr * layerLoss / s * (x + q * h[j]));
+      const spread = this.#orthogonal(step, i);
+      theta.forEach((x, j) => theta[j] = x - spread[j]);
       this.#state[i] = { v, h, s, steps };
     });
+  }
+
+  /** A tensor's step as it is taken. */
+  #orthogonal(step: Float64Array, tensor: number): Float64Array {
+    const { orthogonal = "none", lr } = this.options;
+    if (orthogonal === "none") return step;
+    const [outputs, inputs] = this.shapes[tensor];
+    const length = orthogonal === "unit"
+      ? lr * Math.max(1, outputs / inputs) ** 0.5
+      : (dot(step, step) / Math.min(outputs, inputs)) ** 0.5;
+    return orthogonalizeReference(step, outputs, inputs).map((x) => x * length);
   }
 }
 
