@@ -23,7 +23,8 @@ import {
 } from "../training/progress.ts";
 import { describe, stepOptions, trainRun } from "../training/run.ts";
 import { tuneKernels } from "../training/tuning.ts";
-import { checkSameRun, RUN_VERSION, type RunConfig, runOptimizer } from "../training/run_config.ts";
+import { checkSameRun, RUN_VERSION, type RunConfig } from "../training/run_config.ts";
+import { runOptimizer } from "../training/run_optimizer.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
 import { openInitialModel, readInitialModel } from "./init_from.ts";

@@ -20,7 +20,8 @@ import { learningRateSchedule } from "../optim/schedule.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
 import { loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
-import { RUN_VERSION, type RunConfig, runOptimizer } from "./run_config.ts";
+import { RUN_VERSION, type RunConfig } from "./run_config.ts";
+import { runOptimizer } from "./run_optimizer.ts";
 import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "./trainer.ts";
 
 /** How often a run does what does not change its weights. */
