@@ -51,8 +51,11 @@ export async function findSources(
   const found: FoundSource[] = [];
   for (const source of sources) {
     const { name, weight } = await splitWeight(source);
-    const texts = (await findTexts(name, options)).filter(({ identity }) => !seen.has(identity));
-    texts.forEach(({ identity }) => seen.add(identity));
+    const texts = (await findTexts(name, options)).filter(({ identity }) => {
+      const isNew = !seen.has(identity);
+      seen.add(identity);
+      return isNew;
+    });
     found.push({ name, weight, texts });
   }
   const without = found.find(({ weight }) => weight === null);

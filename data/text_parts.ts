@@ -25,20 +25,27 @@ export async function* textParts(
 ): AsyncGenerator<Document> {
   let held = "";
   let part = 0;
-  // A CR at the end of a piece may be half of a CRLF.
-  let carriage = "";
-  for await (const piece of pieces) {
-    const text = carriage + piece;
-    carriage = text.endsWith("\r") ? "\r" : "";
-    held += (carriage ? text.slice(0, -1) : text).replaceAll("\r\n", "\n");
+  for await (const piece of withLf(pieces)) {
+    held += piece;
     while (held.length > limit) {
       const cut = cutLength(held, limit);
       yield { name, text: held.slice(0, cut), part: part++ };
       held = held.slice(cut);
     }
   }
-  held += carriage;
   if (held.length > 0) yield { name, text: held, part };
+}
+
+/** The text with LF for every CRLF. */
+async function* withLf(pieces: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string> {
+  // A CR at the end of a piece may be half of a CRLF.
+  let carriage = "";
+  for await (const piece of pieces) {
+    const text = carriage + piece;
+    carriage = text.endsWith("\r") ? "\r" : "";
+    yield (carriage ? text.slice(0, -1) : text).replaceAll("\r\n", "\n");
+  }
+  yield carriage;
 }
 
 /** How much of a text that is longer than the limit is its first part. */

@@ -39,19 +39,13 @@ export async function* unzstd(source: AsyncIterable<Bytes>): AsyncGenerator<Byte
       await reader.skip(littleEndian(await reader.take(4)));
       continue;
     }
-    if (kind !== FRAME_MAGIC) throw new SyntaxError(`no Zstandard frame begins at offset ${frameOffset}`);
-    const { header, hasChecksum } = await readHeader(reader);
+    if (kind !== FRAME_MAGIC) throw new SyntaxError(`no frame begins at offset ${frameOffset}`);
+    const { header, hasChecksum, contentSize } = await readHeader(reader);
     const hash = create64();
+    let length = 0;
     let pieces: Bytes[] = [];
     const frame = new Decompress((piece) => pieces.push(piece as Bytes));
-    const push = (bytes: Bytes, offset: number) => {
-      try {
-        frame.push(bytes);
-      } catch (cause) {
-        throw new SyntaxError(`damaged near offset ${offset} (${(cause as Error).message})`);
-      }
-    };
-    push(joined([magic, header], 4 + header.length), frameOffset);
+    let input = joined([magic, header], 4 + header.length);
     for (let last = false; !last;) {
       const offset = reader.offset;
       const head = await reader.take(3);
@@ -60,23 +54,43 @@ export async function* unzstd(source: AsyncIterable<Bytes>): AsyncGenerator<Byte
       const type = word >> 1 & 3;
       // A run of one byte is stored as that byte.
       const data = await reader.take(type === 1 ? 1 : word >> 3);
-      push(joined([head, data], 3 + data.length), offset);
+      const checksum = await reader.take(last && hasChecksum ? 4 : 0);
+      const parts = [input, head, data, checksum];
+      pieces = [];
+      try {
+        frame.push(joined(parts, parts.reduce((sum, part) => sum + part.length, 0)), last);
+      } catch (cause) {
+        throw new SyntaxError(`it is damaged near offset ${offset} (${(cause as Error).message})`);
+      }
+      input = new Uint8Array(0);
       for (const piece of pieces) {
         hash.update(piece);
+        length += piece.length;
         if (piece.length > 0) yield piece;
       }
-      pieces = [];
-    }
-    if (!hasChecksum) continue;
-    const expected = littleEndian(await reader.take(4));
-    if (Number(hash.digest() & 0xffffffffn) !== expected) {
-      throw new SyntaxError(`the frame at offset ${frameOffset} does not match its checksum`);
+      if (!last) continue;
+      const matches = !hasChecksum || Number(hash.digest() & 0xffffffffn) === littleEndian(checksum);
+      if (!matches || (contentSize !== null && length !== contentSize)) {
+        throw new SyntaxError(
+          `it is damaged: the frame at offset ${frameOffset} does not match its checksum`,
+        );
+      }
     }
   }
 }
 
+/** What a frame's header says. */
+interface FrameHeader {
+  /** The header without the magic number. */
+  readonly header: Bytes;
+  /** Whether a checksum follows the last block. */
+  readonly hasChecksum: boolean;
+  /** The length of what the frame holds; null where it is not given. */
+  readonly contentSize: number | null;
+}
+
 /** A frame's header without the magic number; section 3.1.1.1 of the RFC. */
-async function readHeader(reader: ExactReader): Promise<{ header: Bytes; hasChecksum: boolean }> {
+async function readHeader(reader: ExactReader): Promise<FrameHeader> {
   const descriptor = await reader.take(1);
   const flags = descriptor[0];
   const isSingle = (flags & 32) !== 0;
@@ -87,9 +101,11 @@ async function readHeader(reader: ExactReader): Promise<{ header: Bytes; hasChec
   if (dictionary.some((byte) => byte !== 0)) {
     throw new RangeError("it needs a dictionary; compress it without one");
   }
-  const windowBytes = isSingle
-    ? size.reduceRight((sum, byte) => sum * 256 + byte, 0)
-    : 2 ** (10 + (window[0] >> 3)) * (1 + (window[0] & 7) / 8);
+  // Sizes of two bytes count from 256.
+  const contentSize = sizeBytes === 0
+    ? null
+    : size.reduceRight((sum, byte) => sum * 256 + byte, 0) + (sizeBytes === 2 ? 256 : 0);
+  const windowBytes = isSingle ? contentSize! : 2 ** (10 + (window[0] >> 3)) * (1 + (window[0] & 7) / 8);
   if (windowBytes > WINDOW_BYTES) {
     throw new RangeError(
       `its window must be at most 128 MiB, got ${Math.ceil(windowBytes / 2 ** 20)} MiB; ` +
@@ -100,6 +116,7 @@ async function readHeader(reader: ExactReader): Promise<{ header: Bytes; hasChec
   return {
     header: joined(parts, parts.reduce((sum, part) => sum + part.length, 0)),
     hasChecksum: (flags & 4) !== 0,
+    contentSize,
   };
 }
 
