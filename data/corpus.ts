@@ -8,10 +8,11 @@
 import { checkEncoding, DEFAULT_ENCODING } from "./decode.ts";
 import type { HubOptions } from "./hub_source.ts";
 import { mixDocuments, type SourceShare } from "./mix.ts";
-import { DEFAULT_TEXT_FIELD, type RejectedRow } from "./rows.ts";
+import { DEFAULT_TEXT_FIELD, describeRejected, type RejectedRow } from "./rows.ts";
 import { DEFAULT_SOURCE, findSources, type FoundSource, isStdin } from "./sources.ts";
 
-export { DEFAULT_SOURCE };
+export { DEFAULT_SOURCE, describeRejected };
+export type { RejectedRow, SourceShare };
 
 /** A text, or a part of one that is too long for one string. */
 export interface Document {
@@ -101,8 +102,8 @@ export interface CorpusReport {
  * @param options The text's field and encoding, and who is told of what.
  * @returns The corpus. Iterating throws
  * `Deno.errors.NotFound` when a source does not exist, has no text file or matches nothing;
- * `RangeError` on a source that is not of these forms, a file in no known format, or one whose rows lack the
- * field;
+ * `RangeError` on a source that is not of these forms, a file in no known format or one whose rows lack the
+ * field, and when all rows were rejected;
  * `SyntaxError` on what is damaged, malformed or not in the encoding, naming file and place;
  * `Deno.errors.NotCapable` when Deno has no permission to read it.
  *
@@ -144,8 +145,14 @@ async function* readPass(sources: readonly FoundSource[], options: CorpusOptions
       options.onRejected?.(row);
     },
   };
+  let empty = true;
   const documentsOf = async function* ({ texts }: FoundSource) {
-    for (const text of texts) yield* text.read(readOptions);
+    for (const text of texts) {
+      for await (const document of text.read(readOptions)) {
+        empty = false;
+        yield document;
+      }
+    }
   };
   let shares: SourceShare[] = [];
   if (sources[0].weight === null) {
@@ -159,5 +166,11 @@ async function* readPass(sources: readonly FoundSource[], options: CorpusOptions
       })),
     );
   }
-  options.onPass?.({ rejected, reasons, shares });
+  const report = { rejected, reasons, shares };
+  if (empty && rejected > 0) {
+    throw new RangeError(
+      `A corpus must hold text: got no document, and left out ${describeRejected(report)}`,
+    );
+  }
+  options.onPass?.(report);
 }

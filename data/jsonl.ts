@@ -54,7 +54,7 @@ export async function* readJsonl(
     hopeful ||= has;
     yield isObject
       ? { position, value: has ? row[textField] : undefined }
-      : { position, value: undefined, reason: "not an object" };
+      : { position, value: undefined, reason: "something else than an object" };
     if (!hopeful && rows === HOPELESS_ROWS) throw hopeless();
   }
   if (!hopeful && rows > 0) throw hopeless();

@@ -59,7 +59,7 @@ export async function* rowDocuments(
       ? `no field "${textField}"`
       : value === ""
       ? "an empty text"
-      : `the field "${textField}" is ${kind}`;
+      : `${kind} in "${textField}"`;
     onRejected({ name, position, reason: reason ?? fault });
   }
 }
@@ -78,4 +78,21 @@ export function missingColumn(name: string, textField: string, columns: readonly
       columns.length > 20 ? ", ..." : ""
     }; name the right one as text field`,
   );
+}
+
+/**
+ * Says in one line how many rows were rejected, and why.
+ *
+ * @param report How many for each reason, and the first of them.
+ */
+export function describeRejected(
+  { rejected, reasons }: {
+    rejected: number;
+    reasons: ReadonlyMap<string, { readonly count: number; readonly first: RejectedRow }>;
+  },
+): string {
+  const list = [...reasons].map(([reason, { count, first }]) =>
+    `${count} with ${reason} (first: ${first.name}:${first.position})`
+  );
+  return `${rejected} ${rejected === 1 ? "row" : "rows"}, ${list.join(", ")}`;
 }

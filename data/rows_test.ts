@@ -36,10 +36,10 @@ Deno.test("readJsonl() takes a document from each line and says which lines have
     [
       rejectedRow(4, 'no field "text"'),
       rejectedRow(5, "an empty text"),
-      rejectedRow(6, 'the field "text" is null'),
-      rejectedRow(7, 'the field "text" is an object or array'),
-      rejectedRow(8, 'the field "text" is a number'),
-      rejectedRow(9, "not an object"),
+      rejectedRow(6, 'null in "text"'),
+      rejectedRow(7, 'an object or array in "text"'),
+      rejectedRow(8, 'a number in "text"'),
+      rejectedRow(9, "something else than an object"),
     ],
   ]);
   deepEqual(await jsonl(""), [{}, []]);
