@@ -4,11 +4,17 @@
  * @module
  */
 
+import type { Duplex } from "node:stream";
 import { throughNode } from "./node_stream.ts";
 import { MAX_ROW_LENGTH, missingColumn, type Row } from "./rows.ts";
 
 // A variable, so that importing this module does not load the parser: only reading does.
 const CSV_PARSE: string = "npm:csv-parse@7.0.3";
+
+/** What is used of it. Its own types need Node's, which are not here. */
+interface CsvParse {
+  parse(options: Readonly<Record<string, unknown>>): Duplex;
+}
 
 /**
  * Reads the rows of a table. Empty lines are no rows; a row that has not as many fields as there are columns
@@ -24,7 +30,7 @@ export async function* readCsv(
   pieces: AsyncIterable<string>,
   { name, textField, delimiter }: { name: string; textField: string; delimiter: string },
 ): AsyncGenerator<Row> {
-  const { parse } = (await import(CSV_PARSE)) as typeof import("npm:csv-parse@7.0.3");
+  const { parse } = (await import(CSV_PARSE)) as CsvParse;
   const parser = parse({
     delimiter,
     relax_column_count: true,

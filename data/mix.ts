@@ -27,7 +27,7 @@ export interface SourceShare {
   readonly documents: number;
   /** Their length in UTF-8. */
   readonly bytes: number;
-  /** Whether it had no more documents: this one ended the mixture. */
+  /** Whether all of it was taken, as far as that was seen. */
   readonly exhausted: boolean;
 }
 
@@ -58,7 +58,6 @@ export async function* mixDocuments(
     for (;;) {
       const next = states.reduce((least, s) => s.bytes / s.weight < least.bytes / least.weight ? s : least);
       let document = next.waiting ?? (await next.iterator.next()).value as Document | undefined;
-      next.waiting = undefined;
       next.exhausted = document === undefined;
       if (document === undefined) break;
       next.documents++;
@@ -68,6 +67,7 @@ export async function* mixDocuments(
         document = (await next.iterator.next()).value as Document | undefined;
       } while (document !== undefined && document.part > 0);
       next.waiting = document;
+      next.exhausted = document === undefined;
     }
   } finally {
     for (const { iterator } of states) await iterator.return?.();

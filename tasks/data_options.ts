@@ -85,7 +85,7 @@ export function openData({ data, textField, encoding }: DataChoice): OpenedData 
     if (report === undefined) return;
     if (report.rejected > 0) say(`left out: ${describeRejected(report)}`);
     for (const { name, share, documents, bytes, exhausted } of report.shares) {
-      const rest = exhausted ? "all there is, so the mixture ends" : "what is left of it is not used";
+      const rest = exhausted ? "all of it" : "the rest is not used";
       say(`mixed: ${name}, share ${share.toFixed(3)}: ${bytes} bytes in ${documents} documents (${rest})`);
     }
   };

@@ -16,15 +16,16 @@ export interface TaskResult {
   readonly stderr: string;
 }
 
-/** Starts a task. */
+/** Starts a task; `permissions` are flags of Deno's beside those that deno.json gives. */
 export function startTask(
   name: string,
   args: readonly string[],
   env: Record<string, string> = {},
+  permissions: readonly string[] = [],
 ): Deno.ChildProcess {
-  const [, ...words] = (tasks[name] as string).split(" ");
+  const [, command, ...words] = (tasks[name] as string).split(" ");
   return new Deno.Command(Deno.execPath(), {
-    args: [...words, ...args],
+    args: [command, ...permissions, ...words, ...args],
     cwd: root,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
@@ -38,8 +39,9 @@ export async function runTask(
   name: string,
   args: readonly string[],
   env: Record<string, string> = {},
+  permissions: readonly string[] = [],
 ): Promise<TaskResult> {
-  return resultOf(await startTask(name, args, env).output());
+  return resultOf(await startTask(name, args, env, permissions).output());
 }
 
 /** Starts a task, sends it a signal `delay` milliseconds after `path` has appeared, and waits for its end. */
