@@ -11,8 +11,8 @@ import { bufferRanges, type ByteRanges, type Bytes, type ByteSource, joined } fr
 const RETRIES = 5;
 /** How long the first pause between two tries is, in milliseconds; each is twice the one before. */
 const FIRST_PAUSE = 250;
-/** How long nothing may arrive before a connection counts as broken, in milliseconds. */
-const IDLE = 60_000;
+/** How long nothing may arrive before a connection counts as broken unless told otherwise, in milliseconds. */
+const IDLE_MILLISECONDS = 60_000;
 /** What a server answers that may do better a moment later. */
 const PASSING: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 
@@ -33,6 +33,16 @@ interface Answer {
   readonly abort: AbortController;
 }
 
+/** How an address is read. */
+export interface HttpOptions {
+  /** What to call it in messages; by default the address without credentials and query. */
+  readonly name?: string;
+  /** Headers to send; none by default. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** How long nothing may arrive before the connection counts as broken, in milliseconds; 60,000 by default. */
+  readonly idle?: number;
+}
+
 /** A content at an address. */
 export class HttpSource implements ByteSource {
   readonly name: string;
@@ -40,19 +50,21 @@ export class HttpSource implements ByteSource {
   readonly sniff = true;
   readonly #url: string;
   readonly #headers: Readonly<Record<string, string>>;
+  readonly #idle: number;
   #version: Version | undefined;
+  #hasRanges = false;
 
   /**
    * @param url The address.
-   * @param options What to call it in messages, by default the address without credentials and query; and
-   * headers to send.
+   * @param options Its name, headers to send, and for how long to wait.
    *
    * @throws {TypeError} When it is no address.
    */
-  constructor(url: string, options: { name?: string; headers?: Readonly<Record<string, string>> } = {}) {
+  constructor(url: string, options: HttpOptions = {}) {
     const { origin, pathname } = parseUrl(url);
     this.#url = url;
     this.#headers = options.headers ?? {};
+    this.#idle = options.idle ?? IDLE_MILLISECONDS;
     this.name = options.name ?? origin + pathname;
     this.path = decodeURIComponentLeniently(pathname);
   }
@@ -71,7 +83,7 @@ export class HttpSource implements ByteSource {
       let fault: unknown;
       try {
         for (;;) {
-          const idle = setTimeout(() => answer.abort.abort(), IDLE);
+          const idle = setTimeout(() => answer.abort.abort(), this.#idle);
           let bytes: Bytes | undefined;
           try {
             bytes = (await reader.read()).value;
@@ -122,13 +134,11 @@ export class HttpSource implements ByteSource {
     };
   }
 
-  #hasRanges = false;
-
   /** Asks for bytes from `start` on; what comes may begin before. */
   async #request(start: number, end: number, resuming: boolean): Promise<Answer> {
     for (let failures = 0;; failures++) {
       const abort = new AbortController();
-      const idle = setTimeout(() => abort.abort(), IDLE);
+      const idle = setTimeout(() => abort.abort(), this.#idle);
       let response: Response;
       try {
         response = await fetch(this.#url, {

@@ -22,12 +22,13 @@ Deno.test("HttpSource reads a content, and goes on where a connection broke", as
     "/without-ranges": { content, breaks: [30_000, 50_000], ranges: false },
     "/without-length": { content, length: false },
     "/busy": { content, statuses: [503, 429] },
+    "/stalling": { content, breaks: [30_000], stalls: true },
     "/empty": { content: new Uint8Array(0) },
   };
   await using server = await serveFiles(files);
   for (const path of Object.keys(files)) {
     const wanted = files[path].content;
-    deepEqual(await readAll(new HttpSource(server.url + path)), wanted, path);
+    deepEqual(await readAll(new HttpSource(server.url + path, { idle: 400 })), wanted, path);
   }
   const asked = server.requests.filter((line) => line.includes("/broken"));
   equal(asked.length, 4);

@@ -15,6 +15,8 @@ export interface ServedFile {
   readonly length?: boolean;
   /** After how many bytes an answer breaks off: one number for each answer, then none does. */
   readonly breaks?: number[];
+  /** Whether an answer that breaks off leaves the connection open. Default: false. */
+  readonly stalls?: boolean;
   /** Statuses that are answered first, without the content. */
   readonly statuses?: number[];
   /** Headers to add. */
@@ -77,5 +79,8 @@ function answer(file: ServedFile, range: string | undefined, response: ServerRes
   const broken = file.breaks?.shift();
   if (broken === undefined) return void response.end(content.slice(start, end));
   response.flushHeaders();
-  response.write(content.slice(start, Math.min(end, start + broken)), () => response.destroy());
+  response.write(
+    content.slice(start, Math.min(end, start + broken)),
+    () => file.stalls || response.destroy(),
+  );
 }
