@@ -144,7 +144,7 @@ export async function bufferRanges(bytes: AsyncIterable<Bytes>, name: string): P
       );
     }
   }
-  const { buffer } = joined(pieces, length);
+  const { buffer } = joined(pieces);
   return {
     byteLength: length,
     slice: (start, end) => Promise.resolve(buffer.slice(start, end)),
@@ -153,8 +153,8 @@ export async function bufferRanges(bytes: AsyncIterable<Bytes>, name: string): P
 }
 
 /** Pieces as one. */
-export function joined(pieces: readonly Bytes[], length: number): Bytes {
-  const all = new Uint8Array(length);
+export function joined(pieces: readonly Bytes[]): Bytes {
+  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const piece of pieces) {
     all.set(piece, at);

@@ -126,10 +126,7 @@ export class HttpSource implements ByteSource {
     if (!this.#hasRanges || byteLength === null) return await bufferRanges(this.stream(), this.name);
     return {
       byteLength,
-      slice: async (start, end = byteLength) => {
-        const pieces = await Array.fromAsync(this.#read(start, end));
-        return joined(pieces, end - start).buffer;
-      },
+      slice: async (start, end = byteLength) => joined(await Array.fromAsync(this.#read(start, end))).buffer,
       [Symbol.dispose]: () => {},
     };
   }

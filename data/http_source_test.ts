@@ -10,8 +10,7 @@ const encoder = new TextEncoder();
 const content = encoder.encode(Array.from({ length: 9000 }, (_, i) => `line ${i}\n`).join(""));
 
 async function readAll(source: HttpSource): Promise<Uint8Array> {
-  const pieces = await Array.fromAsync(source.stream());
-  return joined(pieces, pieces.reduce((sum, { length }) => sum + length, 0));
+  return joined(await Array.fromAsync(source.stream()));
 }
 
 Deno.test("HttpSource reads a content, and goes on where a connection broke", async () => {

@@ -45,7 +45,7 @@ export async function* unzstd(source: AsyncIterable<Bytes>): AsyncGenerator<Byte
     let length = 0;
     let pieces: Bytes[] = [];
     const frame = new Decompress((piece) => pieces.push(piece as Bytes));
-    let input = joined([magic, header], 4 + header.length);
+    let input = joined([magic, header]);
     for (let last = false; !last;) {
       const offset = reader.offset;
       const head = await reader.take(3);
@@ -55,10 +55,9 @@ export async function* unzstd(source: AsyncIterable<Bytes>): AsyncGenerator<Byte
       // A run of one byte is stored as that byte.
       const data = await reader.take(type === 1 ? 1 : word >> 3);
       const checksum = await reader.take(last && hasChecksum ? 4 : 0);
-      const parts = [input, head, data, checksum];
       pieces = [];
       try {
-        frame.push(joined(parts, parts.reduce((sum, part) => sum + part.length, 0)), last);
+        frame.push(joined([input, head, data, checksum]), last);
       } catch (cause) {
         throw new SyntaxError(`it is damaged near offset ${offset} (${(cause as Error).message})`);
       }
@@ -112,9 +111,8 @@ async function readHeader(reader: ExactReader): Promise<FrameHeader> {
         "compress it without --long or --ultra",
     );
   }
-  const parts = [descriptor, window, dictionary, size];
   return {
-    header: joined(parts, parts.reduce((sum, part) => sum + part.length, 0)),
+    header: joined([descriptor, window, dictionary, size]),
     hasChecksum: (flags & 4) !== 0,
     contentSize,
   };
@@ -148,7 +146,7 @@ class ExactReader implements AsyncDisposable {
       pieces.push(value);
       length += value.length;
     }
-    const all = pieces.length === 1 ? this.#held : joined(pieces, length);
+    const all = pieces.length === 1 ? this.#held : joined(pieces);
     this.#held = all.subarray(count);
     this.offset += count;
     return all.subarray(0, count);
