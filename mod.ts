@@ -136,7 +136,17 @@ export {
   type SequentialOptions,
   type TokenIds,
 } from "./data/batches.ts";
-export { type Corpus, type Document, openCorpus } from "./data/corpus.ts";
+export {
+  type Corpus,
+  type CorpusOptions,
+  type CorpusReport,
+  type Document,
+  openCorpus,
+  type RejectedRow,
+  type SourceCorpus,
+  type SourceShare,
+} from "./data/corpus.ts";
+export type { HubOptions } from "./data/hub_source.ts";
 export {
   type DataOptions,
   type DataProgress,

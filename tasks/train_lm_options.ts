@@ -4,28 +4,21 @@
  * @module
  */
 import { readJsonFile } from "../checkpoint/json_file.ts";
-import { DEFAULT_SOURCE } from "../data/corpus.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../data/split.ts";
 import { dropoutKeys, modelFromConfig, modelPresets } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
 import type { ModelConfig, RunConfig } from "../training/run_config.ts";
 import { OPTIMIZERS } from "../training/run_optimizer.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
+import { DATA_GROUP as DATA, dataChoice, sourceOptions } from "./data_options.ts";
 import type { InitialModel } from "./init_from.ts";
 
-const DATA = "Data and tokenizer";
 const MODEL = "Model and batches";
 const OPTIM = "Optimizer";
 const RUN = "Run";
 
 const dataOptions = {
-  "data": {
-    type: "string",
-    multiple: true,
-    placeholder: "PATH",
-    group: DATA,
-    description: `text files, folders or globs (default: ${DEFAULT_SOURCE}, 18 books)`,
-  },
+  ...sourceOptions,
   "validation-fraction": {
     type: "number",
     above: 0,
@@ -304,6 +297,8 @@ export type ModelValues = OptionValues<
  */
 export const configKeys = new Set([
   "data",
+  "textField",
+  "encoding",
   "validationFraction",
   "tokenizer",
   "vocabSize",
@@ -332,7 +327,7 @@ export const configKeys = new Set([
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
 export async function newConfig(values: TrainLmValues, initial?: InitialModel): Promise<RunConfig> {
   return {
-    data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
+    ...dataChoice(values),
     validationFraction: values.validationFraction,
     tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
     ...await modelConfig(values, initial?.config),

@@ -152,8 +152,9 @@ function training({ config, adapter, step }: CardRun): string {
   ]);
 }
 
-/** Where on its author's disk something was is nobody's business. */
+/** Where on its author's disk something was is nobody's business, nor with which key it was fetched. */
 function shortened(path: string): string {
+  if (/^https?:/i.test(path)) return path.replace(/\/\/[^/]*@/, "//").replace(/\?.*$/, "");
   return isAbsolute(path) ? basename(path) : path;
 }
 
