@@ -16,7 +16,7 @@
  * @module
  */
 
-import { BYTE_TO_CHAR } from "./byte_level.ts";
+import { BYTE_TO_CHAR, CHAR_TO_BYTE } from "./byte_level.ts";
 import { MergeQueue } from "./merge_queue.ts";
 import type { TokenizerJson } from "./tokenizer_json.ts";
 
@@ -26,7 +26,10 @@ export interface BpeTrainerOptions {
   vocabSize: number;
   /** Pairs that occur less often are not merged; 0 by default, which merges whatever occurs. */
   minFrequency?: number;
-  /** Tokens that are never split and never trained on; `["<|endoftext|>"]` by default. They get the first ids. */
+  /**
+   * Tokens that are never split and not looked for in the words; `["<|endoftext|>"]` by default. They get the
+   * first ids, in this order.
+   */
   specialTokens?: readonly string[];
   /** Told now and then how many tokens of how many there are. */
   onProgress?: (done: number, total: number) => void;
@@ -48,19 +51,15 @@ const PAIR = 2 ** 26;
  * for when nothing is left to merge.
  *
  * @throws {RangeError} When `vocabSize` leaves no room for the 256 bytes and the special tokens, or
- * `minFrequency` is negative.
+ * `minFrequency` is negative, or a special token is not fit to be one, see {@linkcode checkSpecialTokens}.
  */
 export async function trainBpe(
   counts: Iterable<readonly [string, number]>,
   options: BpeTrainerOptions,
 ): Promise<TokenizerJson> {
   const { vocabSize, minFrequency = 0, specialTokens = [END_OF_TEXT], onProgress } = options;
-  const smallest = specialTokens.length + 256;
-  if (!Number.isInteger(vocabSize) || vocabSize < smallest || vocabSize > PAIR) {
-    throw new RangeError(
-      `The vocabulary size must be an integer of at least ${smallest} (256 bytes and ${specialTokens.length} special tokens): got ${vocabSize}`,
-    );
-  }
+  checkVocabSize(vocabSize, specialTokens);
+  checkSpecialTokens(specialTokens);
   if (!(minFrequency >= 0)) {
     throw new RangeError(`The minimum frequency must be at least 0: got ${minFrequency}`);
   }
@@ -130,6 +129,41 @@ export async function trainBpe(
   }
   onProgress?.(tokens.length, vocabSize);
   return tokenizerJson(specialTokens, tokens, [...merges.values()]);
+}
+
+/**
+ * Makes sure that a vocabulary has room for what it must have.
+ *
+ * @param vocabSize The number of token ids.
+ * @param specialTokens The special tokens.
+ *
+ * @throws {RangeError} When it has no room for the 256 bytes and the special tokens, or is no integer.
+ */
+export function checkVocabSize(vocabSize: number, specialTokens: readonly string[]): void {
+  const smallest = specialTokens.length + 256;
+  if (Number.isInteger(vocabSize) && vocabSize >= smallest && vocabSize <= PAIR) return;
+  throw new RangeError(
+    `The vocabulary size must be an integer of at least ${smallest} (256 bytes and ${specialTokens.length} special tokens): got ${vocabSize}`,
+  );
+}
+
+/**
+ * Makes sure that special tokens are fit to be such.
+ *
+ * @param tokens The special tokens.
+ *
+ * @throws {RangeError} When one is empty, there twice, or a character of the byte-level alphabet.
+ */
+export function checkSpecialTokens(tokens: readonly string[]): void {
+  tokens.forEach((token, i) => {
+    if (token === "" || CHAR_TO_BYTE.has(token) || tokens.indexOf(token) < i) {
+      throw new RangeError(
+        `Special tokens must be different from each other and from the characters of single bytes: got ${
+          JSON.stringify(token)
+        }; write it as "<|name|>", once`,
+      );
+    }
+  });
 }
 
 /** All words as token ids, one after another in one array; merging shortens a word in its place. */

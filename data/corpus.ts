@@ -22,6 +22,8 @@ export interface Document {
   readonly text: string;
   /** 0 for a document's beginning; n > 0 when it continues the part n - 1 that came just before it. */
   readonly part: number;
+  /** The source that it is from, as it was given, without the weight; {@linkcode openCorpus} says it. */
+  readonly source?: string;
 }
 
 /**
@@ -146,11 +148,11 @@ async function* readPass(sources: readonly FoundSource[], options: CorpusOptions
     },
   };
   let empty = true;
-  const documentsOf = async function* ({ texts }: FoundSource) {
+  const documentsOf = async function* ({ name: source, texts }: FoundSource) {
     for (const text of texts) {
       for await (const document of text.read(readOptions)) {
         empty = false;
-        yield document;
+        yield { ...document, source };
       }
     }
   };

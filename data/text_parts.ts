@@ -56,5 +56,16 @@ function cutLength(text: string, limit: number): number {
   }
   const line = text.lastIndexOf("\n", limit - 1) + 1;
   if (line > 0) return line;
-  return (text.charCodeAt(limit - 1) & 0xfc00) === 0xd800 ? limit - 1 : limit;
+  return characterCut(text, limit);
+}
+
+/**
+ * Where to cut a text so that no character is divided.
+ *
+ * @param text The text.
+ * @param end Where it would be cut, in UTF-16 units.
+ * @returns `end`, or one less when a surrogate pair is there.
+ */
+export function characterCut(text: string, end: number): number {
+  return (text.charCodeAt(end - 1) & 0xfc00) === 0xd800 ? end - 1 : end;
 }

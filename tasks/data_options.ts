@@ -73,6 +73,8 @@ export function dataChoice({ data, textField, encoding }: Required<DataChoice>):
 /** A corpus, and what there is to say of it once it was read. */
 export interface OpenedData {
   readonly corpus: SourceCorpus;
+  /** What the last whole pass came upon; undefined before there was one. */
+  report(): CorpusReport | undefined;
   /** Says what was rejected and how sources were mixed, of the last pass. */
   sayReport(say: (line: string) => void): void;
 }
@@ -89,5 +91,5 @@ export function openData({ data, textField, encoding }: DataChoice): OpenedData 
       say(`mixed: ${name}, share ${share.toFixed(3)}: ${bytes} bytes in ${documents} documents (${rest})`);
     }
   };
-  return { corpus, sayReport };
+  return { corpus, report: () => report, sayReport };
 }

@@ -5,6 +5,7 @@
  */
 import type { ClockMethod } from "../gpu/clock.ts";
 import { formatCount } from "../training/progress.ts";
+import { align } from "./align.ts";
 
 /** A part of the step: its time, and its share of the step alone. */
 export interface StepPart {
@@ -233,13 +234,4 @@ function shapes(all: readonly (readonly number[])[]): string {
 
 function percent(share: number): string {
   return `${(share * 100).toFixed(1)}%`;
-}
-
-/** Columns as wide as their widest cell; the first `left` and those from `leftAgain` on to the left. */
-function align(rows: readonly string[][], left: number, leftAgain = Infinity): string[] {
-  const widths = rows[0].map((_, c) => Math.max(...rows.map((cells) => cells[c].length)));
-  return rows.map((cells) =>
-    cells.map((cell, c) => (c < left || c >= leftAgain ? cell.padEnd(widths[c]) : cell.padStart(widths[c])))
-      .join("  ").trimEnd()
-  );
 }

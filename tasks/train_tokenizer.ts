@@ -4,10 +4,12 @@
  * @module
  */
 import { writeTextAtomically } from "../checkpoint/atomic_file.ts";
-import { trainOrLoadTokenizer } from "../data/token_dataset.ts";
+import { checkSpecialTokens, checkVocabSize, END_OF_TEXT, trainBpe } from "../data/bpe_trainer.ts";
 import { formatTokenizerJson } from "../data/tokenizer_json.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
+import { countWords, DEFAULT_MAX_WORDS } from "../data/word_counts.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext, usage } from "./command_line.ts";
 import { DATA_GROUP as group, dataChoice, openData, sourceOptions } from "./data_options.ts";
+import { dataProgress } from "./data_progress.ts";
 
 const options = {
   ...sourceOptions,
@@ -18,6 +20,23 @@ const options = {
     default: 0,
     group,
     description: "the least count of a pair to be merged",
+  },
+  "special-tokens": {
+    type: "string",
+    multiple: true,
+    placeholder: "TOKEN",
+    group,
+    description: `tokens that are never split, such as "<|user|>"; ${END_OF_TEXT}, which ends a text, ` +
+      "comes before them unless it is among them",
+  },
+  "max-words": {
+    type: "integer",
+    min: 1,
+    max: 16_000_000,
+    default: DEFAULT_MAX_WORDS,
+    group,
+    description: "different words to count at most, for about 350 bytes of memory each; of more, the " +
+      "rarest are dropped, and that is said",
   },
   "out": {
     type: "string",
@@ -30,27 +49,48 @@ const options = {
 } as const;
 
 async function main(values: OptionValues<typeof options>, { output }: TaskContext): Promise<void> {
+  const { vocabSize, minFrequency, specialTokens: asked, maxWords, out } = values;
+  const specialTokens = asked.includes(END_OF_TEXT) ? asked : [END_OF_TEXT, ...asked];
   const data = openData(dataChoice(values));
-  const tokenizer = await trainOrLoadTokenizer({
-    sources: data.corpus,
-    vocabSize: values.vocabSize,
-    minFrequency: values.minFrequency,
-    onProgress: ({ stage, done, total }) => {
-      if (done === total) output.say(`${stage}: ${done}`);
-    },
+  usage("--special-tokens", () => checkSpecialTokens(specialTokens));
+  usage("--vocab-size", () => checkVocabSize(vocabSize, specialTokens));
+  const progress = dataProgress(output);
+  const { counts, documents, bytes } = await countWords(data.corpus, {
+    maxWords,
+    onProgress: progress.reading,
   });
+  progress.clear();
   data.sayReport(output.say);
-  await writeTextAtomically(values.out, formatTokenizerJson(tokenizer.json));
-  output.say(`${values.out}: ${tokenizer.vocabSize} token ids`);
-  if (output.json) output.result({ out: values.out, vocab_size: tokenizer.vocabSize });
+  output.say(`read: ${bytes} bytes in ${documents} documents, ${counts.size} different words`);
+  if (counts.dropped > 0) {
+    output.say(
+      `dropped: ${counts.dropped} occurrences of the rarest words, as there are more than --max-words ${maxWords}`,
+    );
+  }
+  const json = await trainBpe(counts, {
+    vocabSize,
+    minFrequency,
+    specialTokens,
+    onProgress: progress.merging,
+  });
+  progress.clear();
+  const size = Object.keys(json.model.vocab).length;
+  await writeTextAtomically(out, formatTokenizerJson(json));
+  output.say(`${out}: ${size} token ids${size < vocabSize ? "; there is nothing more to merge" : ""}`);
+  output.result({ out, vocab_size: size, documents, bytes, words: counts.size, dropped: counts.dropped });
 }
 
 if (import.meta.main) {
   await runTask({
     name: "train-tokenizer",
-    summary: "Trains a byte-level BPE tokenizer, the same as Hugging Face's trainer gives.",
+    summary:
+      "Trains a byte-level BPE tokenizer on all of the text, in one pass; the same as Hugging Face's " +
+      "trainer gives.",
     options,
-    examples: ["deno task train-tokenizer --data books/ --vocab-size 8192 --out tokenizer.json"],
+    examples: [
+      "deno task train-tokenizer --data books/ --vocab-size 8192 --out tokenizer.json",
+      "deno task train-tokenizer --data -.jsonl --special-tokens '<|user|>' '<|bot|>' < dump.jsonl.gz",
+    ],
     main,
   });
 }

@@ -164,8 +164,14 @@ export function renderBar(
   return narrower.find((text) => text.length <= columns) ?? steps.slice(0, Math.max(0, columns));
 }
 
-/** A bar of `width` characters, filled to an eighth of a character. */
-function barOf(done: number, width: number): string {
+/**
+ * A bar.
+ *
+ * @param done How much of it is filled, from 0 to 1.
+ * @param width Its width in characters.
+ * @returns The bar, filled to an eighth of a character.
+ */
+export function barOf(done: number, width: number): string {
   const eighths = Math.round(done * width * 8);
   const whole = Math.floor(eighths / 8);
   const part = eighths % 8 === 0 ? "" : " ▏▎▍▌▋▊▉"[eighths % 8];
