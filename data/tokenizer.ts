@@ -5,8 +5,8 @@
  * @module
  */
 
-import { Tokenizer as Library } from "npm:@huggingface/tokenizers@0.2.0";
 import { CHAR_TO_BYTE, flatCopy, toByteChars, utf8Length, wordPattern } from "./byte_level.ts";
+import { type Library, openLibrary } from "./tokenizer_library.ts";
 import { checkTokenizerJson, type TokenizerJson, type TokenTable } from "./tokenizer_json.ts";
 
 /** How texts end in the vocabularies of common models, the likeliest first. */
@@ -52,7 +52,7 @@ export class Tokenizer {
 
   private constructor(tokenizer: TokenizerJson, tokens: TokenTable) {
     try {
-      this.#library = new Library(tokenizer, { clean_up_tokenization_spaces: false });
+      this.#library = openLibrary(tokenizer);
     } catch (cause) {
       throw new SyntaxError(
         `Cannot use this tokenizer.json: the tokenizers library must know all its parts, got "${

@@ -2,6 +2,7 @@
 
     tokenizer_ids.py train FOLDER    trains small tokenizers of several kinds on FOLDER/corpus.txt, into FOLDER/KIND.json
     tokenizer_ids.py encode FILE     FILE names tokenizers and holds texts: prints ids and decoded texts of each
+    tokenizer_ids.py merges FILE     FILE holds texts and options: prints the tokenizer trained with each
 """
 import json, pathlib, sys
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -46,6 +47,12 @@ def word_piece():
     return tokenizer, trainers.WordPieceTrainer(vocab_size=1500, special_tokens=SPECIAL, show_progress=False)
 
 
+def whitespace():
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Whitespace(), decoders.BPEDecoder()
+    return tokenizer, trainers.BpeTrainer(vocab_size=1500, special_tokens=SPECIAL, show_progress=False)
+
+
 KINDS = {
     "gpt2-like": byte_level(),
     "llama3-like": byte_level([pre_tokenizers.Split(Regex(LLAMA3), "isolated")]),
@@ -55,6 +62,7 @@ KINDS = {
     "llama2-like": llama2(),
     "t5-like": unigram(),
     "bert-like": word_piece(),
+    "whitespace": whitespace(),
 }
 
 
@@ -76,7 +84,19 @@ def encode(job):
     return results
 
 
+def merges(job):
+    results = []
+    for options in job["options"]:
+        tokenizer, _ = byte_level()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(**options, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(job["texts"], trainer)
+        results.append(tokenizer.to_str(pretty=True))
+    return results
+
+
 if sys.argv[1] == "train":
     train(pathlib.Path(sys.argv[2]))
 else:
-    print(json.dumps(encode(json.loads(pathlib.Path(sys.argv[2]).read_text()))))
+    job = json.loads(pathlib.Path(sys.argv[2]).read_text())
+    print(json.dumps({"encode": encode, "merges": merges}[sys.argv[1]](job)))
