@@ -57,9 +57,8 @@ Deno.test("trainBpe() rejects sizes and frequencies out of range", async () => {
     await rejects(trainBpe([], { vocabSize }), { name: "RangeError", message: /at least 257/ });
   }
   await rejects(trainBpe([], { vocabSize: 300, minFrequency: -1 }), RangeError);
-});
-
-Deno.test("WordCounts counts text by text", () => {
-  deepEqual([...countWords("a b a", " b")], [["a", 1], [" b", 2], [" a", 1]]);
-  equal(countWords("a b").size, 2);
+  await rejects(trainBpe([], { vocabSize: 258, specialTokens: ["<a>", "<b>", "<c>"] }), /at least 259/);
+  for (const specialTokens of [[""], ["<a>", "<a>"], ["a"], ["Ġ"]]) {
+    await rejects(trainBpe([], { vocabSize: 300, specialTokens }), /different from each other/);
+  }
 });

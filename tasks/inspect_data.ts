@@ -120,8 +120,10 @@ function table(found: CorpusInspection, { report, sayReport }: OpenedData, token
   return [
     ...align([head, ...found.sources.map((source) => size(source.name, source)), ...sums], 1),
     ...mixture,
-    `duplicates: ${duplicates.documents} documents (${percent(duplicates.documents, documents)}) repeat an ` +
-    `earlier one, ${duplicates.bytes} bytes (${percent(duplicates.bytes, bytes)})`,
+    `duplicates: ${duplicates.documents} of ${documents} documents (${
+      percent(duplicates.documents, documents)
+    }) ` +
+    `and ${duplicates.bytes} bytes (${percent(duplicates.bytes, bytes)}) repeat an earlier document`,
     `rejected: ${rejected && rejected.rejected > 0 ? describeRejected(rejected) : "nothing"}`,
     ...(tokenizer ? [`vocabulary: ${found.usedIds} of ${tokenizer.vocabSize} ids occur`] : []),
     "",

@@ -43,12 +43,29 @@ export async function runWithFullDisk(command: readonly string[], kibibytes: num
   return resultOf(await start([...limited, ...command], {}).output());
 }
 
-function start([command, ...args]: readonly string[], env: Record<string, string>): Deno.ChildProcess {
+/** Runs a task with something on its standard input. */
+export async function pipeToTask(
+  name: string,
+  args: readonly string[],
+  input: Uint8Array<ArrayBuffer>,
+): Promise<TaskResult> {
+  const child = start(taskCommand(name, args), {}, "piped");
+  const output = child.output();
+  // A task that refuses to read closes the pipe; its result shows what happened.
+  await new Blob([input]).stream().pipeTo(child.stdin).catch(() => {});
+  return resultOf(await output);
+}
+
+function start(
+  [command, ...args]: readonly string[],
+  env: Record<string, string>,
+  stdin: "null" | "piped" = "null",
+): Deno.ChildProcess {
   return new Deno.Command(command, {
     args,
     cwd: root,
     env: { NO_COLOR: "1", ...env },
-    stdin: "null",
+    stdin,
     stdout: "piped",
     stderr: "piped",
   }).spawn();

@@ -1,0 +1,51 @@
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { dataProgress } from "./data_progress.ts";
+
+/** A display on a clock that stands still, with what it wrote and said. */
+function display(isTerminal: boolean, width = 80) {
+  const [written, said]: string[][] = [[], []];
+  const clock = { time: 0 };
+  const writer = { isTerminal, write: (text: string) => void written.push(text), columns: () => width };
+  const progress = dataProgress({ say: (line) => said.push(line), writer, now: () => clock.time });
+  return { progress, written, said, clock };
+}
+
+Deno.test("dataProgress() redraws one line on a terminal, ten times a second at most", () => {
+  const { progress, written, said, clock } = display(true);
+  for (let i = 0; i <= 300; i++) {
+    clock.time = i;
+    progress.reading(i, 1_200_000);
+  }
+  deepEqual(written, [100, 200, 300].map((i) => `\r\x1b[2Kreading: ${i} documents, 1.2M bytes`));
+  clock.time = 500;
+  progress.merging(1000, 2000);
+  clock.time = 1500;
+  progress.merging(1500, 2000);
+  match(written.at(-1)!, /^\r\x1b\[2Kmerging: 1500\/2000 .*█.* 75% +1s left$/);
+  progress.clear();
+  equal(written.at(-1), "\r\x1b[2K");
+  progress.clear();
+  equal(written.length, 6, "nothing to take away");
+  deepEqual(said, []);
+});
+
+Deno.test("dataProgress() never fills a narrow terminal's line", () => {
+  const { progress, written, clock } = display(true, 20);
+  for (const tell of [() => progress.reading(12345, 6e9), () => progress.merging(300, 65536)]) {
+    clock.time += 100;
+    tell();
+    ok(written.at(-1)!.length - "\r\x1b[2K".length < 20);
+  }
+  equal(written.length, 2);
+});
+
+Deno.test("dataProgress() says a line every ten seconds elsewhere", () => {
+  const { progress, written, said, clock } = display(false);
+  for (; clock.time <= 25_000; clock.time += 500) progress.reading(7, clock.time);
+  deepEqual(said, ["reading: 7 documents, 10.0k bytes", "reading: 7 documents, 20.0k bytes"]);
+  clock.time = 40_000;
+  progress.merging(500, 1000);
+  match(said.at(-1)!, /^merging: +500\/1000 /);
+  progress.clear();
+  deepEqual(written, []);
+});
