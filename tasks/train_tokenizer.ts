@@ -35,7 +35,7 @@ const options = {
     max: 16_000_000,
     default: DEFAULT_MAX_WORDS,
     group,
-    description: "different words to count at most, for about 350 bytes of memory each; of more, the " +
+    description: "different words to count at most, for about 800 bytes of memory each; of more, the " +
       "rarest are dropped, and that is said",
   },
   "out": {

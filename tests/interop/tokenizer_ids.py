@@ -70,6 +70,9 @@ def train(folder):
     for kind, (tokenizer, trainer) in KINDS.items():
         tokenizer.train([str(folder / "corpus.txt")], trainer)
         tokenizer.add_tokens([AddedToken("KoalaLM", normalized=False)])
+        # GPT-2's kind stays plain, which is encoded in another way.
+        if kind != "gpt2-like":
+            tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True), AddedToken("<sep>", rstrip=True)])
         tokenizer.save(str(folder / f"{kind}.json"))
 
 

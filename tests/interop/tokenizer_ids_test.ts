@@ -38,6 +38,7 @@ const AWKWARD = [
   "a<|endoftext|>b <|endoftext|> <|endoftext|><|endoftext|>\n<|end",
   "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi!<|eot_id|><|reserved_special_token_5|>",
   "<s>[INST] hi [/INST] </s><unk> <pad> [CLS] <|im_start|>user\nHi<|im_end|>\n KoalaLM, aKoalaLMs",
+  "a  <mask> b <mask><mask>  c\n<mask>\nd  <sep>  e<sep>\n\n f <sep><mask> <sep>",
   "https://example.org/a?b=c&d=e#f user@example.org __proto__ constructor toString _a_b __ $\\sum_{i=0}^n x_i^2$",
 ];
 
