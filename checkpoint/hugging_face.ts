@@ -62,17 +62,33 @@ export interface ModelFolderContents {
  * ```
  */
 export async function writeModelFolder(dir: string, contents: ModelFolderContents): Promise<void> {
-  const { config, tensors, tokenizerJson, generationConfig, maxShardBytes } = contents;
-  const tokenizer = tokenizerJson === undefined ? null : parseJsonObject(tokenizerJson, TOKENIZER);
+  const { config, tensors, generationConfig, maxShardBytes } = contents;
   await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
+  await writeTokenizer(dir, contents);
   await writeJsonFile(join(dir, CONFIG), config);
   await writeJsonFile(join(dir, GENERATION_CONFIG), generationConfig ?? defaultGenerationConfig(config));
-  if (tokenizer !== null) {
-    await writeTextAtomically(join(dir, TOKENIZER), tokenizerJson!);
-    const ofTokenizer = contents.tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config);
-    await writeJsonFile(join(dir, TOKENIZER_CONFIG), ofTokenizer);
-  }
   await writeWeights(dir, tensors, maxShardBytes);
+}
+
+/**
+ * Writes `tokenizer.json` and `tokenizer_config.json`, or nothing without a tokenizer.
+ *
+ * @param dir The folder; it exists.
+ * @param contents The tokenizer, and the `config.json` of its model.
+ * @throws {SyntaxError} If the tokenizer is not a JSON object.
+ * @throws {Error} If a file cannot be written, with what to do about it.
+ */
+export async function writeTokenizer(
+  dir: string,
+  { config, tokenizerJson, tokenizerConfig }: Omit<ModelFolderContents, "tensors">,
+): Promise<void> {
+  if (tokenizerJson === undefined) return;
+  const tokenizer = parseJsonObject(tokenizerJson, TOKENIZER);
+  await writeTextAtomically(join(dir, TOKENIZER), tokenizerJson);
+  await writeJsonFile(
+    join(dir, TOKENIZER_CONFIG),
+    tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config),
+  );
 }
 
 function defaultGenerationConfig(config: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -27,10 +27,7 @@ const GENERATION_CONFIG = "generation_config.json";
  * @throws {Error} If it cannot be read for another reason, with what to do about it.
  */
 export async function readModelFolder(dir: string): Promise<ModelFolder> {
-  const entries = await explained(`Cannot read the model folder ${dir}`, async () => {
-    const names = await Array.fromAsync(Deno.readDir(dir), ({ name }) => name);
-    return new Set(names.sort());
-  });
+  const entries = await entriesOf(dir);
   if (!entries.has(CONFIG)) {
     throw new Deno.errors.NotFound(
       `${dir} is not a model folder: it must hold ${CONFIG}, got ${
@@ -42,14 +39,7 @@ export async function readModelFolder(dir: string): Promise<ModelFolder> {
   const generationConfig = entries.has(GENERATION_CONFIG)
     ? await readJsonFile(join(dir, GENERATION_CONFIG))
     : null;
-  const tokenizerConfig = entries.has(TOKENIZER_CONFIG)
-    ? await readJsonFile(join(dir, TOKENIZER_CONFIG))
-    : null;
-  let tokenizerJson: string | null = null;
-  if (entries.has(TOKENIZER)) {
-    tokenizerJson = await readText(join(dir, TOKENIZER));
-    parseJsonObject(tokenizerJson, join(dir, TOKENIZER));
-  }
+  const tokenizer = await readTokenizer(dir, entries);
   const files: SafetensorsFile[] = [];
   try {
     const owners = await openWeights(dir, entries, files);
@@ -57,12 +47,46 @@ export async function readModelFolder(dir: string): Promise<ModelFolder> {
     for (const [name, savedName] of modelTensorNames(owners.keys(), config)) {
       places.set(name, { file: owners.get(savedName)!, savedName });
     }
-    const documents = { config, generationConfig, tokenizerJson, tokenizerConfig };
-    return new ModelFolder(dir, documents, places, files);
+    return new ModelFolder(dir, { config, generationConfig, ...tokenizer }, places, files);
   } catch (error) {
     for (const file of files) file.close();
     throw error;
   }
+}
+
+/**
+ * Reads the tokenizer of a folder.
+ *
+ * @param dir The folder.
+ * @param entries The names of what is in it.
+ * @throws {SyntaxError} If a file is not a JSON object.
+ * @throws {Error} If a file cannot be read, with what to do about it.
+ */
+export async function readTokenizer(
+  dir: string,
+  entries: ReadonlySet<string>,
+): Promise<Pick<ModelDocuments, "tokenizerJson" | "tokenizerConfig">> {
+  const tokenizerConfig = entries.has(TOKENIZER_CONFIG)
+    ? await readJsonFile(join(dir, TOKENIZER_CONFIG))
+    : null;
+  if (!entries.has(TOKENIZER)) return { tokenizerJson: null, tokenizerConfig };
+  const tokenizerJson = await readText(join(dir, TOKENIZER));
+  parseJsonObject(tokenizerJson, join(dir, TOKENIZER));
+  return { tokenizerJson, tokenizerConfig };
+}
+
+/**
+ * The names in a folder.
+ *
+ * @param dir The folder.
+ * @returns The names in alphabetical order.
+ * @throws {Error} If it cannot be read, with what to do about it.
+ */
+export async function entriesOf(dir: string): Promise<ReadonlySet<string>> {
+  return await explained(`Cannot read the model folder ${dir}`, async () => {
+    const names = await Array.fromAsync(Deno.readDir(dir), ({ name }) => name);
+    return new Set(names.sort());
+  });
 }
 
 /** Where a tensor of a {@linkcode ModelFolder} is. */

@@ -14,7 +14,7 @@ import { dropout } from "../ops/dropout.ts";
 import { addPositions, embedding } from "../ops/embedding.ts";
 import { gelu, type GeluKind } from "../ops/gelu.ts";
 import { layerNorm } from "../ops/layer_norm.ts";
-import { linear } from "../ops/linear.ts";
+import { type Layers, plainLayers } from "./layers.ts";
 import { constant, type LanguageModel, normal } from "./model.ts";
 
 /** Hyper-parameters under the names of Hugging Face's config.json. */
@@ -132,6 +132,7 @@ export function gpt2Config(config: Readonly<Record<string, unknown>>): Gpt2Confi
  * A GPT-2 model.
  *
  * @param options Any of {@linkcode Gpt2Config}; `vocab_size` is required.
+ * @param layers How weights are declared and applied; default all are trained.
  * @returns The model, to be recorded in graphs.
  * @throws {RangeError} If a value is impossible or a feature is not supported.
  *
@@ -142,25 +143,29 @@ export function gpt2Config(config: Readonly<Record<string, unknown>>): Gpt2Confi
  * equal(model.maxSeqLen, 128);
  * ```
  */
-export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel {
+export function gpt2(
+  options: Readonly<Record<string, unknown>>,
+  layers: Layers = plainLayers,
+): LanguageModel {
   const c = gpt2Config(options);
+  const { parameter, linear } = layers;
   const C = c.n_embd;
   const inner = c.n_inner ?? 4 * C;
   const std = c.initializer_range;
   // The residual stream sums 2 L outputs; scaling them keeps its variance at the start.
   const residualStd = std / Math.sqrt(2 * c.n_layer);
   const matrix = (g: Graph, name: string, shape: number[], deviation = std) =>
-    g.parameter(`transformer.${name}`, shape, { init: normal(deviation), role: "matrix" });
+    parameter(g, `transformer.${name}`, shape, { init: normal(deviation), role: "matrix" });
   const bias = (g: Graph, name: string, size: number) =>
-    g.parameter(`transformer.${name}`, [size], { init: constant(0), role: "bias" });
+    parameter(g, `transformer.${name}`, [size], { init: constant(0), role: "bias" });
   const table = (g: Graph, name: string, rows: number) =>
-    g.parameter(name, [rows, C], { init: normal(std), role: "embedding" });
+    parameter(g, name, [rows, C], { init: normal(std), role: "embedding" });
   const norm = (g: Graph, name: string, x: Tensor) =>
     layerNorm(
       g,
       x,
-      g.parameter(`transformer.${name}.weight`, [C], { init: constant(1), role: "norm" }),
-      g.parameter(`transformer.${name}.bias`, [C], { init: constant(0), role: "norm" }),
+      parameter(g, `transformer.${name}.weight`, [C], { init: constant(1), role: "norm" }),
+      parameter(g, `transformer.${name}.bias`, [C], { init: constant(0), role: "norm" }),
       c.layer_norm_epsilon,
     );
   const tokenTable = (g: Graph) => table(g, "transformer.wte.weight", c.vocab_size);

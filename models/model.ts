@@ -6,7 +6,7 @@
 import type { Graph } from "../gpu/graph.ts";
 import type { Initializer } from "../gpu/parameters.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { fillNormal } from "../ops/random.ts";
+import { fillNormal, fillUniform } from "../ops/random.ts";
 
 /** A language model. */
 export interface LanguageModel {
@@ -35,6 +35,11 @@ export interface LanguageModel {
 /** Starting values from a normal distribution with mean 0. */
 export function normal(std: number): Initializer {
   return (values, seed) => fillNormal(values, seed, std);
+}
+
+/** Starting values from a uniform distribution over [-bound, bound). */
+export function uniform(bound: number): Initializer {
+  return (values, seed) => fillUniform(values, seed, bound);
 }
 
 /** One starting value for all. */

@@ -15,8 +15,7 @@
  *
  * @module
  */
-import type { Graph, Operand } from "../gpu/graph.ts";
-import { vec4 } from "../gpu/graph.ts";
+import { type GradientTarget, type Graph, type Operand, vec4 } from "../gpu/graph.ts";
 import { mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
 import { keepFactorWgsl, randomSeed } from "./dropout.ts";
@@ -224,19 +223,23 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     const targets = packed
       ? [g.gradientTarget(q.tensor)]
       : [q.tensor, k.tensor, v.tensor].map((t) => g.gradientTarget(t));
-    if (targets.some((t) => !t)) {
-      if (targets.some((t) => t)) {
-        throw new TypeError("attention: q, k and v must all require a gradient, or none of them");
-      }
-      return;
-    }
-    const [dq, dk, dv] = packed ? [targets[0]!, targets[0]!, targets[0]!] : targets.map((t) => t!);
-    const assign = (target: { accumulate: boolean }) => (target.accumulate ? "+=" : "=");
+    if (targets.every((t) => !t)) return;
+    const [dq, dk, dv] = packed ? [targets[0], targets[0], targets[0]] : targets;
+    /** A row's part of a gradient, where one is required. */
+    const add = (name: string, target: GradientTarget | undefined, sums: string, start: string) =>
+      target
+        ? store(sums, (value, c) => `${name}[${start} + ${c}] ${target.accumulate ? "+=" : "="} ${value};`)
+        : "";
+    /** Where the gradients go, by their names in WGSL. */
+    const into = (targets: Record<string, GradientTarget | undefined>) =>
+      Object.fromEntries(
+        Object.entries(targets).flatMap(([name, t]) => t ? [[name, wrap(t.tensor)] as const] : []),
+      );
     const d = g.activation("attention.d", [batch, numHeads, length]);
     g.dispatch({
       label: "attention_backward_q",
       read: { ...inputs, o: wrap(o), l, dO: wrap(dO), ...seed },
-      write: packed ? { dqkv: wrap(dq.tensor), d } : { dq: wrap(dq.tensor), d },
+      write: { ...into(packed ? { dqkv: dq } : { dq }), d },
       constants,
       workgroups: grid(numHeads),
       flops: 6 * causalProduct,
@@ -264,13 +267,14 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
   }
   if (t >= T) { return; }
   d[l_at(b, row, head)] = d_row;
-  ${store("sum", (value, c) => `${packed ? "dqkv" : "dq"}[q_start + ${c}] ${assign(dq)} ${value};`)}`,
+  ${add(packed ? "dqkv" : "dq", dq, "sum", "q_start")}`,
       ),
     });
+    if (!dk && !dv) return;
     g.dispatch({
       label: "attention_backward_kv",
       read: { ...inputs, l, d, dO: wrap(dO), ...seed },
-      write: packed ? { dqkv: wrap(dk.tensor) } : { dk: wrap(dk.tensor), dv: wrap(dv.tensor) },
+      write: into(packed ? { dqkv: dk } : { dk, dv }),
       constants,
       workgroups: grid(numKeyValueHeads),
       flops: 8 * causalProduct,
@@ -299,8 +303,8 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     }
   }
   if (t >= T) { return; }
-  ${store("dk", (value, c) => `${packed ? "dqkv" : "dk"}[k_start + ${c}] ${assign(dk)} ${value};`)}
-  ${store("dv", (value, c) => `${packed ? "dqkv" : "dv"}[v_start + ${c}] ${assign(dv)} ${value};`)}`,
+  ${add(packed ? "dqkv" : "dk", dk, "dk", "k_start")}
+  ${add(packed ? "dqkv" : "dv", dv, "dv", "v_start")}`,
       ),
     });
   });

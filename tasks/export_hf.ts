@@ -7,9 +7,9 @@ import { basename, dirname, join, resolve } from "node:path";
 import { checkEmpty, writeFolderAtomically, writeTextAtomically } from "../checkpoint/atomic_file.ts";
 import { parseByteSize } from "../checkpoint/byte_size.ts";
 import { convertTensors } from "../checkpoint/convert_tensors.ts";
-import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
+import { writeModelFolder } from "../checkpoint/hugging_face.ts";
 import { type MetricsRecord, readMetricsFile } from "../checkpoint/metrics_file.ts";
-import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
+import { readRunFile } from "../checkpoint/run_folder.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { readTrainingState } from "../checkpoint/training_state.ts";
 import { modelFromConfig } from "../models/load.ts";
@@ -18,6 +18,8 @@ import { lossCurveSvg } from "../training/loss_curve.ts";
 import { type CardRun, modelCard } from "../training/model_card.ts";
 import { formatCount } from "../training/progress.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { baseOption } from "./lora_options.ts";
+import { openCheckpoint } from "./open_checkpoint.ts";
 
 const LOSS_CURVE = "loss_curve.svg";
 
@@ -33,8 +35,10 @@ const options = {
     type: "string",
     required: true,
     placeholder: "DIR",
-    description: "a checkpoint, any Hugging Face folder, or a run's folder for its newest checkpoint",
+    description:
+      "a checkpoint, any Hugging Face folder, a LoRA adapter, or a run's folder for its newest checkpoint",
   },
+  "base": baseOption,
   "out": {
     type: "string",
     required: true,
@@ -76,8 +80,7 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
     throw error instanceof Deno.errors.AlreadyExists ? new UsageError(`--out: ${error.message}`) : error;
   });
 
-  const newest = await latestCheckpoint(values.checkpoint);
-  using folder = await readModelFolder(newest?.path ?? values.checkpoint);
+  using folder = await openCheckpoint(values.checkpoint, values.base);
   const model = modelFromConfig(folder.config);
   const parameters = declareParameters(model);
   matchTensors(parameters.all, folder.tensors);
@@ -167,7 +170,8 @@ function orNothing(error: unknown): undefined {
 if (import.meta.main) {
   await runTask({
     name: "export-hf",
-    summary: "Writes a checkpoint as a Hugging Face folder to share: weights, tokenizer and a model card.",
+    summary:
+      "Writes a checkpoint as a Hugging Face folder to share: weights, tokenizer and a model card. A LoRA is merged.",
     options,
     examples: [
       "deno task export-hf --checkpoint runs/books --out exports/books --dtype bf16 --license mit",

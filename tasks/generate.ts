@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { readModelFolder } from "../checkpoint/hugging_face.ts";
-import { latestCheckpoint } from "../checkpoint/run_folder.ts";
 import { Tokenizer } from "../data/tokenizer.ts";
 import { requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { Generator } from "../training/generation.ts";
 import { loadParameters } from "../training/load_weights.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { baseOption } from "./lora_options.ts";
+import { openCheckpoint } from "./open_checkpoint.ts";
 
 const options = {
   "checkpoint": {
@@ -18,8 +18,10 @@ const options = {
     required: true,
     placeholder: "DIR",
     description:
-      "a checkpoint, any Hugging Face GPT-2 or Llama folder, or a run's folder for its newest checkpoint",
+      "a checkpoint, any Hugging Face GPT-2 or Llama folder or LoRA adapter, or a run's folder for its newest " +
+      "checkpoint",
   },
+  "base": baseOption,
   "prompt": { type: "string", default: "It was", description: "the beginning" },
   "max-tokens": { type: "integer", min: 1, default: 100, description: "tokens to add at most" },
   "temperature": { type: "number", min: 0, default: 0.8, description: "0 always takes the likeliest token" },
@@ -36,8 +38,7 @@ const options = {
 } as const;
 
 async function main(values: OptionValues<typeof options>, { output }: TaskContext): Promise<void> {
-  const newest = await latestCheckpoint(values.checkpoint);
-  using folder = await readModelFolder(newest?.path ?? values.checkpoint);
+  using folder = await openCheckpoint(values.checkpoint, values.base);
   if (folder.tokenizerJson === null) {
     throw new UsageError(`${folder.path} must hold tokenizer.json, since the prompt is text; copy it there`);
   }

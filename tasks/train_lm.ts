@@ -4,7 +4,6 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { readModelFolder } from "../checkpoint/hugging_face.ts";
 import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
 import { checkDataset, prepareTokens, trainOrLoadTokenizer } from "../data/token_dataset.ts";
@@ -21,13 +20,21 @@ import {
   type Progress,
   stderrWriter,
 } from "../training/progress.ts";
+import { adapterLayers } from "../training/lora.ts";
 import { describe, stepOptions, trainRun } from "../training/run.ts";
 import { tuneKernels } from "../training/tuning.ts";
-import { checkSameRun, RUN_VERSION, type RunConfig, runOptimizer } from "../training/run_config.ts";
+import {
+  checkSameRun,
+  RUN_VERSION,
+  type RunConfig,
+  type RunLora,
+  runOptimizer,
+} from "../training/run_config.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
-import { openInitialModel, readInitialModel } from "./init_from.ts";
+import { openInitialWeights, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
+import { askedAdapter } from "./lora_options.ts";
 import {
   askedModel,
   configKeys,
@@ -69,12 +76,13 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   }
 
   const draft = recorded
-    ? (recorded.config as RunConfig)
+    ? movedBase(recorded.config as RunConfig, values.base)
     : await newConfig(values, await readInitialModel(values, given));
   if (recorded) {
     const asked = Object.entries(values).filter(([key]) => given.has(key) && configKeys.has(key));
     checkSameRun(draft as unknown as Record<string, unknown>, Object.fromEntries(asked));
     checkSameRun(draft.model, await askedModel(values, given, draft.model));
+    checkSameRun({ ...draft.lora }, askedAdapter(values, given, draft.model));
   }
   runOptimizer(draft); // hyper-parameters out of range are found before any work
   const probe = resuming ? undefined : await claimFolder(runDir);
@@ -96,7 +104,8 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       const warmup = values.warmup ?? (recorded ? draft.warmup : Math.round(steps * 0.05));
       // The embedding of a model that was trained before may have more rows than there are tokens.
       const vocabSize = draft.initFrom === undefined ? tokenizer.vocabSize : draft.vocabSize;
-      const model = modelFromConfig({ ...draft.model, vocab_size: vocabSize });
+      const layers = draft.lora && adapterLayers(draft.lora);
+      const model = modelFromConfig({ ...draft.model, vocab_size: vocabSize }, layers);
       const keys = draft.initFrom === undefined ? { ...model.config } : { ...draft.model, ...model.config };
       // A resumed run needs as little memory as before unless it is told otherwise.
       const recompute = given.has("recompute") ? values.recompute : draft.recompute;
@@ -111,8 +120,10 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       const config = tune ? await tuned(gpu, untuned, model, values.cache, say) : untuned;
       using checkpoint = existing ? await readCheckpoint(existing.path) : undefined;
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
-      using initial = checkpoint ? undefined : await openInitialModel(draft);
-      if (initial) say(`starting from the weights of ${initial.path}`);
+      using weights = await openInitialWeights(draft, checkpoint !== undefined);
+      const { initial, base } = weights;
+      if (initial) say(`starting from the weights of ${draft.initFrom}`);
+      if (draft.lora) say(describeLora(draft.lora));
       const interrupts = watchInterrupts(() =>
         say("stopping after this step and saving; once more to stop at once")
       );
@@ -127,6 +138,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           dataset,
           checkpoint,
           initial,
+          base,
           progress,
           interrupted: () => interrupts.requested,
           rhythm: {
@@ -183,6 +195,15 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   }
 }
 
+/** The configuration with the model of its LoRA in another folder, if one is given. */
+function movedBase(config: RunConfig, base: string | undefined): RunConfig {
+  if (base === undefined) return config;
+  if (config.lora) return { ...config, lora: { ...config.lora, base_model_name_or_path: base } };
+  throw new UsageError(
+    "--base says where the model of an adapter is, but this run trains none; leave it out",
+  );
+}
+
 /** Tokenizer and token ids; a resumed run takes the tokenizer of its checkpoint. */
 async function prepare(
   values: TrainLmValues,
@@ -197,11 +218,12 @@ async function prepare(
   };
   let tokenizer: Tokenizer;
   if (checkpoint) {
-    using folder = await readModelFolder(checkpoint);
-    if (folder.tokenizerJson === null) {
+    using open = await readCheckpoint(checkpoint);
+    const { tokenizerJson } = open.model;
+    if (tokenizerJson === null) {
       throw new TypeError(`${checkpoint} must hold tokenizer.json to be resumed`);
     }
-    tokenizer = Tokenizer.fromJson(JSON.parse(folder.tokenizerJson));
+    tokenizer = Tokenizer.fromJson(JSON.parse(tokenizerJson));
   } else if (config.tokenizer !== null) {
     tokenizer = await loadTokenizer(config.tokenizer);
   } else {
@@ -259,6 +281,13 @@ async function sampleText(
   return tokenizer.decode([...prompt, ...ids], { skipSpecialTokens: true });
 }
 
+function describeLora({ r, lora_alpha, target_modules, base_model_name_or_path: base }: RunLora): string {
+  return `training a LoRA of rank ${r} and alpha ${lora_alpha} on ${
+    target_modules.join(", ")
+  } of ${base}, which stays ` +
+    "as it is";
+}
+
 function epochSteps(epochs: number, tokens: number, { seqLen, batchSize, gradAccum }: RunConfig): number {
   return Math.max(1, Math.ceil(epochs * Math.floor((tokens - 1) / seqLen) / (batchSize * gradAccum)));
 }
@@ -283,6 +312,7 @@ if (import.meta.main) {
       "deno task train-lm",
       "deno task train-lm --data books/ --model gpt2-mini --steps 2000 --out runs/books",
       "deno task train-lm --init-from models/gpt2 --data books/ --out runs/tuned",
+      "deno task train-lm --init-from models/gpt2 --lora-rank 8 --data books/ --out runs/adapter",
       "deno task train-lm --resume runs/books",
     ],
     main,

@@ -11,6 +11,7 @@ import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
 import { type ModelConfig, OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
 import type { InitialModel } from "./init_from.ts";
+import { loraOptions } from "./lora_options.ts";
 
 const DATA = "Data and tokenizer";
 const MODEL = "Model and batches";
@@ -100,7 +101,9 @@ const initOptions = {
     type: "string",
     placeholder: "DIR",
     group: MODEL,
-    description: "a Hugging Face folder: start from its model, weights and tokenizer, instead of --model",
+    description:
+      "a Hugging Face folder: start from its model, weights and tokenizer, instead of --model; or a LoRA adapter's, " +
+      "which is trained on",
   },
 } as const;
 
@@ -262,6 +265,7 @@ export const trainLmOptions = {
   ...dataOptions,
   ...modelOptions,
   ...initOptions,
+  ...loraOptions,
   ...optimizerOptions,
   ...scheduleOptions,
   ...runOptions,
@@ -306,6 +310,13 @@ export const configKeys = new Set([
 
 const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0.003, sgd: 0.1 };
 
+/** Adapters need no decay, and larger steps than weights do. */
+const loraLrDefaults: typeof lrDefaults = { ...lrDefaults };
+
+function loraRates({ optimizer, lr, weightDecay }: ModelValues): Pick<RunConfig, "lr" | "weightDecay"> {
+  return { lr: lr ?? loraLrDefaults[optimizer], weightDecay: weightDecay ?? 0 };
+}
+
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
 export async function newConfig(values: TrainLmValues, initial?: InitialModel): Promise<RunConfig> {
   return {
@@ -314,6 +325,7 @@ export async function newConfig(values: TrainLmValues, initial?: InitialModel): 
     tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
     ...await modelConfig(values, initial?.config),
     ...(initial ? { initFrom: values.initFrom, initWeights: initial.digest } : {}),
+    ...(initial?.lora ? { lora: initial.lora, ...loraRates(values) } : {}),
     steps: values.steps,
     schedule: values.schedule as ScheduleKind,
     warmup: values.warmup ?? Math.round(values.steps * 0.05),

@@ -55,8 +55,10 @@ export interface RunOptions {
   readonly dataset: TokenDataset;
   /** Where to go on; default from the start. */
   readonly checkpoint?: Checkpoint;
-  /** The weights to start from where there is no checkpoint; default random ones. */
+  /** The weights to start from where there is no checkpoint; default random ones, of a LoRA its usual start. */
   readonly initial?: FloatTensors;
+  /** The weights that stay as they are; needed where the configuration has a LoRA. */
+  readonly base?: FloatTensors;
   /** Shown while running. */
   readonly progress: { update(state: ProgressState): void; log(line: string): void };
   /** Asked at each step; true saves a checkpoint and ends the run. */
@@ -99,6 +101,9 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { gpu, config, rhythm, model, dataset, progress } = options;
   const { batchSize, seqLen, gradAccum, steps } = config;
   const trainer = await Trainer.create(gpu, stepOptions(config, model));
+  const { all } = trainer.parameters;
+  const trainable = all.filter((p) => p.trainable);
+  if (options.base) await loadTensors(gpu, all.filter((p) => !p.trainable), options.base);
   let cursor: DataCursor | undefined;
   let best: { step: number; loss: number } | undefined;
   if (options.checkpoint) {
@@ -110,13 +115,13 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
       );
     }
     const { model: weights, optimizer } = options.checkpoint;
-    await loadTensors(gpu, trainer.parameters.all, weights);
+    await loadTensors(gpu, trainable, weights);
     await loadTensors(gpu, trainer.state, optimizer);
     trainer.nextStep = state.step;
     cursor = state.dataCursor as unknown as DataCursor;
     best = (state.metrics.best ?? undefined) as typeof best;
   } else if (options.initial) {
-    await loadTensors(gpu, trainer.parameters.all, options.initial);
+    await loadTensors(gpu, trainable, options.initial);
   }
   const batches = new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor });
   const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
@@ -169,8 +174,9 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     checkpoint = await writeCheckpoint(options.runDir, {
       model: {
         config: { ...model.config, ...specialTokens(options.tokenizer, config.model) },
-        tensors: tensorsToWrite(gpu, trainer.parameters.all),
+        tensors: tensorsToWrite(gpu, trainable),
         tokenizerJson: formatTokenizerJson(options.tokenizer.json),
+        ...adapterOf(config),
       },
       optimizer: tensorsToWrite(gpu, trainer.state),
       state: {
@@ -255,6 +261,13 @@ export function stepOptions(config: RunConfig, model: LanguageModel): TrainerOpt
   const { gradAccum, clip, seed, recompute, kernels } = config;
   const record = languageModelLoss(model, config.batchSize, config.seqLen);
   return { record, optimizer: runOptimizer(config), gradAccum, clip, seed, recompute, kernels };
+}
+
+/** What makes the checkpoints of a LoRA adapter folders; nothing otherwise. */
+function adapterOf({ lora }: RunConfig) {
+  if (lora === undefined) return {};
+  const { base_weights: baseWeights, ...adapter } = lora;
+  return { adapter, baseWeights };
 }
 
 /** The last step always is. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { AdapterConfig } from "../checkpoint/adapter_config.ts";
 import { adamw } from "../optim/adamw.ts";
 import { koalaPlusPlus, type MeasurementNoise } from "../optim/koala_plus_plus.ts";
 import type { Parameter } from "../gpu/parameters.ts";
@@ -16,6 +17,14 @@ export const RUN_VERSION = 1;
 /** Optimizers that a run may name. */
 export const OPTIMIZERS = ["koala++", "adamw", "sgd"] as const;
 
+/** A LoRA that a run trains, and the model that stays as it is. */
+export interface RunLora extends AdapterConfig {
+  /** Folder of the model. */
+  readonly base_model_name_or_path: string;
+  /** Fingerprint of its weights, see `weightsDigest`. */
+  readonly base_weights: string;
+}
+
 /** What decides the weights that a run ends with, and whether it fits into memory. */
 export interface RunConfig {
   /** Text sources, as `openCorpus` takes them. */
@@ -28,10 +37,12 @@ export interface RunConfig {
   readonly vocabSize: number;
   /** Hugging Face's configuration keys of the model; vocab_size comes from the tokenizer unless initFrom is there. */
   readonly model: Readonly<Record<string, unknown>>;
-  /** Path of the Hugging Face folder whose weights the run starts from; absent: random weights. */
+  /** Path of the Hugging Face folder, or adapter's, whose weights the run starts from; absent: random weights. */
   readonly initFrom?: string;
   /** Fingerprint of these weights, see `weightsDigest`. */
   readonly initWeights?: string;
+  /** The adapters that are trained instead of the weights; absent: the weights are. */
+  readonly lora?: RunLora;
   /** Tokens per sequence, T. */
   readonly seqLen: number;
   /** Sequences per micro-batch, B. */
@@ -82,6 +93,7 @@ export type ModelConfig = Omit<
   | "tokenizer"
   | "initFrom"
   | "initWeights"
+  | "lora"
   | "steps"
   | "schedule"
   | "warmup"
