@@ -5,6 +5,7 @@
  */
 import { basename, isAbsolute } from "node:path";
 import { formatCount } from "./progress.ts";
+import type { RunLora } from "./run_config.ts";
 
 /** What is known of the training run that made the model. */
 export interface CardRun {
@@ -143,11 +144,18 @@ function training({ config, adapter, step }: CardRun): string {
       typeof config.validationFraction === "number" ? percent(config.validationFraction) : undefined,
     ],
     ["Started from", typeof config.initFrom === "string" ? shortened(config.initFrom) : undefined],
+    ["LoRA", loraWords(config.lora)],
     ["Steps", steps === step || steps === undefined ? step : `${step} of ${steps}`],
     ["Tokens seen", Number.isFinite(tokens) ? formatCount(tokens) : undefined],
     ...TRAINING.filter(([, key]) => !left.has(key)).map(([label, key]): Row => [label, config[key]]),
     ["Adapter", adapter],
   ]);
+}
+
+function loraWords(lora: unknown): string | undefined {
+  if (typeof lora !== "object" || lora === null) return undefined;
+  const { r, lora_alpha, target_modules } = lora as Partial<RunLora>;
+  return `rank ${r}, alpha ${lora_alpha}, on ${target_modules?.join(", ")}`;
 }
 
 /** Where on its author's disk something was is nobody's business. */
