@@ -93,6 +93,7 @@ export {
   type RotaryScaling,
   rotaryTable,
 } from "./ops/rotary.ts";
+export { scale } from "./ops/scale.ts";
 export { swiglu } from "./ops/swiglu.ts";
 
 // optim: optimizers and schedules
@@ -119,9 +120,11 @@ export { sgd, type SgdOptions } from "./optim/sgd.ts";
 
 // models: plain functions over ops
 export { gpt2, type Gpt2Config, gpt2Presets } from "./models/gpt2.ts";
+export { type Layers, plainLayers } from "./models/layers.ts";
 export { llama, type LlamaConfig, llamaPresets } from "./models/llama.ts";
-export { modelFromConfig, modelPresets } from "./models/load.ts";
-export { constant, type LanguageModel, normal } from "./models/model.ts";
+export { defaultLoraTargets, modelFromConfig, modelPresets } from "./models/load.ts";
+export { loraLayers, type LoraOptions } from "./models/lora.ts";
+export { constant, type LanguageModel, normal, uniform } from "./models/model.ts";
 export type { RopeParameters } from "./models/rope.ts";
 
 // data: text, tokenizers, batches
@@ -146,6 +149,14 @@ export { loadTokenizer, Tokenizer } from "./data/tokenizer.ts";
 export type { AddedToken, TokenizerJson, TokenizerModel, TokenizerStep } from "./data/tokenizer_json.ts";
 
 // checkpoint: Hugging Face folders
+export type { AdapterConfig } from "./checkpoint/adapter_config.ts";
+export {
+  type AdaptedModel,
+  AdapterFolder,
+  type AdapterFolderContents,
+  readAdapterFolder,
+  writeAdapterFolder,
+} from "./checkpoint/adapter_folder.ts";
 export { parseByteSize } from "./checkpoint/byte_size.ts";
 export { convertTensors } from "./checkpoint/convert_tensors.ts";
 export type { FloatFormat } from "./checkpoint/float_formats.ts";
@@ -157,6 +168,8 @@ export {
   type TensorPlace,
   writeModelFolder,
 } from "./checkpoint/hugging_face.ts";
+export { mergedTensors } from "./checkpoint/merge_adapter.ts";
+export { openBase, type OpenModel, openModel } from "./checkpoint/open_model.ts";
 export {
   encodeSafetensors,
   type FloatTensors,
@@ -170,11 +183,14 @@ export {
   type TensorToWrite,
   writeSafetensors,
 } from "./checkpoint/safetensors.ts";
+export type { LinearLayer } from "./checkpoint/tensor_names.ts";
+export { weightsDigest } from "./checkpoint/weights_digest.ts";
 
 // training: steps, evaluation, text
 export { type Evaluation, Evaluator, type TokenBatch } from "./training/evaluation.ts";
 export { type GenerateOptions, Generator } from "./training/generation.ts";
 export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
+export { adapterLayers } from "./training/lora.ts";
 export { sampleToken, type SamplingOptions } from "./training/sampling.ts";
 export {
   languageModelLoss,

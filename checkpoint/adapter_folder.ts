@@ -12,8 +12,7 @@ import {
   isTargetModule,
   parseAdapterConfig,
 } from "./adapter_config.ts";
-import { explained } from "./atomic_file.ts";
-import { type ModelFolderContents, writeTokenizer } from "./hugging_face.ts";
+import { makeTokenizerFolder, type ModelFolderContents } from "./hugging_face.ts";
 import { readJsonFile, writeJsonFile } from "./json_file.ts";
 import { entriesOf, type ModelDocuments, readTokenizer } from "./model_folder.ts";
 import {
@@ -56,8 +55,7 @@ export interface AdapterFolderContents extends Pick<ModelFolderContents, "config
 export async function writeAdapterFolder(dir: string, contents: AdapterFolderContents): Promise<void> {
   const { adapter, baseWeights, config } = contents;
   const tensors = await Array.fromAsync(contents.tensors, (t) => ({ ...t, name: PREFIX + t.name }));
-  await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
-  await writeTokenizer(dir, contents);
+  await makeTokenizerFolder(dir, contents);
   await writeJsonFile(join(dir, CONFIG), formatAdapterConfig(adapter, config.model_type === "gpt2"));
   await writeSafetensors(join(dir, WEIGHTS), tensors, { format: "pt", [BASE_DIGEST]: baseWeights });
 }

@@ -63,32 +63,30 @@ export interface ModelFolderContents {
  */
 export async function writeModelFolder(dir: string, contents: ModelFolderContents): Promise<void> {
   const { config, tensors, generationConfig, maxShardBytes } = contents;
-  await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
-  await writeTokenizer(dir, contents);
+  await makeTokenizerFolder(dir, contents);
   await writeJsonFile(join(dir, CONFIG), config);
   await writeJsonFile(join(dir, GENERATION_CONFIG), generationConfig ?? defaultGenerationConfig(config));
   await writeWeights(dir, tensors, maxShardBytes);
 }
 
 /**
- * Writes `tokenizer.json` and `tokenizer_config.json`, or nothing without a tokenizer.
+ * Makes a folder and writes `tokenizer.json` and `tokenizer_config.json` into it, if there is a tokenizer.
  *
- * @param dir The folder; it exists.
+ * @param dir The folder; made if it does not exist.
  * @param contents The tokenizer, and the `config.json` of its model.
- * @throws {SyntaxError} If the tokenizer is not a JSON object.
+ * @throws {SyntaxError} If the tokenizer is not a JSON object; nothing is made then.
  * @throws {Error} If a file cannot be written, with what to do about it.
  */
-export async function writeTokenizer(
+export async function makeTokenizerFolder(
   dir: string,
   { config, tokenizerJson, tokenizerConfig }: Omit<ModelFolderContents, "tensors">,
 ): Promise<void> {
-  if (tokenizerJson === undefined) return;
-  const tokenizer = parseJsonObject(tokenizerJson, TOKENIZER);
-  await writeTextAtomically(join(dir, TOKENIZER), tokenizerJson);
-  await writeJsonFile(
-    join(dir, TOKENIZER_CONFIG),
-    tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config),
-  );
+  const tokenizer = tokenizerJson === undefined ? null : parseJsonObject(tokenizerJson, TOKENIZER);
+  await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
+  if (tokenizer === null) return;
+  await writeTextAtomically(join(dir, TOKENIZER), tokenizerJson!);
+  const ofTokenizer = tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config);
+  await writeJsonFile(join(dir, TOKENIZER_CONFIG), ofTokenizer);
 }
 
 function defaultGenerationConfig(config: Readonly<Record<string, unknown>>): Record<string, unknown> {

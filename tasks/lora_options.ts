@@ -44,7 +44,7 @@ export const loraOptions = {
   "lora-targets": {
     type: "string",
     multiple: true,
-    placeholder: "NAME,...",
+    placeholder: "NAME",
     group: GROUP,
     description:
       `layers that get one, or ${ALL_LINEAR} (default: c_attn of a GPT-2, q_proj and v_proj of a Llama)`,
