@@ -11,7 +11,7 @@ import { weightsDigest } from "../checkpoint/weights_digest.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
 import { compileProgram } from "../gpu/program.ts";
-import { modelFromConfig } from "../models/load.ts";
+import { defaultLoraTargets, modelFromConfig, modelPresets } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { fillNormal } from "../ops/random.ts";
 import { adamw } from "../optim/adamw.ts";
@@ -23,6 +23,7 @@ import { goldenPath } from "../tests/golden.ts";
 import { Generator } from "./generation.ts";
 import { declareParameters, loadParameters, loadTensors } from "./load_weights.ts";
 import { adapterLayers } from "./lora.ts";
+import { recordStep } from "./step_recording.ts";
 import { languageModelLoss, Trainer } from "./trainer.ts";
 
 const [BATCH, LENGTH] = [2, 12];
@@ -211,6 +212,20 @@ for (const [name, optimizer] of Object.entries(optimizers)) {
     trainer.destroy();
   });
 }
+
+Deno.test("a step of rank 8 on GPT-2 has gradients and state of 294,912 values, as many as PEFT trains", () => {
+  const config = { ...modelPresets.gpt2, vocab_size: 50257 };
+  const layers = adapterLayers({
+    ...{ r: 8, lora_alpha: 16, lora_dropout: 0, use_rslora: false, base_model_name_or_path: null },
+    target_modules: defaultLoraTargets(config),
+  });
+  const profile = { subgroupSize: 32, isSoftware: false, maxBindingBytes: 2 ** 30, maxBufferBytes: 2 ** 30 };
+  const record = languageModelLoss(modelFromConfig(config, layers), 1, 16);
+  const { graph, state } = recordStep(profile, { record, optimizer: adamw(), clip: 1 });
+  const gradients = graph.persistent.filter((storage) => storage.kind === "gradient");
+  equal(gradients.reduce((sum, { byteLength }) => sum + byteLength / 4, 0), 294_912);
+  equal(state.reduce((sum, { tensor }) => sum + tensor.size, 0), 2 * 294_912);
+});
 
 Deno.test("an adapter folder keeps what was written, and says whose weights it belongs to", async () => {
   await using a = await adapted("gpt2", { use_rslora: true, lora_dropout: 0.25 });
