@@ -161,6 +161,13 @@ export { parseByteSize } from "./checkpoint/byte_size.ts";
 export { convertTensors } from "./checkpoint/convert_tensors.ts";
 export type { FloatFormat } from "./checkpoint/float_formats.ts";
 export {
+  type FileState,
+  type PushOptions,
+  type PushProgress,
+  type PushResult,
+  pushToHub,
+} from "./checkpoint/hub.ts";
+export {
   type ModelDocuments,
   ModelFolder,
   type ModelFolderContents,

@@ -14,7 +14,7 @@ import {
 } from "./adapter_config.ts";
 import { makeTokenizerFolder, type ModelFolderContents } from "./hugging_face.ts";
 import { readJsonFile, writeJsonFile } from "./json_file.ts";
-import { entriesOf, type ModelDocuments, readTokenizer } from "./model_folder.ts";
+import { entriesOf, readTokenizer, type TokenizerDocuments } from "./model_folder.ts";
 import {
   type FloatTensors,
   readSafetensors,
@@ -34,7 +34,8 @@ const PREFIX = "base_model.model.";
 const BASE_DIGEST = "base_weights";
 
 /** What goes into an adapter folder; the model is the one that it belongs to. */
-export interface AdapterFolderContents extends Pick<ModelFolderContents, "config" | "tokenizerJson"> {
+export interface AdapterFolderContents
+  extends Pick<ModelFolderContents, "config" | "tokenizerJson" | "chatTemplate"> {
   /** The LoRA. */
   readonly adapter: AdapterConfig;
   /** Fingerprint of the model's own weights, see `weightsDigest`. */
@@ -105,13 +106,15 @@ export type AdaptedModel = FloatTensors & {
 };
 
 /** An open adapter folder. {@linkcode readAdapterFolder} makes it. */
-export class AdapterFolder implements FloatTensors, Disposable {
+export class AdapterFolder implements FloatTensors, TokenizerDocuments, Disposable {
   /** The matrices by the model's own names, without PEFT's prefix. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Text of its `tokenizer.json`, or null if there is none. */
-  readonly tokenizerJson: ModelDocuments["tokenizerJson"];
+  readonly tokenizerJson: TokenizerDocuments["tokenizerJson"];
   /** Its `tokenizer_config.json`, or null if there is none. */
-  readonly tokenizerConfig: ModelDocuments["tokenizerConfig"];
+  readonly tokenizerConfig: TokenizerDocuments["tokenizerConfig"];
+  /** Its chat template, or null if there is none. */
+  readonly chatTemplate: TokenizerDocuments["chatTemplate"];
   /** Fingerprint of the weights that the adapter was trained on; null if the file does not say. */
   readonly baseWeights: string | null;
   readonly #file: SafetensorsFile;
@@ -127,12 +130,13 @@ export class AdapterFolder implements FloatTensors, Disposable {
   constructor(
     readonly path: string,
     readonly adapter: AdapterConfig,
-    tokenizer: Pick<ModelDocuments, "tokenizerJson" | "tokenizerConfig">,
+    tokenizer: TokenizerDocuments,
     file: SafetensorsFile,
   ) {
     this.#file = file;
     this.tokenizerJson = tokenizer.tokenizerJson;
     this.tokenizerConfig = tokenizer.tokenizerConfig;
+    this.chatTemplate = tokenizer.chatTemplate;
     this.tensors = new Map(
       [...file.tensors].map(([name, info]) => [
         name.startsWith(PREFIX) ? name.slice(PREFIX.length) : name,

@@ -16,6 +16,7 @@ const CONFIG = "config.json";
 const TOKENIZER = "tokenizer.json";
 const TOKENIZER_CONFIG = "tokenizer_config.json";
 const GENERATION_CONFIG = "generation_config.json";
+const CHAT_TEMPLATE = "chat_template.jinja";
 
 /**
  * Opens a model folder, written by {@linkcode writeModelFolder} or Python, in one weights file or in several.
@@ -54,6 +55,9 @@ export async function readModelFolder(dir: string): Promise<ModelFolder> {
   }
 }
 
+/** The documents of a tokenizer. */
+export type TokenizerDocuments = Pick<ModelDocuments, "tokenizerJson" | "tokenizerConfig" | "chatTemplate">;
+
 /**
  * Reads the tokenizer of a folder.
  *
@@ -62,17 +66,23 @@ export async function readModelFolder(dir: string): Promise<ModelFolder> {
  * @throws {SyntaxError} If a file is not a JSON object.
  * @throws {Error} If a file cannot be read, with what to do about it.
  */
-export async function readTokenizer(
-  dir: string,
-  entries: ReadonlySet<string>,
-): Promise<Pick<ModelDocuments, "tokenizerJson" | "tokenizerConfig">> {
+export async function readTokenizer(dir: string, entries: ReadonlySet<string>): Promise<TokenizerDocuments> {
   const tokenizerConfig = entries.has(TOKENIZER_CONFIG)
     ? await readJsonFile(join(dir, TOKENIZER_CONFIG))
     : null;
-  if (!entries.has(TOKENIZER)) return { tokenizerJson: null, tokenizerConfig };
-  const tokenizerJson = await readText(join(dir, TOKENIZER));
-  parseJsonObject(tokenizerJson, join(dir, TOKENIZER));
-  return { tokenizerJson, tokenizerConfig };
+  let tokenizerJson: string | null = null;
+  if (entries.has(TOKENIZER)) {
+    tokenizerJson = await readText(join(dir, TOKENIZER));
+    parseJsonObject(tokenizerJson, join(dir, TOKENIZER));
+  }
+  // Older versions of Python's transformers keep the template in the other file.
+  const within = tokenizerConfig?.chat_template;
+  const chatTemplate = entries.has(CHAT_TEMPLATE)
+    ? await readText(join(dir, CHAT_TEMPLATE))
+    : typeof within === "string"
+    ? within
+    : null;
+  return { tokenizerJson, tokenizerConfig, chatTemplate };
 }
 
 /**
@@ -107,6 +117,8 @@ export interface ModelDocuments {
   readonly tokenizerJson: string | null;
   /** `tokenizer_config.json`, or `null` if there is none. */
   readonly tokenizerConfig: Readonly<Record<string, unknown>> | null;
+  /** The chat template: `chat_template.jinja`, else that in `tokenizer_config.json`, or `null` if there is none. */
+  readonly chatTemplate: string | null;
 }
 
 /** An open model folder. {@linkcode readModelFolder} makes it. */
@@ -119,6 +131,8 @@ export class ModelFolder implements Disposable, ModelDocuments, FloatTensors {
   readonly tokenizerJson: string | null;
   /** `tokenizer_config.json`, or `null` if there is none. */
   readonly tokenizerConfig: Readonly<Record<string, unknown>> | null;
+  /** The chat template: `chat_template.jinja`, else that in `tokenizer_config.json`, or `null` if there is none. */
+  readonly chatTemplate: string | null;
   /** The tensors by Hugging Face's name for the full model, whatever the file calls them. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly #places: ReadonlyMap<string, TensorPlace>;
@@ -142,6 +156,7 @@ export class ModelFolder implements Disposable, ModelDocuments, FloatTensors {
     this.generationConfig = documents.generationConfig;
     this.tokenizerJson = documents.tokenizerJson;
     this.tokenizerConfig = documents.tokenizerConfig;
+    this.chatTemplate = documents.chatTemplate;
     this.#places = places;
     this.#files = files;
     this.tensors = new Map(

@@ -34,7 +34,7 @@ export async function openModel(dir: string, base?: string): Promise<OpenModel> 
   const adapter = opening.use(await readAdapterFolder(dir));
   const model = opening.use(await openBase(adapter, base));
   const { config, generationConfig } = model;
-  const { tokenizerJson, tokenizerConfig } = adapter.tokenizerJson === null ? model : adapter;
+  const { tokenizerJson, tokenizerConfig, chatTemplate } = adapter.tokenizerJson === null ? model : adapter;
   const tensors = mergedTensors(model, adapter);
   const open = opening.move();
   return {
@@ -43,6 +43,7 @@ export async function openModel(dir: string, base?: string): Promise<OpenModel> 
     generationConfig,
     tokenizerJson,
     tokenizerConfig,
+    chatTemplate,
     ...tensors,
     [Symbol.dispose]: () => open.dispose(),
   };

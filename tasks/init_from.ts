@@ -4,10 +4,9 @@
  * @module
  */
 import { join } from "node:path";
-import { isAdapterFolder, readAdapterFolder } from "../checkpoint/adapter_folder.ts";
-import { readModelFolder } from "../checkpoint/hugging_face.ts";
+import { type AdapterFolder, isAdapterFolder, readAdapterFolder } from "../checkpoint/adapter_folder.ts";
+import { type ModelFolder, readModelFolder } from "../checkpoint/hugging_face.ts";
 import { openBase } from "../checkpoint/open_model.ts";
-import type { FloatTensors } from "../checkpoint/safetensors.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { weightsDigest } from "../checkpoint/weights_digest.ts";
 import { loadTokenizer } from "../data/tokenizer.ts";
@@ -99,9 +98,9 @@ export async function readInitialModel(
 /** The weights that a run starts from. */
 export interface InitialWeights extends Disposable {
   /** Of those that are trained, unless they start as usual. */
-  readonly initial?: FloatTensors;
+  readonly initial?: ModelFolder | AdapterFolder;
   /** Of those that stay as they are, if there are such. */
-  readonly base?: FloatTensors;
+  readonly base?: ModelFolder;
 }
 
 /**
@@ -116,19 +115,21 @@ export interface InitialWeights extends Disposable {
 export async function openInitialWeights(config: RunConfig, resumes: boolean): Promise<InitialWeights> {
   const { initFrom, initWeights, lora } = config;
   using opening = new DisposableStack();
-  const open = async (dir: string, isAdapter: boolean, recorded?: string): Promise<FloatTensors> => {
-    const folder = opening.use(await (isAdapter ? readAdapterFolder(dir) : readModelFolder(dir)));
+  const held = async <T extends ModelFolder | AdapterFolder>(folder: T, recorded?: string): Promise<T> => {
+    opening.use(folder);
     if (await weightsDigest(folder) === recorded) return folder;
     throw new RangeError(
-      `The weights of ${dir} must be those that the run has recorded, but have changed; put them back, or start a new run`,
+      `The weights of ${folder.path} must be those that the run has recorded, but have changed; put them back, or ` +
+        "start a new run",
     );
   };
-  const base = lora && await open(lora.base_model_name_or_path, false, lora.base_weights);
-  let initial: FloatTensors | undefined;
+  const base = lora && await held(await readModelFolder(lora.base_model_name_or_path), lora.base_weights);
+  let initial: ModelFolder | AdapterFolder | undefined;
   if (!resumes && initFrom !== undefined) {
     const isAdapter = await isAdapterFolder(initFrom);
+    if (isAdapter) initial = await held(await readAdapterFolder(initFrom), initWeights);
     // A new adapter starts as usual.
-    if (isAdapter === (lora !== undefined)) initial = await open(initFrom, isAdapter, initWeights);
+    else if (!lora) initial = await held(await readModelFolder(initFrom), initWeights);
   }
   const kept = opening.move();
   return { base, initial, [Symbol.dispose]: () => kept.dispose() };

@@ -124,6 +124,8 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       const { initial, base } = weights;
       if (initial) say(`starting from the weights of ${draft.initFrom}`);
       if (draft.lora) say(describeLora(draft.lora));
+      const source = [initial, base].find((f) => f && draft.tokenizer === join(f.path, "tokenizer.json"));
+      const chatTemplate = (checkpoint?.model ?? source)?.chatTemplate ?? undefined;
       const interrupts = watchInterrupts(() =>
         say("stopping after this step and saving; once more to stop at once")
       );
@@ -135,6 +137,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           config,
           model,
           tokenizer,
+          chatTemplate,
           dataset,
           checkpoint,
           initial,

@@ -51,6 +51,8 @@ export interface RunOptions {
   readonly model: LanguageModel;
   /** Its tokenizer, saved with each checkpoint. */
   readonly tokenizer: Tokenizer;
+  /** The tokenizer's chat template, saved with it; default none. */
+  readonly chatTemplate?: string;
   /** Token ids to train on and to evaluate with. */
   readonly dataset: TokenDataset;
   /** Where to go on; default from the start. */
@@ -176,6 +178,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
         config: { ...model.config, ...specialTokens(options.tokenizer, config.model) },
         tensors: tensorsToWrite(gpu, trainable),
         tokenizerJson: formatTokenizerJson(options.tokenizer.json),
+        chatTemplate: options.chatTemplate,
         ...adapterOf(config),
       },
       optimizer: tensorsToWrite(gpu, trainer.state),
