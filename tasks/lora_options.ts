@@ -49,7 +49,7 @@ export const loraOptions = {
     description:
       `layers that get one, or ${ALL_LINEAR} (default: c_attn of a GPT-2, q_proj and v_proj of a Llama)`,
   },
-  "base": { ...baseOption, group: GROUP },
+  "base": { ...baseOption, group: GROUP, description: `${baseOption.description}; may move when resuming` },
 } as const;
 
 type LoraValues = OptionValues<typeof loraOptions>;

@@ -302,7 +302,7 @@ function defaultName({ model, optimizer, initFrom }: TrainLmValues): string {
     : model.endsWith(".json")
     ? dirname(model).split("/").pop() || "model"
     : model;
-  return `${name}-${optimizer}-${date}`;
+  return `${name}-${optimizer ?? (initFrom === undefined ? "koala++" : "tuned")}-${date}`;
 }
 
 if (import.meta.main) {

@@ -274,11 +274,11 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
 
   const { stdout: help } = await train("--help");
   const documented = [...help.matchAll(/^ +--(?:\[no-\])?([a-z-]+)/gm)].map(([, name]) => name);
-  // --init-from excludes --model and has a test of its own.
+  // --init-from and what goes with it exclude --model and have tests of their own.
   const tested = new Set([
     ...Object.keys(first),
     ...Object.keys(later),
-    "init-from",
+    ...["init-from", "base", "lora-rank", "lora-alpha", "lora-dropout", "lora-targets"],
     "config",
     "debug",
     "help",
