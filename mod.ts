@@ -99,6 +99,7 @@ export { swiglu } from "./ops/swiglu.ts";
 // optim: optimizers and schedules
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
 export { koalaPlusPlus, type KoalaPlusPlusOptions, type MeasurementNoise } from "./optim/koala_plus_plus.ts";
+export { muon, type MuonOptions } from "./optim/muon.ts";
 export type {
   BegunUpdate,
   Optimizer,
@@ -133,7 +134,9 @@ export {
   Batches,
   type BatchShape,
   type DataCursor,
+  sequentialBatchCount,
   sequentialBatches,
+  type SequentialOptions,
   type TokenIds,
 } from "./data/batches.ts";
 export { type Corpus, type Document, openCorpus } from "./data/corpus.ts";
@@ -173,6 +176,7 @@ export {
   type ModelFolderContents,
   readModelFolder,
   type TensorPlace,
+  type TokenizerDocuments,
   writeModelFolder,
 } from "./checkpoint/hugging_face.ts";
 export { mergedTensors } from "./checkpoint/merge_adapter.ts";
@@ -194,7 +198,14 @@ export type { LinearLayer } from "./checkpoint/tensor_names.ts";
 export { weightsDigest } from "./checkpoint/weights_digest.ts";
 
 // training: steps, evaluation, text
-export { type Evaluation, Evaluator, type TokenBatch } from "./training/evaluation.ts";
+export {
+  type EvaluateOptions,
+  evaluateTokens,
+  type Evaluation,
+  type EvaluationProgress,
+  Evaluator,
+  type TokenBatch,
+} from "./training/evaluation.ts";
 export { type GenerateOptions, Generator } from "./training/generation.ts";
 export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
 export { adapterLayers } from "./training/lora.ts";

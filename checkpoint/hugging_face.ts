@@ -11,7 +11,13 @@ import { parseJsonObject, writeJsonFile } from "./json_file.ts";
 import type { TensorToWrite } from "./safetensors.ts";
 import { writeWeights } from "./weights_files.ts";
 
-export { type ModelDocuments, ModelFolder, readModelFolder, type TensorPlace } from "./model_folder.ts";
+export {
+  type ModelDocuments,
+  ModelFolder,
+  readModelFolder,
+  type TensorPlace,
+  type TokenizerDocuments,
+} from "./model_folder.ts";
 
 const CONFIG = "config.json";
 const TOKENIZER = "tokenizer.json";

@@ -96,7 +96,7 @@ export async function writeCheckpoint(runDir: string, contents: CheckpointConten
     await explained(attempt, () => Deno.mkdir(temporary, { recursive: true }));
     if ("adapter" in model) await writeAdapterFolder(temporary, model);
     else await writeModelFolder(temporary, model);
-    await writeSafetensors(join(temporary, OPTIMIZER), optimizer);
+    await writeSafetensors(join(temporary, OPTIMIZER), optimizer, { format: "pt" });
     await writeJsonFile(join(temporary, TRAINING_STATE), document);
     await explained(attempt, () => renameInto(temporary, path));
   } catch (error) {

@@ -16,7 +16,7 @@ export interface Layers {
     g: Graph,
     name: string,
     shape: readonly number[],
-    spec: Pick<ParameterSpec, "init" | "role">,
+    spec: Omit<ParameterSpec, "name" | "shape" | "trainable">,
   ): Tensor;
   /** Applies a linear layer of the blocks, as {@linkcode linear} does; `weight` is a declared one. */
   linear(g: Graph, x: Tensor, weight: Tensor, options?: LinearOptions): Tensor;

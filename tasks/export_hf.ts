@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { checkEmpty, writeFolderAtomically, writeTextAtomically } from "../checkpoint/atomic_file.ts";
 import { parseByteSize } from "../checkpoint/byte_size.ts";
 import { convertTensors } from "../checkpoint/convert_tensors.ts";
 import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
 import { type MetricsRecord, readMetricsFile } from "../checkpoint/metrics_file.ts";
-import { readRunFile } from "../checkpoint/run_folder.ts";
+import { readRunOf } from "../checkpoint/run_folder.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { readTrainingState } from "../checkpoint/training_state.ts";
 import { modelFromConfig } from "../models/load.ts";
@@ -150,7 +150,7 @@ async function exportCheckpoint(
   const { dtype, torch } = FORMATS[values.dtype];
   const { torch_dtype: _, ...kept } = folder.config;
   const config = { ...kept, architectures: model.config.architectures, dtype: torch };
-  const run = await readRunOf(folder.path);
+  const run = await readCardRun(folder.path);
   const name = values.name ?? basename(resolve(out));
   const curve = lossCurveSvg(run ? [{ name, records: run.records }] : []);
 
@@ -194,13 +194,11 @@ interface RunRecord extends CardRun {
 }
 
 /** What is known of the run that a checkpoint belongs to; nothing of a folder that stands for itself. */
-async function readRunOf(checkpoint: string): Promise<RunRecord | undefined> {
-  const checkpoints = dirname(resolve(checkpoint));
-  if (basename(checkpoints) !== "checkpoints") return undefined;
-  const runDir = dirname(checkpoints);
-  const run = await readRunFile(runDir).catch(orNothing);
+async function readCardRun(checkpoint: string): Promise<RunRecord | undefined> {
+  const found = await readRunOf(checkpoint);
   const state = await readTrainingState(checkpoint).catch(orNothing);
-  if (run === undefined || state === undefined) return undefined;
+  if (found === undefined || state === undefined) return undefined;
+  const { runDir, run } = found;
   const { step, metrics } = state;
   const all = await readMetricsFile(join(runDir, "metrics.jsonl")).catch(orNothing) ?? [];
   const records = all.filter((record) => record.step <= step);

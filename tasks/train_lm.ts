@@ -23,13 +23,8 @@ import {
 import { adapterLayers } from "../training/lora.ts";
 import { describe, stepOptions, trainRun } from "../training/run.ts";
 import { tuneKernels } from "../training/tuning.ts";
-import {
-  checkSameRun,
-  RUN_VERSION,
-  type RunConfig,
-  type RunLora,
-  runOptimizer,
-} from "../training/run_config.ts";
+import { checkSameRun, RUN_VERSION, type RunConfig, type RunLora } from "../training/run_config.ts";
+import { runOptimizer } from "../training/run_optimizer.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
 import { openInitialWeights, readInitialModel } from "./init_from.ts";
@@ -160,7 +155,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         const { evaluation, step, interrupted, best, tokensPerSecond } = result;
         const seconds = (performance.now() - started) / 1000;
         say(
-          `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: ${
+          `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: validation ${
             describe(evaluation)
           }`,
         );

@@ -8,7 +8,8 @@ import { DEFAULT_SOURCE } from "../data/corpus.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../data/split.ts";
 import { dropoutKeys, modelFromConfig, modelPresets } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
-import { type ModelConfig, OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
+import type { ModelConfig, RunConfig } from "../training/run_config.ts";
+import { OPTIMIZERS } from "../training/run_optimizer.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
 import type { InitialModel } from "./init_from.ts";
 import { loraOptions } from "./lora_options.ts";
@@ -107,11 +108,17 @@ const initOptions = {
   },
 } as const;
 
+/** What differs from 0 by default, for every optimizer. */
+function defaultsOf(key: "lr" | "loraLr" | "weightDecay"): string {
+  return Object.entries(OPTIMIZERS).filter(([, choice]) => choice[key] > 0)
+    .map(([name, choice]) => `${name} ${choice[key]}`).join(", ");
+}
+
 /** The optimizer. */
 export const optimizerOptions = {
   "optimizer": {
     type: "choice",
-    choices: OPTIMIZERS,
+    choices: Object.keys(OPTIMIZERS),
     group: OPTIM,
     description: "optimizer (default: koala++, of a LoRA adamw)",
   },
@@ -126,21 +133,20 @@ export const optimizerOptions = {
     type: "number",
     above: 0,
     group: OPTIM,
-    description:
-      "peak learning rate (default: koala++ 0.02, adamw 0.003, sgd 0.1; of a LoRA koala++ 0.1, adamw 0.01)",
+    description: `peak learning rate (default: ${defaultsOf("lr")}; of a LoRA: ${defaultsOf("loraLr")})`,
   },
   "adamw-lr": {
     type: "number",
     above: 0,
     default: 0.006,
     group: OPTIM,
-    description: "peak learning rate of the AdamW part beside KOALA++",
+    description: "peak learning rate of AdamW beside an optimizer of hidden weight matrices",
   },
   "weight-decay": {
     type: "number",
     min: 0,
     group: OPTIM,
-    description: "weight decay (default: adamw 0.1, others and any LoRA 0)",
+    description: `weight decay (default: ${defaultsOf("weightDecay")}; others and any LoRA 0)`,
   },
   "sigma": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s initial variance" },
   "q": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s process noise" },
@@ -157,6 +163,22 @@ export const optimizerOptions = {
     default: true,
     group: OPTIM,
     description: "KOALA++'s symmetric variant; --no-symmetric for the vanilla one",
+  },
+  "beta": {
+    type: "number",
+    min: 0,
+    below: 1,
+    default: 0,
+    group: OPTIM,
+    description: "KOALA++: measure along an average of gradients with this decay",
+  },
+  "orthogonal": {
+    type: "choice",
+    choices: ["none", "gain", "unit"],
+    default: "none",
+    group: OPTIM,
+    description:
+      "KOALA++: orthogonalise a matrix's step, at the length the filter's gain gives it or at Muon's",
   },
   "clip": {
     type: "number",
@@ -301,6 +323,8 @@ export const configKeys = new Set([
   "q",
   "r",
   "symmetric",
+  "beta",
+  "orthogonal",
   "schedule",
   "warmup",
   "minLrRatio",
@@ -308,18 +332,13 @@ export const configKeys = new Set([
   "seed",
 ]);
 
-const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0.003, sgd: 0.1 };
-
-/** The rates of a LoRA; larger than those of weights. */
-const loraLrDefaults: typeof lrDefaults = { "koala++": 0.1, adamw: 0.01, sgd: 0.1 };
-
 /**
- * The options with the defaults of a LoRA where they are not given: AdamW, since adapters learn faster with
- * it than with KOALA++, each at its best rate (measured on gpt2-nano and llama-nano).
+ * The options with the defaults of a LoRA where they are not given: AdamW, since adapters learn faster with it than
+ * with KOALA++, each at its best rate (measured on gpt2-nano and llama-nano).
  */
 function withLoraDefaults(values: TrainLmValues): TrainLmValues {
   const { optimizer = "adamw" } = values;
-  const lr = values.lr ?? loraLrDefaults[optimizer];
+  const lr = values.lr ?? OPTIMIZERS[optimizer].loraLr;
   return { ...values, optimizer, lr, weightDecay: values.weightDecay ?? 0 };
 }
 
@@ -367,13 +386,15 @@ export async function modelConfig(
     recompute: values.recompute,
     optimizer,
     koalaScope: values.koalaScope,
-    lr: values.lr ?? lrDefaults[optimizer],
+    lr: values.lr ?? OPTIMIZERS[optimizer].lr,
     adamwLr: values.adamwLr,
-    weightDecay: values.weightDecay ?? (optimizer === "adamw" ? 0.1 : 0),
+    weightDecay: values.weightDecay ?? OPTIMIZERS[optimizer].weightDecay,
     sigma: values.sigma,
     q: values.q,
     r: values.r as RunConfig["r"],
     symmetric: values.symmetric,
+    beta: values.beta,
+    orthogonal: values.orthogonal as RunConfig["orthogonal"],
     clip: values.clip,
   };
 }

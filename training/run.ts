@@ -20,7 +20,8 @@ import { learningRateSchedule } from "../optim/schedule.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
 import { loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
-import { RUN_VERSION, type RunConfig, runOptimizer } from "./run_config.ts";
+import { RUN_VERSION, type RunConfig } from "./run_config.ts";
+import { runOptimizer } from "./run_optimizer.ts";
 import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "./trainer.ts";
 
 /** How often a run does what does not change its weights. */
@@ -165,7 +166,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     evaluation = await evaluateOn(rhythm.evalBatches);
     evaluatedStep = at;
     await metricsFile.append({ step: at, validation: evaluationRecord(evaluation) });
-    progress.log(`step ${at}: ${describe(evaluation)}`);
+    progress.log(`step ${at}: validation ${describe(evaluation)}`);
     return evaluation;
   };
   const save = async () => {
@@ -281,7 +282,7 @@ function isDue(step: number, every: number, steps: number): boolean {
 /** An evaluation in words. */
 export function describe({ loss, perplexity, bitsPerByte }: Evaluation): string {
   const bits = bitsPerByte === undefined ? "" : `, ${bitsPerByte.toFixed(3)} bits per byte`;
-  return `validation loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(1)}${bits}`;
+  return `loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(1)}${bits}`;
 }
 
 function checkFinite({ step, loss, gradientNorm }: StepMetrics, checkpoint: string, config: RunConfig): void {
