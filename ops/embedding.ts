@@ -201,36 +201,3 @@ export function addPositions(g: Graph, x: Tensor, table: Tensor, starts?: Tensor
   });
   return y;
 }
-
-/**
- * Picks one row of each sequence, such as the last position when generating.
- *
- * @param g The graph to record in.
- * @param x [B, T, C].
- * @param positions u32 [B].
- * @returns [B, C], without a gradient.
- * @throws {TypeError} If the shapes do not fit.
- */
-export function selectPositions(g: Graph, x: Tensor, positions: Tensor): Tensor {
-  expectShape("selectPositions", "x", x, [null, null, null]);
-  const [batch, length, channels] = x.shape;
-  expectShape("selectPositions", "positions", positions, [batch], "u32");
-  const y = g.activation("selected", [batch, channels]);
-  const { width, wrap } = vectorType(channels);
-  const perRow = channels / width;
-  g.dispatch({
-    label: "select_positions",
-    read: { x: wrap(x), positions },
-    write: { y: wrap(y) },
-    constants: { PER_ROW: perRow, COUNT: batch * perRow, LENGTH: length },
-    workgroups: flatWorkgroups(Math.ceil((batch * perRow) / 64)),
-    body: `${flatIndexWgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * 64u + lane;
-  if (i >= COUNT) { return; }
-  let b = i / PER_ROW;
-  y[i] = x[(b * LENGTH + min(positions[b], LENGTH - 1u)) * PER_ROW + i % PER_ROW];
-}`,
-  });
-  return y;
-}
