@@ -49,7 +49,7 @@ async function wholePasses(gpu: Gpu, model: LanguageModel, parameters: Parameter
     }u)]; }`,
     statements: "out[i] = vec4f(at(4u * i), at(4u * i + 1u), at(4u * i + 2u), at(4u * i + 3u));",
   });
-  const logits = g.collect(headLogits(g, last, model.head(g)));
+  const logits = headLogits(g, last, model.head(g)).map((block) => g.collect(block));
   const program = await compileProgram(gpu, g);
   return {
     async generate(prompt: readonly number[], maxTokens: number): Promise<number[]> {
@@ -60,7 +60,8 @@ async function wholePasses(gpu: Gpu, model: LanguageModel, parameters: Parameter
         program.write("tokens", tokens);
         program.write("position", Uint32Array.of(ids.length - 1));
         program.run();
-        ids.push(sampleToken((await program.read(logits))[0], { temperature: 0 }, 0, i));
+        const blocks = await program.read(...logits);
+        ids.push(sampleToken(blocks.flatMap((block) => [...block]), { temperature: 0 }, 0, i));
       }
       return ids.slice(prompt.length);
     },

@@ -117,8 +117,8 @@ export class Generator {
     kernels.splice(0, kernels.length, ...withoutUnusedKernels(kernels, kernels.length));
     const { g: decode, hidden } = record(batchSize, 1);
     const [, , channels] = hidden.shape;
-    const logits = headLogits(decode, hidden.reshape(batchSize, channels), model.head(decode)); // [V, B]
-    const collected = decode.collect(logits);
+    const logits = headLogits(decode, hidden.reshape(batchSize, channels), model.head(decode)); // [B, V]
+    const collected = logits.map((block) => decode.collect(block));
     cache.allocate(gpu);
     const programs: Program[] = [];
     try {
@@ -132,7 +132,7 @@ export class Generator {
       cache,
       prefill: programs[0],
       decode: programs[1],
-      readback: new Readback(gpu, [collected]),
+      readback: new Readback(gpu, collected),
     };
     return new Generator(parts, batchSize, model.vocabSize);
   }
@@ -215,7 +215,7 @@ export class Generator {
     return { request, ids: [...prompt], dropped, held: 0 };
   }
 
-  /** Logits for what follows each sequence, empty where a place is; their last tokens go into the cache. */
+  /** Logits for what follows each sequence, of no meaning where a place is empty; adds their last tokens to the cache. */
   async #step(places: readonly (Sequence | undefined)[]): Promise<Float32Array[]> {
     const [tokens, starts] = [0, 0].map(() => new Uint32Array(this.#batchSize));
     const slots = Uint32Array.from(tokens, (_, slot) => slot);
@@ -227,11 +227,17 @@ export class Generator {
     });
     for (const [name, values] of Object.entries({ tokens, starts, slots })) this.#decode.write(name, values);
     this.#decode.run();
-    const [all] = await this.#readback.read(); // [V, B]
-    if (this.#batchSize === 1) return [all];
-    const column = (slot: number) =>
-      Float32Array.from({ length: this.#vocabSize }, (_, id) => all[id * this.#batchSize + slot]);
-    return places.map((sequence, slot) => sequence ? column(slot) : new Float32Array());
+    const blocks = await this.#readback.read(); // [B, V] in blocks of columns
+    return places.map((_, slot) => {
+      const logits = new Float32Array(this.#vocabSize);
+      let column = 0;
+      for (const block of blocks) {
+        const width = block.length / this.#batchSize;
+        logits.set(block.subarray(slot * width, (slot + 1) * width), column);
+        column += width;
+      }
+      return logits;
+    });
   }
 
   /** Brings all of a sequence but its last token into the cache. */
