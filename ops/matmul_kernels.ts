@@ -106,9 +106,9 @@ const readSizes = `
  */
 export function broadcastKernel(g: Graph, p: Product): void {
   const { m, k, columnA, rowB } = p;
-  const rows = m <= 8 ? 8 : m <= 16 ? 16 : 32;
+  const rows = m === 1 && !columnA ? 1 : m <= 8 ? 8 : m <= 16 ? 16 : 32;
   const ragged = k % 4 !== 0;
-  const vectors = range(rows / 8); // that a lane loads
+  const vectors = range(Math.ceil(rows / 8)); // that a lane loads
   // Lane l of a column-major A loads `vectors` neighbours of row k + l / 2, in the first or second half.
   const starts = columnA
     ? vectors.map((v) =>

@@ -95,15 +95,15 @@ export async function generateTexts(
 }
 
 /**
- * The ids of a prompt.
+ * The ids of a prompt: what the tokenizer puts before every text, as Python's `tokenizer(text)` does, then the text.
  *
  * @param tokenizer The tokenizer.
  * @param prompt The text.
- * @param startId Stands for the empty text.
- * @throws {RangeError} If the text is empty and there is no `startId`.
+ * @param startId Stands for the empty text where nothing is put before it.
+ * @throws {RangeError} If there are no ids and there is no `startId`.
  */
 export function promptIds(tokenizer: Tokenizer, prompt: string, startId?: number): number[] {
-  const ids = tokenizer.encode(prompt);
+  const ids = [...tokenizer.startIds, ...tokenizer.encode(prompt)];
   if (ids.length > 0) return ids;
   if (startId !== undefined) return [startId];
   throw new RangeError(

@@ -2,8 +2,8 @@ import { deepEqual, throws } from "node:assert/strict";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { boundaryIds, promptIds } from "./text_generation.ts";
 
-const tokenizer = (eosId: number | null, ids: number[] = []) =>
-  ({ eosId, encode: () => ids }) as unknown as Tokenizer;
+const tokenizer = (eosId: number | null, ids: number[] = [], startIds: number[] = []) =>
+  ({ eosId, startIds, encode: () => ids }) as unknown as Tokenizer;
 
 Deno.test("boundaryIds() asks generation_config.json, config.json and the tokenizer in this order", () => {
   const of = (
@@ -26,5 +26,6 @@ Deno.test("boundaryIds() asks generation_config.json, config.json and the tokeni
 Deno.test("promptIds() takes the start token for a prompt without tokens, where there is one", () => {
   deepEqual(promptIds(tokenizer(null, [5, 6]), "text", 1), [5, 6]);
   deepEqual(promptIds(tokenizer(null), "", 1), [1]);
+  deepEqual(promptIds(tokenizer(null, [5], [2]), "text", 1), [2, 5]);
   throws(() => promptIds(tokenizer(null), ""), RangeError);
 });
