@@ -40,27 +40,18 @@ export interface GeneratedText {
  * @throws {RangeError} If an option is out of range, a prompt is empty without a `startId`, or a stop string is empty;
  * before anything is generated.
  *
- * @example
- * ```ts
- * import { equal } from "node:assert/strict";
- *
- * const json = {
- *   added_tokens: [],
- *   normalizer: null,
- *   pre_tokenizer: null,
- *   post_processor: null,
- *   decoder: { type: "Fuse" },
- *   model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] },
- * };
- * const gpu = await requestGpu();
- * const model = gpt2({ vocab_size: 2, n_positions: 8, n_embd: 8, n_layer: 1, n_head: 1 });
- * const parameters = declareParameters(model);
- * parameters.allocate(gpu, 0);
+ * @example Continue texts with a Hugging Face folder, showing the first while it comes
+ * ```ts ignore
+ * using folder = await readModelFolder("models/gpt2");
+ * const tokenizer = Tokenizer.fromJson(JSON.parse(folder.tokenizerJson!));
+ * const model = modelFromConfig(folder.config);
+ * const parameters = await loadParameters(gpu, model, folder);
  * const generator = await Generator.create(gpu, model, parameters, { batchSize: 2 });
- * const requests = ["a", "ba"].map((prompt) => ({ prompt, maxTokens: 12, temperature: 1 }));
- * const [first, second] = await generateTexts(generator, Tokenizer.fromJson(json), requests);
- * equal(first.text.length + second.text.length, 24);
- * for (const made of [generator, parameters, gpu]) made.destroy();
+ * const { stopIds } = boundaryIds(folder, tokenizer);
+ * const [first, second] = await generateTexts(generator, tokenizer, [
+ *   { prompt: "Once upon a time", stopIds, onText: (piece) => console.log(piece) },
+ *   { prompt: "Long ago", stopIds, stop: ["\n\n"], temperature: 0 },
+ * ]);
  * ```
  */
 export async function generateTexts(
