@@ -28,7 +28,7 @@ const options = {
   "vocab-size": { type: "integer", min: 64, default: 2048, description: "tokens in the vocabulary" },
   "prompt-tokens": { type: "integer", min: 1, default: 32, description: "length of each prompt" },
   "tokens": { type: "integer", min: 1, default: 64, description: "tokens that the generator adds" },
-  "full-tokens": { type: "integer", min: 1, default: 4, description: "tokens by whole forward passes" },
+  "full-tokens": { type: "integer", min: 1, default: 16, description: "tokens by whole forward passes" },
   "batch": { type: "integer", min: 1, max: 32, default: 8, description: "sequences side by side" },
   "json": jsonOption,
 } as const;
@@ -116,7 +116,7 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
     for (const name of values.model.length > 0 ? values.model : ["gpt2-nano"]) {
       const row = await measure(gpu, name, values);
       rows.push(row);
-      const n = (x: number) => x.toFixed(1);
+      const n = (x: number) => Number(x.toPrecision(3));
       output.say(
         `${name}, ${(row.parameters / 1e6).toFixed(1)} M parameters: a whole pass per token ${
           n(row.whole_pass_per_token)
