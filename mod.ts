@@ -81,8 +81,9 @@ export { attention, type AttentionOptions, packedAttention } from "./ops/attenti
 export { type CrossEntropy, headLogits, IGNORED_TARGET, linearCrossEntropy } from "./ops/cross_entropy.ts";
 export { dropout } from "./ops/dropout.ts";
 export { elementwise, type ElementwiseOptions, passGradient } from "./ops/elementwise.ts";
-export { addPositions, embedding, selectPositions } from "./ops/embedding.ts";
+export { addPositions, embedding } from "./ops/embedding.ts";
 export { gelu, type GeluKind } from "./ops/gelu.ts";
+export { KeyValueCache, type LayerCache, type SequenceContext } from "./ops/key_value_cache.ts";
 export { layerNorm } from "./ops/layer_norm.ts";
 export { linear, type LinearOptions } from "./ops/linear.ts";
 export { rmsNorm } from "./ops/rms_norm.ts";
@@ -139,7 +140,17 @@ export {
   type SequentialOptions,
   type TokenIds,
 } from "./data/batches.ts";
-export { type Corpus, type Document, openCorpus } from "./data/corpus.ts";
+export {
+  type Corpus,
+  type CorpusOptions,
+  type CorpusReport,
+  type Document,
+  openCorpus,
+  type RejectedRow,
+  type SourceCorpus,
+  type SourceShare,
+} from "./data/corpus.ts";
+export type { HubOptions } from "./data/hub_source.ts";
 export {
   type DataOptions,
   type DataProgress,
@@ -206,10 +217,27 @@ export {
   Evaluator,
   type TokenBatch,
 } from "./training/evaluation.ts";
-export { type GenerateOptions, Generator } from "./training/generation.ts";
+export {
+  type GenerateOptions,
+  type GenerateRequest,
+  Generator,
+  type GeneratorOptions,
+} from "./training/generation.ts";
 export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
 export { adapterLayers } from "./training/lora.ts";
-export { sampleToken, type SamplingOptions } from "./training/sampling.ts";
+export {
+  sampleToken,
+  type SamplingOptions,
+  type TokenDistribution,
+  tokenDistribution,
+} from "./training/sampling.ts";
+export {
+  boundaryIds,
+  type GeneratedText,
+  generateTexts,
+  promptIds,
+  type TextRequest,
+} from "./training/text_generation.ts";
 export {
   languageModelLoss,
   type RecordedLoss,

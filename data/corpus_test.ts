@@ -1,27 +1,13 @@
 import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
-import { join } from "node:path";
-import { type Corpus, type Document, firstInvalidUtf8, openCorpus, readTextFile } from "./corpus.ts";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { parquetWriteBuffer } from "npm:hyparquet-writer@0.17.0";
+import { Random } from "../tests/random_text.ts";
+import { withFiles } from "../tests/temporary_files.ts";
+import { type Corpus, type CorpusReport, type Document, openCorpus } from "./corpus.ts";
+import type { RejectedRow } from "./rows.ts";
 
 async function read(corpus: Corpus): Promise<Document[]> {
   return await Array.fromAsync(corpus);
-}
-
-/** Makes a temporary folder with files, for the time of a function. */
-async function withFiles(
-  files: Record<string, string | Uint8Array>,
-  use: (folder: string) => Promise<void>,
-): Promise<void> {
-  const folder = (await Deno.makeTempDir()).replaceAll("\\", "/");
-  try {
-    for (const [name, content] of Object.entries(files)) {
-      const path = join(folder, name);
-      await Deno.mkdir(join(path, ".."), { recursive: true });
-      await Deno.writeFile(path, typeof content === "string" ? new TextEncoder().encode(content) : content);
-    }
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 const bytes = (...values: number[]) => new Uint8Array(values);
@@ -89,7 +75,7 @@ Deno.test("openCorpus() says which source is missing or has no text", async () =
     );
     await rejects(
       next(`${folder}/d`),
-      (e) => e instanceof Deno.errors.NotFound && /must hold a \.txt or \.md/.test(e.message),
+      (e) => e instanceof Deno.errors.NotFound && /must hold a file in a known format/.test(e.message),
     );
     await rejects(
       next(`${folder}/d/*.txt`),
@@ -112,50 +98,126 @@ Deno.test("openCorpus() names file and offset of a byte that is not UTF-8", asyn
   });
 });
 
-Deno.test("readTextFile() cuts long files at blank lines, lines and characters, and loses nothing", async () => {
-  const text = "one\r\n\r\ntwo two\r\nthree\r\n\r\n\r\n" + "日本語のテキスト".repeat(5) +
-    "\nend 😀😀😀😀😀😀\r\n";
-  await withFiles({ "a.txt": text }, async (folder) => {
-    for (let size = 8; size < 120; size++) {
-      const parts = await Array.fromAsync(readTextFile(`${folder}/a.txt`, size));
-      equal(parts.map((p) => p.text).join(""), text.replaceAll("\r\n", "\n"), `parts of ${size} bytes`);
-      deepEqual(parts.map((p) => p.part), parts.map((_, i) => i));
-    }
-    const [first] = await Array.fromAsync(readTextFile(`${folder}/a.txt`, 24));
-    equal(first.text, "one\n\n");
-  });
-});
-
-Deno.test("readTextFile() counts the offset of an invalid byte over parts", async () => {
-  const text = new TextEncoder().encode("line\n".repeat(10));
-  await withFiles({ "a.txt": new Uint8Array([...text, 0xff]) }, async (folder) => {
-    await rejects(Array.fromAsync(readTextFile(`${folder}/a.txt`, 12)), /offset 50;/);
-  });
-});
-
-Deno.test("firstInvalidUtf8() agrees with the platform's decoder", () => {
-  const sequences: number[][] = [
-    [0xc0, 0x80],
-    [0xe0, 0x80, 0x80],
-    [0xed, 0xa0, 0x80],
-    [0xf0, 0x80, 0x80, 0x80],
-    [0xf4, 0x90, 0x80, 0x80],
-    [0xf5, 0x80, 0x80, 0x80],
-    [0xe2, 0x82],
-    [0x80],
-    [0xf0, 0x9f, 0x98, 0x80],
-    [0xed, 0x9f, 0xbf],
-    [0xf4, 0x8f, 0xbf, 0xbf],
-  ];
-  for (const sequence of sequences) {
-    const data = bytes(0x61, ...sequence);
-    let valid = true;
-    try {
-      new TextDecoder("utf-8", { fatal: true }).decode(data);
-    } catch {
-      valid = false;
-    }
-    equal(firstInvalidUtf8(data), valid ? -1 : 1, sequence.join(" "));
+Deno.test("openCorpus() gives the same documents in every format and compression", async () => {
+  for (let seed = 0; seed < 12; seed++) {
+    const random = new Random(seed);
+    // A byte order mark at a file's beginning is no text, and CRLF becomes LF.
+    const texts = Array.from({ length: 1 + random.below(30) }, () => `a${random.text(random.below(300))}`);
+    const table = texts.map((text, i) => ({ id: i, text }));
+    const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
+    const parquet = parquetWriteBuffer({
+      columnData: [{ name: "id", data: texts.map((_, i) => i) }, {
+        name: "text",
+        data: texts,
+        type: "STRING",
+      }],
+      rowGroupSize: 7,
+    });
+    const contents: Record<string, string | Uint8Array> = {
+      jsonl: table.map((row) => `${JSON.stringify(row)}\n`).join(""),
+      csv: `\ufeffid,text\r\n${table.map(({ id, text }) => `${id},${quoted(text)}\r\n`).join("")}`,
+      tsv: `text\tid\n${table.map(({ id, text }) => `${quoted(text)}\t${id}\n`).join("")}`,
+      parquet: new Uint8Array(parquet),
+      ...Object.fromEntries(texts.map((text, i) => [`${String(i).padStart(2, "0")}.txt`, text])),
+    };
+    const files = Object.entries(contents).flatMap(([name, content]) => {
+      const [folder, path] = name.endsWith(".txt") ? ["txt", name] : [name, `a.${name}`];
+      const data = typeof content === "string" ? new TextEncoder().encode(content) : content;
+      return [
+        [`${folder}/${path}`, data],
+        [`${folder}.gz/${path}.gz`, gzipSync(data)],
+        [`${folder}.zst/${path}.zst`, zstdCompressSync(data)],
+      ] as const;
+    });
+    await withFiles(Object.fromEntries(files), async (folder) => {
+      for (const { name } of Deno.readDirSync(folder)) {
+        const found = await read(openCorpus([`${folder}/${name}`]));
+        deepEqual(found.map((d) => d.text), texts, `seed ${seed}: ${name}`);
+      }
+    });
   }
-  ok(true);
+});
+
+Deno.test("openCorpus() reads other encodings and other fields when told so", async () => {
+  const files = {
+    "a.txt": bytes(0xe9, 0x0d, 0x0a),
+    "b.jsonl": new Uint8Array([...new TextEncoder().encode('{"body": "'), 0xe8, 0x22, 0x7d]),
+  };
+  await withFiles(files, async (folder) => {
+    const corpus = openCorpus([folder], { encoding: "latin1", textField: "body" });
+    deepEqual((await read(corpus)).map((d) => d.text), ["é\n", "è"]);
+  });
+  throws(() => openCorpus(["a"], { encoding: "klingon" }), RangeError);
+});
+
+Deno.test("openCorpus() gives a long row, as a long file, in parts", async () => {
+  const text = "line\n".repeat(2 << 20);
+  const files = { "a.txt": text, "b.jsonl": JSON.stringify({ text }) };
+  await withFiles(files, async (folder) => {
+    const found = await read(openCorpus([folder]));
+    deepEqual(found.map(({ part }) => part), [0, 1, 0, 1]);
+    for (const name of ["a.txt", "b.jsonl:1"]) {
+      const own = found.filter((d) => d.name === `${folder}/${name}`).map((d) => d.text);
+      ok(own.join("") === text && own.every((part) => part.length <= 8 << 20));
+    }
+  });
+});
+
+Deno.test("openCorpus() reports rejected rows anew in every pass", async () => {
+  const files = { "a.jsonl": '{"text": "a"}\n{}\n{"text": ""}\n{}\n' };
+  await withFiles(files, async (folder) => {
+    const rows: RejectedRow[] = [];
+    const reports: CorpusReport[] = [];
+    const corpus = openCorpus([folder], {
+      onRejected: (row) => rows.push(row),
+      onPass: (report) => reports.push(report),
+    });
+    for (let pass = 1; pass <= 2; pass++) {
+      await read(corpus);
+      equal(rows.length, 3 * pass);
+      const { rejected, reasons, shares } = reports[pass - 1];
+      equal(rejected, 3);
+      deepEqual([...reasons].map(([reason, { count, first }]) => [reason, count, first.position]), [
+        ['no field "text"', 2, 2],
+        ["an empty text", 1, 3],
+      ]);
+      deepEqual(shares, []);
+    }
+  });
+});
+
+Deno.test("openCorpus() mixes by weights, and takes a path as it stands first", async () => {
+  const jsonl = (text: string, count: number) => `${JSON.stringify({ text })}\n`.repeat(count);
+  const files = { "a.jsonl": jsonl("aaaa", 30), "b/b.jsonl": jsonl("bbbb", 100), "c:1": "whole" };
+  await withFiles(files, async (folder) => {
+    const reports: CorpusReport[] = [];
+    const corpus = openCorpus([`${folder}/a.jsonl:0.3`, `${folder}/b:.7`], {
+      onPass: (report) => reports.push(report),
+    });
+    const found = (await read(corpus)).map((d) => d.text);
+    deepEqual(found.slice(0, 10).join("").replaceAll(/(.)\1{3}/g, "$1"), "abbbabbabb");
+    deepEqual(reports[0].shares, [
+      { name: `${folder}/a.jsonl`, share: 0.3, documents: 30, bytes: 120, exhausted: true },
+      { name: `${folder}/b`, share: 0.7, documents: 70, bytes: 280, exhausted: false },
+    ]);
+    deepEqual((await read(openCorpus([`${folder}/c:1`]))).map((d) => d.text), ["whole"]);
+    const fails = (source: string, message: RegExp) =>
+      rejects(read(openCorpus([`${folder}/c:1`, source])), message);
+    await fails(`${folder}/a.jsonl:2`, /Either all sources must have a weight or none: ".*\/c:1" has none/);
+    await fails(`${folder}/a.jsonl:0`, /^RangeError: A weight must be above 0/);
+  });
+});
+
+Deno.test("openCorpus() looks up all sources before it reads the first", async () => {
+  await withFiles({ "a.txt": bytes(0xff) }, async (folder) => {
+    await rejects(read(openCorpus([`${folder}/a.txt`, `${folder}/none`])), Deno.errors.NotFound);
+    await rejects(read(openCorpus([`${folder}/a.txt`, `${folder}/*.zip`])), Deno.errors.NotFound);
+  });
+});
+
+Deno.test("openCorpus() tells whether it can be read again", () => {
+  for (const source of ["-", "-.jsonl", "-:0.5", "-.csv.gz:1"]) {
+    equal(openCorpus(["a", source]).replayable, false);
+  }
+  for (const source of ["a-", "./-", "-a", "http://x/-"]) equal(openCorpus([source]).replayable, true);
 });

@@ -6,6 +6,7 @@
 import type { Graph } from "../gpu/graph.ts";
 import type { Initializer } from "../gpu/parameters.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import type { SequenceContext } from "../ops/key_value_cache.ts";
 import { fillNormal, fillUniform } from "../ops/random.ts";
 
 /** A language model. */
@@ -21,9 +22,10 @@ export interface LanguageModel {
    *
    * @param g The graph to record in.
    * @param tokens u32 [B, T].
+   * @param context Where the tokens stand in sequences that are continued; default: each begins one.
    * @returns Hidden states [B, T, C].
    */
-  hidden(g: Graph, tokens: Tensor): Tensor;
+  hidden(g: Graph, tokens: Tensor, context?: SequenceContext): Tensor;
   /**
    * The output head's weight.
    *

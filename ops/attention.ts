@@ -18,7 +18,9 @@
 import { type GradientTarget, type Graph, type Operand, vec4 } from "../gpu/graph.ts";
 import { mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { cachedAttention, type Columns } from "./cached_attention.ts";
 import { keepFactorWgsl, randomSeed } from "./dropout.ts";
+import type { SequenceContext } from "./key_value_cache.ts";
 
 /** Options of {@linkcode attention}. */
 export interface AttentionOptions {
@@ -30,13 +32,8 @@ export interface AttentionOptions {
   readonly scale?: number;
   /** Probability of dropping an attention weight while training; default 0. */
   readonly dropout?: number;
-}
-
-/** Where q, k or v lies: rows of `stride` values, of which `offset` and the following belong to it. */
-interface Columns {
-  readonly tensor: Tensor;
-  readonly offset: number;
-  readonly stride: number;
+  /** Attend to all positions of sequences that are continued, through the cache of a layer; default none. */
+  readonly cache?: { readonly context: SequenceContext; readonly layer: number };
 }
 
 const THREADS = 16;
@@ -100,6 +97,10 @@ function record(
         `${numHeads} heads, ${numKeyValueHeads} key heads`,
     );
   }
+  const scale = options.scale ?? 1 / Math.sqrt(headDim);
+  if (options.cache) {
+    return cachedAttention(g, q, k, v, { numHeads, numKeyValueHeads, headDim, scale, ...options.cache });
+  }
   const [batch, length] = q.tensor.shape; // B, T
   const packed = q.tensor === k.tensor;
   // Vectors need every head and every part to start at a multiple of 4.
@@ -162,7 +163,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     GROUP: numHeads / numKeyValueHeads,
     ...(dropProbability > 0 ? { STREAM: g.randomStream() } : {}),
   };
-  const scaleWgsl = `const SCALE = f32(${options.scale ?? 1 / Math.sqrt(headDim)});`;
+  const scaleWgsl = `const SCALE = f32(${scale});`;
   const blocks = Math.ceil(length / THREADS);
   const grid = (heads: number): [number, number, number] => [blocks, heads * batch, 1];
   // Multiply-adds of one T x T by HS product, of which a causal kernel needs half.

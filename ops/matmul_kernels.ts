@@ -24,10 +24,12 @@ export interface Product {
   readonly k: number;
   /** A, rows padded to a multiple of 4 values. */
   readonly a: Tensor;
-  /** B, [k, n], rows padded to a multiple of 4 values. */
+  /** B, rows padded to a multiple of 4 values. */
   readonly b: Tensor;
   /** True if A is [k, m], false if it is [m, k]. */
   readonly columnA: boolean;
+  /** True if B is [n, k], which only kernels with A as [m, k] read; false if it is [k, n]. */
+  readonly rowB: boolean;
   /** [m, n], its rows without padding. */
   readonly out: Tensor;
   /** [n], added to every row. */
@@ -60,7 +62,7 @@ function dispatch(g: Graph, label: string, p: Product, body: string, tile: reado
     read: {
       a: vec4(a),
       b: vec4(b),
-      sizes: g.sizes(m, n, k, padded(p.columnA ? m : k) / 4, padded(n) / 4),
+      sizes: g.sizes(m, n, k, padded(p.columnA ? m : k) / 4, padded(p.rowB ? k : n) / 4),
       ...(bias ? { bias: wrap(bias) } : {}),
       ...(residual ? { residual: wrap(residual) } : {}),
     },
@@ -81,7 +83,7 @@ fn start(c: u32) -> vec4f {
       !bias
         ? "return vec4f();"
         : aligned
-        ? "return bias[min(c, sizes[4] - 1u)];"
+        ? "return bias[min(c, sizes[1] / 4u - 1u)];"
         : `let at = min(vec4u(c * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(sizes[1] - 1u));
   return vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);`
     }
@@ -125,10 +127,10 @@ const firstOfA = (columnA: boolean) => `let a_first = product * ${columnA ? "K" 
  * registers; k outside of rows would load and store it four times.
  */
 export function broadcastKernel(g: Graph, p: Product): void {
-  const { m, k, columnA } = p;
-  const rows = m <= 8 ? 8 : m <= 16 ? 16 : 32;
+  const { m, k, columnA, rowB } = p;
+  const rows = m === 1 && !columnA ? 1 : m <= 8 ? 8 : m <= 16 ? 16 : 32;
   const ragged = k % 4 !== 0;
-  const vectors = range(rows / 8); // that a lane loads
+  const vectors = range(Math.ceil(rows / 8)); // that a lane loads
   // Lane l of a column-major A loads `vectors` neighbours of row k + l / 2, in the first or second half.
   const starts = columnA
     ? vectors.map((v) =>
@@ -153,6 +155,13 @@ export function broadcastKernel(g: Graph, p: Product): void {
     return `subgroupBroadcast(a${vector % vectors.length}.${XYZW[r & 3]}, ${lane}u)`;
   };
   const rowOfB = (i: number) => (ragged ? `min(k * 4u + ${i}u, K - 1u)` : `(k * 4u + ${i}u)`);
+  // Four values of k of the lane's four columns; to transpose them costs nothing where vectors are split anyway.
+  const b4 = rowB
+    ? `transpose(mat4x4f(${range(4).map((j) => `b[b_row${j} + k]`).join(", ")}))`
+    : `mat4x4f(${range(4).map((i) => `b[${rowOfB(i)} * B4 + b_column]`).join(", ")})`;
+  const startsB = rowB
+    ? range(4).map((j) => `let b_row${j} = min(column * 4u + ${j}u, sizes[1] - 1u) * B4;`)
+    : ["let b_column = b_first + min(column, B4 - 1u);"];
   dispatch(
     g,
     "broadcast",
@@ -162,13 +171,12 @@ export function broadcastKernel(g: Graph, p: Product): void {
   ${firstOfA(columnA)}
   let row = tile * ${rows}u;
   let column = group.y * 8u + lane;
-  let b_column = b_first + min(column, B4 - 1u);
-  ${starts.join("\n  ")}
+  ${[...startsB, ...starts].join("\n  ")}
   let first = start(column);
   ${range(rows).map((r) => `var c${r} = first;`).join(" ")}
   for (var k = 0u; k < (K + 3u) / 4u; k++) {
     ${load}
-    let b4 = mat4x4f(${range(4).map((i) => `b[${rowOfB(i)} * B4 + b_column]`).join(", ")});
+    let b4 = ${b4};
     ${
       range(rows).map((r) => `c${r} += b4 * vec4f(${range(4).map((i) => value(r, i)).join(", ")});`).join(
         "\n    ",
@@ -228,6 +236,13 @@ export function sharedKernel(g: Graph, p: Product): void {
   const fetchA = p.columnA
     ? "tile_a[row * 16u + column] = select(vec4f(), a[min(k + row, K - 1u) * A4 + at_a], k + row < K);"
     : "tile_a[lane] = select(vec4f(), a[at_a + min(k / 4u + lane % 4u, A4 - 1u)], k / 4u + lane % 4u < A4);";
+  // The tile of B too: [k][column / 4], or [column][k / 4].
+  const fetchB = p.rowB
+    ? "tile_b[lane] = b[at_b + min(k / 4u + lane % 4u, B4 - 1u)];"
+    : "tile_b[lane] = select(vec4f(), b[min(k + row, K - 1u) * B4 + at_b], k + row < K);";
+  const b4 = p.rowB
+    ? `transpose(mat4x4f(${range(4).map((j) => `tile_b[(column * 4u + ${j}u) * 4u + i]`).join(", ")}))`
+    : `mat4x4f(${range(4).map((j) => `tile_b[(i * 4u + ${j}u) * 16u + column]`).join(", ")})`;
   const product = p.columnA
     ? opaqueLoop(
       "i",
@@ -238,7 +253,7 @@ export function sharedKernel(g: Graph, p: Product): void {
     : opaqueLoop(
       "i",
       4,
-      `let y = mat4x4f(${range(4).map((j) => `tile_b[(i * 4u + ${j}u) * 16u + column]`).join(", ")});
+      `let y = ${b4};
       ${range(4).map((r) => `c${r} += y * tile_a[(row * 4u + ${r}u) * 4u + i];`).join(" ")}`,
     );
   dispatch(
@@ -247,7 +262,7 @@ export function sharedKernel(g: Graph, p: Product): void {
     p,
     `
 var<workgroup> tile_a: array<vec4f, 256>;
-var<workgroup> tile_b: array<vec4f, 256>; // [k][column / 4]
+var<workgroup> tile_b: array<vec4f, 256>;
 @compute @workgroup_size(256) fn main(${mainInputs}) {${readSizes}
   let row = lane / 16u;
   let column = lane % 16u;
@@ -255,12 +270,16 @@ var<workgroup> tile_b: array<vec4f, 256>; // [k][column / 4]
   let at_a = a_first + ${
       p.columnA ? "min(tile * 16u + column, A4 - 1u)" : "min(tile * 64u + lane / 4u, M - 1u) * A4"
     };
-  let at_b = b_first + min(group.y * 16u + column, B4 - 1u);
+  let at_b = ${
+      p.rowB
+        ? "min(group.y * 64u + lane / 4u, sizes[1] - 1u) * B4"
+        : "b_first + min(group.y * 16u + column, B4 - 1u)"
+    };
   let sum = start(group.y * 16u + column);
   ${range(4).map((r) => `var c${r} = sum;`).join(" ")}
   for (var k = 0u; k < K; k += 16u) {
     ${fetchA}
-    tile_b[lane] = select(vec4f(), b[min(k + row, K - 1u) * B4 + at_b], k + row < K);
+    ${fetchB}
     workgroupBarrier();
     ${product}
     workgroupBarrier();

@@ -7,7 +7,7 @@ import { matmulReference } from "./linear_reference.ts";
 import { matmul, matmulCandidates, matmulVariants } from "./matmul.ts";
 
 // [m, n, k]: whole tiles of every kernel, and sizes that leave some of a tile, of a vector of four, or both.
-const shapes: [number, number, number][] = [[64, 128, 32], [1, 1, 1], [7, 33, 5], [17, 36, 12], [
+const shapes: [number, number, number][] = [[64, 128, 32], [1, 1, 1], [1, 37, 22], [7, 33, 5], [17, 36, 12], [
   100,
   130,
   250,

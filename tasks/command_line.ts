@@ -178,6 +178,11 @@ function messageOf(error: unknown): string {
   if (error instanceof Deno.errors.NotCapable) {
     const [, access, flag] = /^Requires (.*), run again with the (--allow-[a-z]+) flag/.exec(error.message) ??
       [];
+    const host = /^net access to "([^"]+)"$/.exec(access ?? "")?.[1];
+    if (host !== undefined) {
+      return `Deno did not allow net access to ${host}, as tasks have no network: run the command that ` +
+        `\`deno task\` prints first, with --allow-net=${host} added`;
+    }
     if (flag !== undefined) {
       return `Deno did not allow ${access}: the task's line in deno.json must have ${flag} for it, ` +
         `or run the file under tasks/ yourself with \`deno run ${flag} ...\``;

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { executeTask, explainError, jsonOption, type Task, UsageError } from "./command_line.ts";
 
 const options = {
@@ -102,6 +102,12 @@ Deno.test("explainError() says what to do where a permission is missing", () => 
     ),
     'Deno did not allow read access to "/x": the task\'s line in deno.json must have --allow-read for it, ' +
       "or run the file under tasks/ yourself with `deno run --allow-read ...`",
+  );
+  match(
+    explainError(
+      new Deno.errors.NotCapable('Requires net access to "a.org:443", run again with the --allow-net flag'),
+    ),
+    /^Deno did not allow net access to a\.org:443, .* with --allow-net=a\.org:443 added$/,
   );
   ok(
     explainError(new Deno.errors.PermissionDenied("Permission denied (os error 13), open '/x'")).includes(

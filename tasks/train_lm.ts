@@ -6,6 +6,8 @@
 import { basename, dirname, join } from "node:path";
 import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
+import { DEFAULT_ENCODING } from "../data/decode.ts";
+import { DEFAULT_TEXT_FIELD } from "../data/rows.ts";
 import { checkDataset, prepareTokens, trainOrLoadTokenizer } from "../data/token_dataset.ts";
 import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
@@ -27,6 +29,7 @@ import { checkSameRun, RUN_VERSION, type RunConfig, type RunLora } from "../trai
 import { runOptimizer } from "../training/run_optimizer.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { openData } from "./data_options.ts";
 import { openInitialWeights, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
 import { askedAdapter } from "./lora_options.ts";
@@ -71,7 +74,10 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   }
 
   const draft = recorded
-    ? movedBase(recorded.config as RunConfig, values.base)
+    ? movedBase(
+      { textField: DEFAULT_TEXT_FIELD, encoding: DEFAULT_ENCODING, ...(recorded.config as RunConfig) },
+      values.base,
+    )
     : await newConfig(values, await readInitialModel(values, given));
   if (recorded) {
     const asked = Object.entries(values).filter(([key]) => given.has(key) && configKeys.has(key));
@@ -209,8 +215,9 @@ async function prepare(
   say: (line: string) => void,
   checkpoint?: string,
 ) {
+  const data = openData(config);
   const shared = {
-    sources: config.data,
+    sources: data.corpus,
     validationFraction: config.validationFraction,
     cacheDir: values.cache,
   };
@@ -228,6 +235,7 @@ async function prepare(
     tokenizer = await trainOrLoadTokenizer({ ...shared, vocabSize: config.vocabSize });
   }
   const dataset = await prepareTokens({ ...shared, tokenizer });
+  data.sayReport(say);
   checkDataset(dataset, config.seqLen);
   const bytes = dataset.trainBytes + dataset.validationBytes;
   say(

@@ -4,29 +4,22 @@
  * @module
  */
 import { readJsonFile } from "../checkpoint/json_file.ts";
-import { DEFAULT_SOURCE } from "../data/corpus.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../data/split.ts";
 import { dropoutKeys, modelFromConfig, modelPresets } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
 import type { ModelConfig, RunConfig } from "../training/run_config.ts";
 import { OPTIMIZERS } from "../training/run_optimizer.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
+import { DATA_GROUP as DATA, dataChoice, sourceOptions } from "./data_options.ts";
 import type { InitialModel } from "./init_from.ts";
 import { loraOptions } from "./lora_options.ts";
 
-const DATA = "Data and tokenizer";
 const MODEL = "Model and batches";
 const OPTIM = "Optimizer";
 const RUN = "Run";
 
 const dataOptions = {
-  "data": {
-    type: "string",
-    multiple: true,
-    placeholder: "PATH",
-    group: DATA,
-    description: `text files, folders or globs (default: ${DEFAULT_SOURCE}, 18 books)`,
-  },
+  ...sourceOptions,
   "validation-fraction": {
     type: "number",
     above: 0,
@@ -307,6 +300,8 @@ export type ModelValues = OptionValues<
  */
 export const configKeys = new Set([
   "data",
+  "textField",
+  "encoding",
   "validationFraction",
   "tokenizer",
   "vocabSize",
@@ -346,7 +341,7 @@ function withLoraDefaults(values: TrainLmValues): TrainLmValues {
 export async function newConfig(given: TrainLmValues, initial?: InitialModel): Promise<RunConfig> {
   const values = initial?.lora ? withLoraDefaults(given) : given;
   return {
-    data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
+    ...dataChoice(values),
     validationFraction: values.validationFraction,
     tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
     ...await modelConfig(values, initial?.config),

@@ -16,19 +16,24 @@ export interface TaskResult {
   readonly stderr: string;
 }
 
-/** The command of a task. */
-export function taskCommand(name: string, args: readonly string[]): string[] {
-  const [, ...words] = (tasks[name] as string).split(" ");
-  return [Deno.execPath(), ...words, ...args];
+/** The command of a task; `permissions` are flags of Deno's beside those that deno.json gives. */
+export function taskCommand(
+  name: string,
+  args: readonly string[],
+  permissions: readonly string[] = [],
+): string[] {
+  const [, command, ...words] = (tasks[name] as string).split(" ");
+  return [Deno.execPath(), command, ...permissions, ...words, ...args];
 }
 
-/** Starts a task. */
+/** Starts a task, see {@linkcode taskCommand}. */
 export function startTask(
   name: string,
   args: readonly string[],
   env: Record<string, string> = {},
+  permissions: readonly string[] = [],
 ): Deno.ChildProcess {
-  return start(taskCommand(name, args), env);
+  return start(taskCommand(name, args, permissions), env);
 }
 
 /** Runs a command that can write no more than so many KiB into a file: what comes after fails, as on a full disk. */
@@ -54,8 +59,9 @@ export async function runTask(
   name: string,
   args: readonly string[],
   env: Record<string, string> = {},
+  permissions: readonly string[] = [],
 ): Promise<TaskResult> {
-  return resultOf(await startTask(name, args, env).output());
+  return resultOf(await startTask(name, args, env, permissions).output());
 }
 
 /** Starts a task, sends it a signal `delay` milliseconds after `path` has appeared, and waits for its end. */

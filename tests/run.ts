@@ -64,6 +64,7 @@ async function listChecks(): Promise<Check[]> {
   const write = `--allow-write=${temporary}`;
   const permissions: Record<string, string[]> = {
     gpu: [],
+    data: [read, write, "--allow-net=127.0.0.1"],
     optim: [read],
     ops: [read],
     models: [read],

