@@ -65,6 +65,8 @@ export async function prepareUpdate(gpu: Gpu, { model, optimizer }: ModelCase): 
   writeGradients();
   await run(1);
   const error = checkUpdate(rules, owned, all, await g.parameters.read(gpu));
+  // The first steps are not like the others: SOAP refreshes its bases in each.
+  done = 101;
   return {
     ready: { first, error, work: g.updateKernels.reduce((sum, kernel) => sum + kernel.bytes, 0) },
     run,
