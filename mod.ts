@@ -99,7 +99,10 @@ export { swiglu } from "./ops/swiglu.ts";
 
 // optim: optimizers and schedules
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
-export { koalaPlusPlus, type KoalaPlusPlusOptions, type MeasurementNoise } from "./optim/koala_plus_plus.ts";
+export { koalaM, type KoalaMOptions, koalaV, type KoalaVOptions } from "./optim/koala.ts";
+export { koalaPlusPlus, type KoalaPlusPlusOptions } from "./optim/koala_plus_plus.ts";
+export { lion, type LionOptions } from "./optim/lion.ts";
+export type { MeasurementNoise, MeasurementNoiseOptions } from "./optim/measurement_noise.ts";
 export { muon, type MuonOptions } from "./optim/muon.ts";
 export type {
   BegunUpdate,
@@ -119,6 +122,7 @@ export {
   type ScheduleOptions,
 } from "./optim/schedule.ts";
 export { sgd, type SgdOptions } from "./optim/sgd.ts";
+export { soap, type SoapOptions } from "./optim/soap.ts";
 
 // models: plain functions over ops
 export { gpt2, type Gpt2Config, gpt2Presets } from "./models/gpt2.ts";

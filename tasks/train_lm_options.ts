@@ -103,7 +103,7 @@ const initOptions = {
 
 /** What differs from 0 by default, for every optimizer. */
 function defaultsOf(key: "lr" | "loraLr" | "weightDecay"): string {
-  return Object.entries(OPTIMIZERS).filter(([, choice]) => choice[key] > 0)
+  return Object.entries(OPTIMIZERS).filter(([, choice]) => (choice[key] ?? 0) > 0)
     .map(([name, choice]) => `${name} ${choice[key]}`).join(", ");
 }
 
@@ -120,7 +120,8 @@ export const optimizerOptions = {
     choices: ["hidden", "all"],
     default: "hidden",
     group: OPTIM,
-    description: "what KOALA++ trains: the hidden weight matrices, with AdamW for the rest, or all",
+    description:
+      "what the KOALA optimizers train: the hidden weight matrices, with AdamW for the rest, or all",
   },
   "lr": {
     type: "number",
@@ -141,15 +142,27 @@ export const optimizerOptions = {
     group: OPTIM,
     description: `weight decay (default: ${defaultsOf("weightDecay")}; others and any LoRA 0)`,
   },
-  "sigma": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s initial variance" },
-  "q": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s process noise" },
+  "sigma": {
+    type: "number",
+    min: 0,
+    default: 0.1,
+    group: OPTIM,
+    description: "initial variance of the KOALA optimizers",
+  },
+  "q": {
+    type: "number",
+    min: 0,
+    default: 0.1,
+    group: OPTIM,
+    description: "process noise of the KOALA optimizers",
+  },
   "r": {
     type: "number",
     min: 0,
     choices: ["variance", "second-moment"],
     default: "variance",
     group: OPTIM,
-    description: "KOALA++'s measurement noise",
+    description: "measurement noise of the KOALA optimizers",
   },
   "symmetric": {
     type: "boolean",
@@ -333,7 +346,7 @@ export const configKeys = new Set([
  */
 function withLoraDefaults(values: TrainLmValues): TrainLmValues {
   const { optimizer = "adamw" } = values;
-  const lr = values.lr ?? OPTIMIZERS[optimizer].loraLr;
+  const lr = values.lr ?? (OPTIMIZERS[optimizer].loraLr ?? OPTIMIZERS[optimizer].lr);
   return { ...values, optimizer, lr, weightDecay: values.weightDecay ?? 0 };
 }
 
