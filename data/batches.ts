@@ -122,6 +122,19 @@ export class Batches {
     }
     return this.#batch;
   }
+
+  /**
+   * The next batches, all valid until the next call.
+   *
+   * @param count How many.
+   */
+  take(count: number): Batch[] {
+    if (count === 1) return [this.next()];
+    return Array.from({ length: count }, () => {
+      const { tokens, targets } = this.next();
+      return { tokens: tokens.slice(), targets: targets.slice() };
+    });
+  }
 }
 
 /**

@@ -7,7 +7,7 @@ import { adamw } from "../optim/adamw.ts";
 import { koalaPlusPlus, type MeasurementNoise } from "../optim/koala_plus_plus.ts";
 import type { Parameter } from "../gpu/parameters.ts";
 import { type OptimizerPartition, partition } from "../optim/partition.ts";
-import type { ScheduleKind } from "../optim/schedule.ts";
+import { learningRateSchedule, type ScheduleKind } from "../optim/schedule.ts";
 import { sgd } from "../optim/sgd.ts";
 
 /** Version of run.json that this code writes and reads. */
@@ -110,6 +110,17 @@ export function runOptimizer(config: ModelConfig): OptimizerPartition {
     default:
       throw new RangeError(`The optimizer must be one of ${OPTIMIZERS.join(", ")}, got ${config.optimizer}`);
   }
+}
+
+/** What the learning rates of a run are multiplied with at a 0-based step. */
+export function scheduleFactor({ schedule, steps, warmup, minLrRatio }: RunConfig): (step: number) => number {
+  return learningRateSchedule({
+    kind: schedule,
+    peak: 1,
+    totalSteps: steps,
+    warmupSteps: Math.min(warmup, steps),
+    minRatio: minLrRatio,
+  });
 }
 
 /**
