@@ -21,12 +21,12 @@ export interface BatchShape {
 }
 
 /** Inputs and what is to be predicted at each. */
-export interface Batch {
+export type Batch = {
   /** Token ids, (B, T). */
   readonly tokens: Uint32Array<ArrayBuffer>;
   /** The token after each, (B, T), or {@linkcode IGNORED_TARGET}. */
   readonly targets: Uint32Array<ArrayBuffer>;
-}
+};
 
 /** Where {@linkcode Batches} stands; fits into JSON. */
 export interface DataCursor {
