@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
+import { equal, match, ok, throws } from "node:assert/strict";
 import { checkProduct, matmulInputs } from "./inputs.ts";
 import { formatTable, rowsOf } from "./table.ts";
 
