@@ -98,6 +98,7 @@ export { swiglu } from "./ops/swiglu.ts";
 // optim: optimizers and schedules
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
 export { koalaPlusPlus, type KoalaPlusPlusOptions, type MeasurementNoise } from "./optim/koala_plus_plus.ts";
+export { muon, type MuonOptions } from "./optim/muon.ts";
 export type {
   BegunUpdate,
   Optimizer,

@@ -22,6 +22,10 @@ export interface ParameterSpec {
   readonly trainable: boolean;
   /** What it is in the model, by which optimizers choose what they own. */
   readonly role: ParameterRole;
+  /** Of a matrix: whether its rows belong to inputs or to outputs; default `out-in`, PyTorch's. */
+  readonly layout?: "in-out" | "out-in";
+  /** Of a matrix that holds several, such as q, k and v: how many, each of equally many outputs; default 1. */
+  readonly parts?: number;
 }
 
 /**

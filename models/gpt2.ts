@@ -149,8 +149,13 @@ export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel 
   const std = c.initializer_range;
   // The residual stream sums 2 L outputs; scaling them keeps its variance at the start.
   const residualStd = std / Math.sqrt(2 * c.n_layer);
-  const matrix = (g: Graph, name: string, shape: number[], deviation = std) =>
-    g.parameter(`transformer.${name}`, shape, { init: normal(deviation), role: "matrix" });
+  const matrix = (g: Graph, name: string, shape: number[], { deviation = std, parts = 1 } = {}) =>
+    g.parameter(`transformer.${name}`, shape, {
+      init: normal(deviation),
+      role: "matrix",
+      layout: "in-out",
+      parts,
+    });
   const bias = (g: Graph, name: string, size: number) =>
     g.parameter(`transformer.${name}`, [size], { init: constant(0), role: "bias" });
   const table = (g: Graph, name: string, rows: number) =>
@@ -167,7 +172,7 @@ export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel 
 
   /** x + dropout(y W + b); the sum is part of the product where nothing is dropped. */
   const projectBack = (g: Graph, x: Tensor, y: Tensor, name: string) => {
-    const weight = matrix(g, `${name}.weight`, [y.shape[2], C], residualStd);
+    const weight = matrix(g, `${name}.weight`, [y.shape[2], C], { deviation: residualStd });
     const b = bias(g, `${name}.bias`, C);
     if (!g.training || c.resid_pdrop === 0) return linear(g, y, weight, { bias: b, residual: x });
     return add(g, x, dropout(g, linear(g, y, weight, { bias: b }), c.resid_pdrop));
@@ -177,7 +182,8 @@ export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel 
     const h = `h.${i}`;
     let y = norm(g, `${h}.ln_1`, x); // [B, T, C]
     const bias3 = bias(g, `${h}.attn.c_attn.bias`, 3 * C);
-    y = linear(g, y, matrix(g, `${h}.attn.c_attn.weight`, [C, 3 * C]), { bias: bias3 }); // [B, T, 3C]
+    const qkv = matrix(g, `${h}.attn.c_attn.weight`, [C, 3 * C], { parts: 3 });
+    y = linear(g, y, qkv, { bias: bias3 }); // [B, T, 3C]
     y = packedAttention(g, y, { numHeads: c.n_head, dropout: c.attn_pdrop }); // [B, T, C]
     x = projectBack(g, x, y, `${h}.attn.c_proj`);
     y = norm(g, `${h}.ln_2`, x);

@@ -39,6 +39,13 @@ export interface MatmulOptions {
   readonly residual?: Tensor;
   /** Add to what `out` holds; default false. */
   readonly accumulate?: boolean;
+  /**
+   * How many such products: A, B, out and the residual hold as many matrices, one after the other; default 1. More
+   * than one needs m, n and k that are multiples of 4, and a B that is not transposed.
+   */
+  readonly batch?: number;
+  /** What the product (with its bias) and the residual are multiplied with; default 1 and 1. */
+  readonly factors?: readonly [product: number, residual: number];
 }
 
 interface Variant {
@@ -56,32 +63,58 @@ export const matmulVariants: Readonly<Record<string, Variant>> = {
   shared: { runs: () => true, readsRows: true, record: sharedKernel },
 };
 
-/** Names of the kernels that may be fastest on an adapter, the one to take unmeasured first. */
-export function matmulCandidates(profile: Profile): string[] {
+/**
+ * Names of the kernels that may be fastest on an adapter, the one to take unmeasured first.
+ *
+ * @param profile The adapter.
+ * @param readsRows Only those that read A as [m, k] too.
+ */
+export function matmulCandidates(profile: Profile, readsRows = false): string[] {
   const order = profile.isSoftware ? ["broadcast", "tile"] : ["shared", "tile", "broadcast"];
-  return order.filter((name) => matmulVariants[name].runs(profile));
+  const fit = order.filter((name) =>
+    matmulVariants[name].runs(profile) && (!readsRows || matmulVariants[name].readsRows)
+  );
+  return fit.length > 0 ? fit : ["shared"];
 }
 
-/** Records a matrix product. */
+/**
+ * Records a matrix product, or a batch of them.
+ *
+ * @throws {RangeError} If a batch of more than one has sizes that are no multiples of 4 or a transposed B.
+ */
 export function matmul(g: Graph, options: MatmulOptions): void {
-  const { m, n, k, transposedA = false, transposedB = false } = options;
-  const key = `matmul ${m}x${n}x${k}${transposedA ? " A^T" : ""}${transposedB ? " B^T" : ""}`;
-  const name = g.choose(key, matmulCandidates(g.profile), (trial, candidate) => {
-    const size = trialSize(g.profile, { m, n, k });
-    const a = trial.input("a", [size.m, size.k], "f32");
-    const b = trial.input("b", [size.k, size.n], "f32");
-    const out = trial.output("out", [size.m, size.n]);
+  const { m, n, k, transposedA = false, transposedB = false, batch = 1 } = options;
+  if (batch > 1 && (transposedB || [m, n, k].some((size) => size % 4 !== 0))) {
+    throw new RangeError(
+      `A batch of matrix products must have sizes that are multiples of 4 and a B that is not transposed, got ` +
+        `${m}x${n}x${k}${transposedB ? ", B^T" : ""}; pad the matrices or multiply them one by one`,
+    );
+  }
+  const sizes = `${batch > 1 ? `${batch} of ` : ""}${m}x${n}x${k}`;
+  const key = `matmul ${sizes}${transposedA ? " A^T" : ""}${transposedB ? " B^T" : ""}`;
+  // In a batch operands are read as they lie.
+  const candidates = matmulCandidates(g.profile, batch > 1 && !transposedA);
+  const name = g.choose(key, candidates, (trial, candidate) => {
+    const size = trialSize(g.profile, { batch, m, n, k });
+    const a = trial.input("a", [size.batch, size.m, size.k], "f32");
+    const b = trial.input("b", [size.batch, size.k, size.n], "f32");
+    const out = trial.output("out", [size.batch, size.m, size.n]);
     record(trial, matmulVariants[candidate], { ...size, a, b, transposedA, transposedB, out });
   });
   record(g, matmulVariants[name], options);
 }
 
 /** Halves the longest side until a trial is short; which kernel is fastest hardly depends on so large a size. */
-function trialSize(profile: Profile, size: { m: number; n: number; k: number }): typeof size {
+function trialSize(
+  profile: Profile,
+  size: { batch: number; m: number; n: number; k: number },
+): typeof size {
   const sides = { ...size };
   const limit = profile.isSoftware ? 2 ** 25 : 2 ** 30;
-  while (sides.m * sides.n * sides.k > limit) {
-    const longest = (["m", "n", "k"] as const).reduce((a, b) => (sides[b] > sides[a] ? b : a));
+  while (sides.batch * sides.m * sides.n * sides.k > limit) {
+    const longest = sides.batch > 1
+      ? "batch"
+      : (["m", "n", "k"] as const).reduce((a, b) => (sides[b] > sides[a] ? b : a));
     sides[longest] = Math.ceil(sides[longest] / 2);
   }
   return sides;

@@ -5,6 +5,8 @@
  * Operands have rows of a multiple of 4 values (see `transpose.ts`). Padding of A along k is zero, so whatever
  * B holds there does not count; B's rows past k are clamped to its last.
  *
+ * A batch of products lies matrix after matrix; its workgroups are counted along x.
+ *
  * @module
  */
 import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
@@ -34,6 +36,10 @@ export interface Product {
   readonly residual?: Tensor;
   /** Add to what `out` holds. */
   readonly accumulate?: boolean;
+  /** Products in a batch. */
+  readonly batch?: number;
+  /** What the product and the residual are multiplied with. */
+  readonly factors?: readonly [number, number];
 }
 
 const range = (count: number) => [...Array(count).keys()];
@@ -41,14 +47,16 @@ const XYZW = "xyzw";
 
 /** Records a kernel: declares its operands, sizes and `store`, the only place where results are written. */
 function dispatch(g: Graph, label: string, p: Product, body: string, tile: readonly [number, number]): void {
-  const { m, n, k, a, b, bias, residual, out, accumulate } = p;
+  const { m, n, k, a, b, bias, residual, out, accumulate, batch = 1, factors } = p;
   const aligned = n % 4 === 0;
   const wrap = (t: Tensor): Operand => (aligned ? vec4(t) : t);
-  const rest = residual ? " + residual[i]" : "";
+  const times = (factor: number | undefined) => (factor === undefined ? "" : `f32(${factor}) * `);
+  const product = `${times(factors?.[0])}value`;
+  const rest = residual ? ` + ${times(factors?.[1])}residual[i]` : "";
   const assign = accumulate ? "+=" : "=";
   g.dispatch({
     label: `matmul_${label}`,
-    flops: 2 * m * n * k,
+    flops: 2 * batch * m * n * k,
     read: {
       a: vec4(a),
       b: vec4(b),
@@ -57,8 +65,16 @@ function dispatch(g: Graph, label: string, p: Product, body: string, tile: reado
       ...(residual ? { residual: wrap(residual) } : {}),
     },
     write: { out: wrap(out) },
-    workgroups: [Math.ceil(m / tile[0]), Math.ceil(n / tile[1]), 1],
+    workgroups: [batch * Math.ceil(m / tile[0]), Math.ceil(n / tile[1]), 1],
     body: `
+${
+      batch > 1
+        ? `// The product that a workgroup belongs to, and its place in it.
+fn product_of(x: u32) -> u32 { return x / ((sizes[0] + ${tile[0] - 1}u) / ${tile[0]}u); }
+fn tile_of(x: u32) -> u32 { return x % ((sizes[0] + ${tile[0] - 1}u) / ${tile[0]}u); }`
+        : `fn product_of(x: u32) -> u32 { return 0u; }
+fn tile_of(x: u32) -> u32 { return x; }`
+    }
 // What the four sums of column group c start from.
 fn start(c: u32) -> vec4f {
   ${
@@ -70,17 +86,17 @@ fn start(c: u32) -> vec4f {
   return vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);`
     }
 }
-fn store(row: u32, c: u32, value: vec4f) {
+fn store(product: u32, row: u32, c: u32, value: vec4f) {
   let N = sizes[1];
   if (row >= sizes[0] || c * 4u >= N) { return; }
   ${
       aligned
-        ? `let i = row * (N / 4u) + c;
-  out[i] ${assign} value${rest};`
-        : `let at = row * N + c * 4u;
+        ? `let i = (product * sizes[0] + row) * (N / 4u) + c;
+  out[i] ${assign} ${product}${rest};`
+        : `let at = (product * sizes[0] + row) * N + c * 4u;
   ${
           range(4).map((j) => {
-            const one = `let i = at + ${j}u; out[i] ${assign} value.${XYZW[j]}${rest};`;
+            const one = `let i = at + ${j}u; out[i] ${assign} ${product}.${XYZW[j]}${rest};`;
             return j === 0 ? `{ ${one} }` : `if (c * 4u + ${j}u < N) { ${one} }`;
           }).join("\n  ")
         }`
@@ -94,7 +110,13 @@ const readSizes = `
   let M = sizes[0];
   let K = sizes[2];
   let A4 = sizes[3]; // groups of four values in a row of A
-  let B4 = sizes[4];`;
+  let B4 = sizes[4];
+  let product = product_of(group.x);
+  let tile = tile_of(group.x);
+  let b_first = product * K * B4;`;
+
+/** WGSL: where the A of a workgroup's product begins. */
+const firstOfA = (columnA: boolean) => `let a_first = product * ${columnA ? "K" : "M"} * A4;`;
 
 /**
  * One subgroup of 8 lanes owns up to 32 rows and 32 columns, four per lane. For four values of k, every lane
@@ -110,9 +132,9 @@ export function broadcastKernel(g: Graph, p: Product): void {
   // Lane l of a column-major A loads `vectors` neighbours of row k + l / 2, in the first or second half.
   const starts = columnA
     ? vectors.map((v) =>
-      `let at${v} = min(group.x * ${rows / 4}u + (lane & 1u) * ${rows / 8}u + ${v}u, A4 - 1u);`
+      `let at${v} = a_first + min(tile * ${rows / 4}u + (lane & 1u) * ${rows / 8}u + ${v}u, A4 - 1u);`
     )
-    : vectors.map((v) => `let at${v} = min(row + lane + ${v * 8}u, M - 1u) * A4;`);
+    : vectors.map((v) => `let at${v} = a_first + min(row + lane + ${v * 8}u, M - 1u) * A4;`);
   const load = columnA
     ? `let k_own = k * 4u + (lane >> 1u);
     ${ragged ? "let k_row = min(k_own, K - 1u) * A4;" : "let k_row = k_own * A4;"}
@@ -137,9 +159,10 @@ export function broadcastKernel(g: Graph, p: Product): void {
     p,
     `
 @compute @workgroup_size(8) fn main(${mainInputs}) {${readSizes}
-  let row = group.x * ${rows}u;
+  ${firstOfA(columnA)}
+  let row = tile * ${rows}u;
   let column = group.y * 8u + lane;
-  let b_column = min(column, B4 - 1u);
+  let b_column = b_first + min(column, B4 - 1u);
   ${starts.join("\n  ")}
   let first = start(column);
   ${range(rows).map((r) => `var c${r} = first;`).join(" ")}
@@ -153,7 +176,7 @@ export function broadcastKernel(g: Graph, p: Product): void {
     }
   }
   var results = array<vec4f, ${rows}>(${range(rows).map((r) => `c${r}`).join(", ")});
-  ${opaqueLoop("r", rows, "store(row + r, column, results[r]);")}
+  ${opaqueLoop("r", rows, "store(product, row + r, column, results[r]);")}
 }`,
     [rows, 32],
   );
@@ -170,16 +193,17 @@ export function tileKernel(g: Graph, p: Product): void {
     p,
     `
 @compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {${readSizes}
-  let row = (group.x * ${threadRows}u + lane / 8u) * 8u;
+  ${firstOfA(true)}
+  let row = (tile * ${threadRows}u + lane / 8u) * 8u;
   let column = (group.y * 8u + lane % 8u) * 4u;
-  let a_first = min(row / 4u, A4 - 1u);
-  let a_second = min(row / 4u + 1u, A4 - 1u);
-  ${range(4).map((c) => `let at${c} = min(column + ${c}u, B4 - 1u);`).join(" ")}
+  let a_upper = a_first + min(row / 4u, A4 - 1u);
+  let a_lower = a_first + min(row / 4u + 1u, A4 - 1u);
+  ${range(4).map((c) => `let at${c} = b_first + min(column + ${c}u, B4 - 1u);`).join(" ")}
   ${range(4).map((c) => `let first${c} = start(column + ${c}u);`).join(" ")}
   ${tile.map(({ r, c }) => `var c${r}${c} = first${c};`).join(" ")}
   for (var k = 0u; k < K; k++) {
-    let a0 = a[k * A4 + a_first];
-    let a1 = a[k * A4 + a_second];
+    let a0 = a[k * A4 + a_upper];
+    let a1 = a[k * A4 + a_lower];
     ${range(4).map((c) => `let b${c} = b[k * B4 + at${c}];`).join("\n    ")}
     ${
       tile.map(({ r, c }) => `c${r}${c} = fma(vec4f(a${r >> 2}.${XYZW[r & 3]}), b${c}, c${r}${c});`).join(
@@ -188,7 +212,7 @@ export function tileKernel(g: Graph, p: Product): void {
     }
   }
   var results = array<vec4f, 32>(${tile.map(({ r, c }) => `c${r}${c}`).join(", ")});
-  ${opaqueLoop("i", 32, "store(row + i / 4u, column + i % 4u, results[i]);")}
+  ${opaqueLoop("i", 32, "store(product, row + i / 4u, column + i % 4u, results[i]);")}
 }`,
     [8 * threadRows, 128],
   );
@@ -227,10 +251,11 @@ var<workgroup> tile_b: array<vec4f, 256>; // [k][column / 4]
 @compute @workgroup_size(256) fn main(${mainInputs}) {${readSizes}
   let row = lane / 16u;
   let column = lane % 16u;
-  let at_a = ${
-      p.columnA ? "min(group.x * 16u + column, A4 - 1u)" : "min(group.x * 64u + lane / 4u, M - 1u) * A4"
+  ${firstOfA(p.columnA)}
+  let at_a = a_first + ${
+      p.columnA ? "min(tile * 16u + column, A4 - 1u)" : "min(tile * 64u + lane / 4u, M - 1u) * A4"
     };
-  let at_b = min(group.y * 16u + column, B4 - 1u);
+  let at_b = b_first + min(group.y * 16u + column, B4 - 1u);
   let sum = start(group.y * 16u + column);
   ${range(4).map((r) => `var c${r} = sum;`).join(" ")}
   for (var k = 0u; k < K; k += 16u) {
@@ -240,8 +265,8 @@ var<workgroup> tile_b: array<vec4f, 256>; // [k][column / 4]
     ${product}
     workgroupBarrier();
   }
-  let first = (group.x * 16u + row) * 4u;
-  ${range(4).map((r) => `store(first + ${r}u, group.y * 16u + column, c${r});`).join("\n  ")}
+  let first = (tile * 16u + row) * 4u;
+  ${range(4).map((r) => `store(product, first + ${r}u, group.y * 16u + column, c${r});`).join("\n  ")}
 }`,
     [64, 64],
   );

@@ -1,5 +1,5 @@
 import { fillNormal } from "../ops/random.ts";
-import { deepEqual, ok } from "node:assert/strict";
+import { deepEqual, ok, throws } from "node:assert/strict";
 import { Graph } from "../gpu/graph.ts";
 import { compileProgram } from "../gpu/program.ts";
 import { closeTo, testGpu } from "../tests/check_op.ts";
@@ -71,3 +71,52 @@ for (const variant of Object.keys(matmulVariants)) {
     });
   }
 }
+
+// All columns of A at once, and rows of it; tiles that the matrices fill in part.
+const batchShapes: [number, number, number][] = [[36, 40, 12], [4, 4, 132], [128, 36, 8]];
+
+for (const variant of Object.keys(matmulVariants)) {
+  Deno.test(`matmul() with ${variant} multiplies batches, with factors`, async () => {
+    const gpu = await testGpu();
+    const profile = { ...gpu.profile, isSoftware: variant !== "shared" && gpu.profile.isSoftware };
+    const batch = 3;
+    for (const [m, n, k] of batchShapes) {
+      for (const transposedA of [false, true]) {
+        const key = `matmul ${batch} of ${m}x${n}x${k}${transposedA ? " A^T" : ""}`;
+        const g = new Graph({ profile, choices: { [key]: variant } });
+        const sizes = { a: m * k, b: k * n, residual: m * n };
+        const x = Object.fromEntries(
+          Object.entries(sizes).map(([name, size]) => [name, g.input(name, [batch, size], "f32")]),
+        );
+        const out = g.output("out", [batch, m, n]);
+        const factors = [2.5, -0.5] as const;
+        matmul(g, { m, n, k, a: x.a, b: x.b, transposedA, residual: x.residual, factors, batch, out });
+        // Where the layout is one that the variant does not read, another one is taken.
+        const reads = matmulCandidates(profile, !transposedA).includes(variant);
+        deepEqual(g.choices.get(key)?.chosen === variant, reads);
+        const program = await compileProgram(gpu, g);
+        const values = Object.fromEntries(
+          Object.entries(sizes).map(([name, size], i) => [name, filled(batch * size, i)]),
+        );
+        for (const [name, array] of Object.entries(values)) program.write(name, array);
+        program.run();
+        const [got] = await program.read(out);
+        for (let i = 0; i < batch; i++) {
+          const own = (name: "a" | "b" | "residual") =>
+            values[name].subarray(i * sizes[name], (i + 1) * sizes[name]);
+          const product = matmulReference(own("a"), own("b"), [m, n, k], transposedA);
+          const expected = product.map((y, j) => factors[0] * y + factors[1] * own("residual")[j]);
+          closeTo(got.subarray(i * m * n, (i + 1) * m * n), expected, 1e-5, `product ${i}`);
+        }
+        program.destroy();
+      }
+    }
+  });
+}
+
+Deno.test("matmul() refuses batches of what it could not read", () => {
+  const profile = { maxBindingBytes: 1 << 20, isSoftware: false } as Graph["profile"];
+  const g = new Graph({ profile });
+  const x = g.input("x", [2, 6, 6], "f32");
+  throws(() => matmul(g, { m: 6, n: 6, k: 6, a: x, b: x, out: x, batch: 2 }), /multiples of 4/);
+});

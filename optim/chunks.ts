@@ -130,7 +130,7 @@ export interface ChunkUpdate {
   /** Tensors of the segment's layout that are only read. */
   readonly read?: Readonly<Record<string, Tensor>>;
   /** Other tensors to read, bound as they are. */
-  readonly extra: Readonly<Record<string, Operand>>;
+  readonly extra?: Readonly<Record<string, Operand>>;
   /** The statistics, for the gradient scale and for steps that must change nothing. */
   readonly statistics: Tensor;
   /** WGSL statements before the loop; `tag` is the tensor's tag, `scale` the gradient scale. */

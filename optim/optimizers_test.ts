@@ -6,6 +6,8 @@ import { adamw } from "./adamw.ts";
 import { AdamWReference } from "./adamw_reference.ts";
 import { koalaPlusPlus } from "./koala_plus_plus.ts";
 import { KoalaPlusPlusReference } from "./koala_plus_plus_reference.ts";
+import { muon } from "./muon.ts";
+import { MuonReference } from "./muon_reference.ts";
 import { STATISTICS } from "./optimizer.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { hiddenMatrices, partition } from "./partition.ts";
@@ -24,7 +26,8 @@ interface Row {
 }
 
 const each =
-  (make: (theta: Float64Array) => { step(g: ArrayLike<number>): void }) => (params: Float64Array[]) => {
+  (make: (theta: Float64Array, index: number) => { step(g: ArrayLike<number>): void }) =>
+  (params: Float64Array[]) => {
     const parts = params.map(make);
     return (gradients: Float64Array[]) => parts.forEach((p, i) => p.step(gradients[i]));
   };
@@ -43,6 +46,8 @@ const koala = (options: { symmetric: boolean; r: "variance" | number; weightDeca
     easy: (problem) => koalaPlusPlus({ ...options, lr: problem === "quadratic" ? 0.3 : 0.1, r: 1e-3 }),
   };
 };
+/** A vector is a matrix of one row. */
+const asMatrix = (shape: number[]) => (shape.length === 1 ? [1, shape[0]] : shape) as [number, number];
 const adam = { lr: 0.01, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
 const momentum = { lr: 0.01, momentum: 0.9, weightDecay: 0.01 };
 
@@ -62,6 +67,17 @@ const table: Row[] = [
     reference: each((theta) => new SgdReference(theta, { ...momentum, nesterov: true })),
     easy: (problem) => sgd({ lr: problem === "quadratic" ? 0.05 : 1e-3 }),
   },
+  ...([
+    { nesterov: true, weightDecay: 0, scale: "original" },
+    { nesterov: false, weightDecay: 0.1, scale: "match-rms-adamw" },
+  ] as const).map((options): Row => ({
+    name: `muon(${JSON.stringify(options)})`,
+    make: () => muon({ lr: 0.02, momentum: 0.9, ...options }),
+    reference: each((theta, i) =>
+      new MuonReference(theta, asMatrix(shapes[i]), { lr: 0.02, momentum: 0.9, ...options })
+    ),
+    easy: () => muon({ lr: 0.02, momentum: 0.5 }),
+  })),
 ];
 
 // Single values, ragged rows, and more than two chunks.
@@ -291,4 +307,6 @@ Deno.test("hyper-parameters out of range are refused by name", () => {
     /r must be "variance", "second-moment" or a number/,
   );
   throws(() => sgd({ lr: NaN }), RangeError);
+  throws(() => muon({ steps: 0 }), /steps must be a finite number at least 1/);
+  throws(() => muon({ scale: "adamw" as "original" }), /scale must be "original" or "match-rms-adamw"/);
 });

@@ -4,14 +4,11 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { readModelFolder } from "../checkpoint/hugging_face.ts";
 import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
-import { checkDataset, prepareTokens, trainOrLoadTokenizer } from "../data/token_dataset.ts";
-import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
+import { requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
-import type { LanguageModel } from "../models/model.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
 import { Generator } from "../training/generation.ts";
 import {
@@ -21,13 +18,14 @@ import {
   type Progress,
   stderrWriter,
 } from "../training/progress.ts";
-import { describe, stepOptions, trainRun } from "../training/run.ts";
-import { tuneKernels } from "../training/tuning.ts";
-import { checkSameRun, RUN_VERSION, type RunConfig, runOptimizer } from "../training/run_config.ts";
+import { describe, trainRun } from "../training/run.ts";
+import { checkSameRun, RUN_VERSION, type RunConfig } from "../training/run_config.ts";
+import { runOptimizer } from "../training/run_optimizer.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
 import { openInitialModel, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
+import { prepareData, sayAdapter, withFastestKernels } from "./prepare_run.ts";
 import {
   askedModel,
   configKeys,
@@ -81,13 +79,8 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   try {
     const gpu = await requestGpu();
     try {
-      say(
-        `adapter: ${gpu.description}${
-          gpu.profile.isSoftware ? " (software: runs on the CPU, so it is slow)" : ""
-        }`,
-      );
-      const prepared = await prepare(values, draft, say, existing?.path);
-      const { tokenizer, dataset } = prepared;
+      sayAdapter(gpu, say);
+      const { tokenizer, dataset } = await prepareData(draft, values.cache, say, existing?.path);
       const steps = given.has("steps")
         ? values.steps
         : values.epochs !== undefined
@@ -108,7 +101,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         model: keys,
       };
       const tune = values.autotune && !recorded;
-      const config = tune ? await tuned(gpu, untuned, model, values.cache, say) : untuned;
+      const config = tune ? await withFastestKernels(gpu, untuned, model, values.cache, say) : untuned;
       using checkpoint = existing ? await readCheckpoint(existing.path) : undefined;
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
       using initial = checkpoint ? undefined : await openInitialModel(draft);
@@ -181,56 +174,6 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
     await probe?.release();
     throw error;
   }
-}
-
-/** Tokenizer and token ids; a resumed run takes the tokenizer of its checkpoint. */
-async function prepare(
-  values: TrainLmValues,
-  config: RunConfig,
-  say: (line: string) => void,
-  checkpoint?: string,
-) {
-  const shared = {
-    sources: config.data,
-    validationFraction: config.validationFraction,
-    cacheDir: values.cache,
-  };
-  let tokenizer: Tokenizer;
-  if (checkpoint) {
-    using folder = await readModelFolder(checkpoint);
-    if (folder.tokenizerJson === null) {
-      throw new TypeError(`${checkpoint} must hold tokenizer.json to be resumed`);
-    }
-    tokenizer = Tokenizer.fromJson(JSON.parse(folder.tokenizerJson));
-  } else if (config.tokenizer !== null) {
-    tokenizer = await loadTokenizer(config.tokenizer);
-  } else {
-    tokenizer = await trainOrLoadTokenizer({ ...shared, vocabSize: config.vocabSize });
-  }
-  const dataset = await prepareTokens({ ...shared, tokenizer });
-  checkDataset(dataset, config.seqLen);
-  const bytes = dataset.trainBytes + dataset.validationBytes;
-  say(
-    `data: ${formatCount(bytes)} bytes, ${formatCount(dataset.train.length)} tokens to train on, ` +
-      `${formatCount(dataset.validation.length)} held out, vocabulary ${tokenizer.vocabSize}` +
-      (dataset.cached ? " (from the cache)" : ""),
-  );
-  return { tokenizer, dataset };
-}
-
-/** The configuration with the kernels that are fastest on this adapter. */
-async function tuned(
-  gpu: Gpu,
-  config: RunConfig,
-  model: LanguageModel,
-  cacheDir: string,
-  say: (line: string) => void,
-): Promise<RunConfig> {
-  const started = performance.now();
-  const { kernels, measured } = await tuneKernels(gpu, stepOptions(config, model), cacheDir);
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  if (measured > 0) say(`kernels: the fastest for ${measured} matrix products found in ${seconds} s`);
-  return { ...config, kernels };
 }
 
 /** A live bar on a terminal, a line for each logged step elsewhere. */

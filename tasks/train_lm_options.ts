@@ -8,7 +8,8 @@ import { DEFAULT_SOURCE } from "../data/corpus.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../data/split.ts";
 import { dropoutKeys, modelFromConfig, modelPresets } from "../models/load.ts";
 import { SCHEDULE_KINDS, type ScheduleKind } from "../optim/schedule.ts";
-import { type ModelConfig, OPTIMIZERS, type RunConfig } from "../training/run_config.ts";
+import type { ModelConfig, RunConfig } from "../training/run_config.ts";
+import { OPTIMIZERS } from "../training/run_optimizer.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
 import type { InitialModel } from "./init_from.ts";
 
@@ -17,7 +18,8 @@ const MODEL = "Model and batches";
 const OPTIM = "Optimizer";
 const RUN = "Run";
 
-const dataOptions = {
+/** The text and its tokenizer. */
+export const dataOptions = {
   "data": {
     type: "string",
     multiple: true,
@@ -104,11 +106,17 @@ const initOptions = {
   },
 } as const;
 
+/** What differs from 0 by default, for every optimizer. */
+function defaultsOf(key: "lr" | "weightDecay"): string {
+  return Object.entries(OPTIMIZERS).filter(([, choice]) => choice[key] > 0)
+    .map(([name, choice]) => `${name} ${choice[key]}`).join(", ");
+}
+
 /** The optimizer. */
 export const optimizerOptions = {
   "optimizer": {
     type: "choice",
-    choices: OPTIMIZERS,
+    choices: Object.keys(OPTIMIZERS),
     default: "koala++",
     group: OPTIM,
     description: "optimizer",
@@ -124,20 +132,20 @@ export const optimizerOptions = {
     type: "number",
     above: 0,
     group: OPTIM,
-    description: "peak learning rate (default: koala++ 0.02, adamw 0.003, sgd 0.1)",
+    description: `peak learning rate (default: ${defaultsOf("lr")})`,
   },
   "adamw-lr": {
     type: "number",
     above: 0,
     default: 0.006,
     group: OPTIM,
-    description: "peak learning rate of the AdamW part beside KOALA++",
+    description: "peak learning rate of AdamW beside an optimizer of hidden weight matrices",
   },
   "weight-decay": {
     type: "number",
     min: 0,
     group: OPTIM,
-    description: "weight decay (default: adamw 0.1, others 0)",
+    description: `weight decay (default: ${defaultsOf("weightDecay")}; others 0)`,
   },
   "sigma": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s initial variance" },
   "q": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s process noise" },
@@ -164,7 +172,8 @@ export const optimizerOptions = {
   },
 } as const;
 
-const scheduleOptions = {
+/** The learning rate over a run. */
+export const scheduleOptions = {
   "schedule": {
     type: "choice",
     choices: SCHEDULE_KINDS,
@@ -275,6 +284,17 @@ export type ModelValues = OptionValues<
   typeof modelOptions & typeof optimizerOptions & Pick<typeof dataOptions, "vocab-size">
 >;
 
+/** Values that decide a configuration. */
+export type ConfigValues =
+  & OptionValues<
+    & typeof dataOptions
+    & typeof modelOptions
+    & typeof optimizerOptions
+    & typeof scheduleOptions
+    & Pick<typeof runOptions, "steps" | "seed">
+  >
+  & Partial<Pick<TrainLmValues, "initFrom">>;
+
 /**
  * Keys of the configuration that must stay when resuming, by the options that set them; what is not given may
  * differ. Not here: the length of the run, and `recompute`, which does not change the weights.
@@ -304,10 +324,8 @@ export const configKeys = new Set([
   "seed",
 ]);
 
-const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0.003, sgd: 0.1 };
-
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
-export async function newConfig(values: TrainLmValues, initial?: InitialModel): Promise<RunConfig> {
+export async function newConfig(values: ConfigValues, initial?: InitialModel): Promise<RunConfig> {
   return {
     data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
     validationFraction: values.validationFraction,
@@ -347,9 +365,9 @@ export async function modelConfig(
     recompute: values.recompute,
     optimizer: values.optimizer,
     koalaScope: values.koalaScope,
-    lr: values.lr ?? lrDefaults[values.optimizer],
+    lr: values.lr ?? OPTIMIZERS[values.optimizer].lr,
     adamwLr: values.adamwLr,
-    weightDecay: values.weightDecay ?? (values.optimizer === "adamw" ? 0.1 : 0),
+    weightDecay: values.weightDecay ?? OPTIMIZERS[values.optimizer].weightDecay,
     sigma: values.sigma,
     q: values.q,
     r: values.r as RunConfig["r"],

@@ -5,6 +5,7 @@
  */
 import { basename, isAbsolute } from "node:path";
 import { formatCount } from "./progress.ts";
+import { hasAdamWBeside } from "./run_optimizer.ts";
 
 /** What is known of the training run that made the model. */
 export interface CardRun {
@@ -131,8 +132,7 @@ print(tokenizer.decode(tokens[0]))
 
 function training({ config, adapter, step }: CardRun): string {
   const isKoala = config.optimizer === "koala++";
-  const isShared = isKoala && config.koalaScope === "hidden";
-  const left = new Set([...(isKoala ? [] : ["koalaScope"]), ...(isShared ? [] : ["adamwLr"])]);
+  const left = new Set([...(isKoala ? [] : ["koalaScope"]), ...(hasAdamWBeside(config) ? [] : ["adamwLr"])]);
   const { seqLen, batchSize, gradAccum, steps } = config;
   const tokens = [step, seqLen, batchSize, gradAccum].reduce<number>((a, b) => a * Number(b), 1);
   const sources = (Array.isArray(config.data) ? config.data : []).map((source) => shortened(String(source)));

@@ -19,7 +19,8 @@ import type { LanguageModel } from "../models/model.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
 import { loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
-import { RUN_VERSION, type RunConfig, runOptimizer, scheduleFactor } from "./run_config.ts";
+import { RUN_VERSION, type RunConfig, scheduleFactor } from "./run_config.ts";
+import { runOptimizer } from "./run_optimizer.ts";
 import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "./trainer.ts";
 
 /** How often a run does what does not change its weights. */

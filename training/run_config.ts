@@ -3,18 +3,11 @@
  *
  * @module
  */
-import { adamw } from "../optim/adamw.ts";
-import { koalaPlusPlus, type MeasurementNoise } from "../optim/koala_plus_plus.ts";
-import type { Parameter } from "../gpu/parameters.ts";
-import { type OptimizerPartition, partition } from "../optim/partition.ts";
+import type { MeasurementNoise } from "../optim/koala_plus_plus.ts";
 import { learningRateSchedule, type ScheduleKind } from "../optim/schedule.ts";
-import { sgd } from "../optim/sgd.ts";
 
 /** Version of run.json that this code writes and reads. */
 export const RUN_VERSION = 1;
-
-/** Optimizers that a run may name. */
-export const OPTIMIZERS = ["koala++", "adamw", "sgd"] as const;
 
 /** What decides the weights that a run ends with, and whether it fits into memory. */
 export interface RunConfig {
@@ -44,15 +37,15 @@ export interface RunConfig {
   readonly kernels?: Readonly<Record<string, string>>;
   /** Steps of the whole run. */
   readonly steps: number;
-  /** One of {@linkcode OPTIMIZERS}. */
+  /** A name of {@linkcode OPTIMIZERS} in `run_optimizer.ts`. */
   readonly optimizer: string;
   /** Which parameters KOALA++ owns: the hidden weight matrices (AdamW has the rest) or all. */
   readonly koalaScope: "hidden" | "all";
   /** Peak learning rate of the optimizer. */
   readonly lr: number;
-  /** Peak learning rate of the AdamW part beside KOALA++. */
+  /** Peak learning rate of AdamW beside an optimizer of the hidden weight matrices. */
   readonly adamwLr: number;
-  /** Weight decay of the optimizer: coupled for KOALA++ and SGD, decoupled for AdamW. */
+  /** Weight decay of the optimizer: coupled for KOALA++ and SGD, decoupled for the others. */
   readonly weightDecay: number;
   /** KOALA++'s initial variance. */
   readonly sigma: number;
@@ -88,29 +81,6 @@ export type ModelConfig = Omit<
   | "minLrRatio"
   | "seed"
 >;
-
-/**
- * The optimizers of a run.
- *
- * @throws {RangeError} If a hyper-parameter is out of range or the optimizer is unknown.
- */
-export function runOptimizer(config: ModelConfig): OptimizerPartition {
-  const { lr, adamwLr, weightDecay, sigma, q, r, symmetric } = config;
-  switch (config.optimizer) {
-    case "koala++": {
-      const koala = koalaPlusPlus({ lr, sigma, q, r, symmetric, weightDecay });
-      if (config.koalaScope === "all") return partition([{ optimizer: koala }]);
-      const owns = (p: Parameter) => p.role === "matrix";
-      return partition([{ owns, optimizer: koala }, { optimizer: adamw({ lr: adamwLr }) }]);
-    }
-    case "adamw":
-      return partition([{ optimizer: adamw({ lr, weightDecay }) }]);
-    case "sgd":
-      return partition([{ optimizer: sgd({ lr, weightDecay }) }]);
-    default:
-      throw new RangeError(`The optimizer must be one of ${OPTIMIZERS.join(", ")}, got ${config.optimizer}`);
-  }
-}
 
 /** What the learning rates of a run are multiplied with at a 0-based step. */
 export function scheduleFactor({ schedule, steps, warmup, minLrRatio }: RunConfig): (step: number) => number {

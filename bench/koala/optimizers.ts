@@ -4,7 +4,8 @@
  * @module
  */
 import type { OptimizerPartition } from "../../optim/partition.ts";
-import { type RunConfig, runOptimizer } from "../../training/run_config.ts";
+import type { RunConfig } from "../../training/run_config.ts";
+import { runOptimizer } from "../../training/run_optimizer.ts";
 
 /** Learning rate of AdamW everywhere in the bench. */
 export const ADAMW_LR = 1e-3;

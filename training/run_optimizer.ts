@@ -1,0 +1,69 @@
+/**
+ * The optimizers that a run may name, with their defaults: one row of a table for each.
+ *
+ * @module
+ */
+import { adamw } from "../optim/adamw.ts";
+import { koalaPlusPlus } from "../optim/koala_plus_plus.ts";
+import { muon } from "../optim/muon.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import { hiddenMatrices, type OptimizerPartition, partition } from "../optim/partition.ts";
+import { sgd } from "../optim/sgd.ts";
+import type { ModelConfig } from "./run_config.ts";
+
+/** What a run needs to know of an optimizer. */
+export interface OptimizerChoice {
+  /** Makes it as a run's configuration says. */
+  readonly make: (config: ModelConfig) => Optimizer;
+  /** Default of the peak learning rate. */
+  readonly lr: number;
+  /** Default of the weight decay. */
+  readonly weightDecay: number;
+  /**
+   * Which parameters it trains: all, the hidden weight matrices with AdamW for the rest, or what the
+   * configuration's `koalaScope` says.
+   */
+  readonly trains: "all" | "hidden" | "koala-scope";
+}
+
+/** Optimizers that a run may name. */
+export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
+  "koala++": { make: koalaPlusPlus, lr: 0.02, weightDecay: 0, trains: "koala-scope" },
+  "adamw": { make: adamwOf, lr: 0.003, weightDecay: 0.1, trains: "all" },
+  "sgd": { make: ({ lr, weightDecay }) => sgd({ lr, weightDecay }), lr: 0.1, weightDecay: 0, trains: "all" },
+  "muon": {
+    make: ({ lr, weightDecay }) => muon({ lr, weightDecay }),
+    lr: 0.02,
+    weightDecay: 0,
+    trains: "hidden",
+  },
+};
+
+function adamwOf({ lr, weightDecay }: ModelConfig): Optimizer {
+  return adamw({ lr, weightDecay });
+}
+
+/**
+ * The optimizers of a run.
+ *
+ * @throws {RangeError} If a hyper-parameter is out of range or the optimizer is unknown.
+ */
+export function runOptimizer(config: ModelConfig): OptimizerPartition {
+  const choice = Object.hasOwn(OPTIMIZERS, config.optimizer) ? OPTIMIZERS[config.optimizer] : undefined;
+  if (!choice) {
+    throw new RangeError(
+      `The optimizer must be one of ${Object.keys(OPTIMIZERS).join(", ")}, got ${config.optimizer}`,
+    );
+  }
+  const optimizer = choice.make(config);
+  if (!hasAdamWBeside(config)) return partition([{ optimizer }]);
+  return partition([{ owns: hiddenMatrices, optimizer }, { optimizer: adamw({ lr: config.adamwLr }) }]);
+}
+
+/** Whether a run's optimizer trains the hidden weight matrices alone and AdamW the rest. */
+export function hasAdamWBeside(
+  config: { readonly optimizer?: unknown; readonly koalaScope?: unknown },
+): boolean {
+  const trains = OPTIMIZERS[String(config.optimizer)]?.trains;
+  return trains === "hidden" || (trains === "koala-scope" && config.koalaScope === "hidden");
+}
