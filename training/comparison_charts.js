@@ -11,8 +11,11 @@
   });
   const fixed = (digits) => (_, value) => value == null ? "–" : value.toFixed(digits);
   const short = (value) => value == null ? "" : String(Number(value.toPrecision(4)));
+  const count = (value) =>
+    value >= 1e6 ? `${short(value / 1e6)}M` : value >= 1e3 ? `${short(value / 1e3)}k` : short(value);
 
-  function chart(id, { x, y, series, data, log = false, bands = [], value }) {
+  /** Draws lines into an element; `write` turns a value of x into text. */
+  function chart(id, { x, y, series, data, log = false, bands = [], write }) {
     const target = document.getElementById(id);
     const axis = (label, size) => ({ label, size, labelSize: 22, grid: { stroke: "#e5e5e5", width: 1 } });
     const plot = new uPlot(
@@ -20,11 +23,8 @@
         width: target.clientWidth,
         height: 340,
         scales: { x: { time: false, distr: log ? 3 : 1 } },
-        axes: [
-          log ? { ...axis(x, 40), values: (_, splits) => splits.map(short) } : axis(x, 40),
-          axis(y, 60),
-        ],
-        series: [{ label: x, value }, ...series],
+        axes: [{ ...axis(x, 40), values: (_, splits) => splits.map(write) }, axis(y, 60)],
+        series: [{ label: x, value: (_, value) => value == null ? "–" : write(value) }, ...series],
         bands,
         legend: { markers: { width: 3 } },
         cursor: { drag: { x: true, y: true, uni: 30 } },
@@ -58,7 +58,7 @@
   }
 
   /** Loss along the runs, x being the steps times what `scaleOf` gives for an optimizer. */
-  function curves(id, x, scaleOf, value) {
+  function curves(id, x, scaleOf, write) {
     const drawn = optimizers.flatMap((o, i) => {
       const scale = scaleOf(o);
       const points = scale && curveOf(o, scale);
@@ -69,7 +69,7 @@
     chart(id, {
       x,
       y: "validation loss",
-      value,
+      write,
       data: uPlot.join(drawn.map((d) => d.points)),
       series: drawn.flatMap(({ name, line }) => [
         { label: name, ...line, points: { size: 5 }, value: fixed(4), banded: true },
@@ -80,8 +80,8 @@
     });
   }
 
-  curves("by-tokens", "million tokens", () => setting.tokens_per_step / 1e6, fixed(2));
-  curves("by-time", "seconds of training", (o) => o.step && o.step.ms / 1000, fixed(1));
+  curves("by-tokens", "tokens", () => setting.tokens_per_step, count);
+  curves("by-time", "seconds of training", (o) => o.step && o.step.ms / 1000, short);
 
   const rated = optimizers.map((o, i) => ({
     ...o,
@@ -94,7 +94,7 @@
       x: "peak learning rate",
       y: "final validation loss",
       log: true,
-      value: (_, lr) => lr == null ? "–" : short(lr),
+      write: short,
       data: uPlot.join(rated.map((o) => [o.points.map((r) => r.lr), o.points.map((r) => r.loss)])),
       series: rated.map((o) => ({
         label: o.name,

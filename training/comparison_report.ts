@@ -11,13 +11,14 @@ import drawCharts from "./comparison_charts.js" with { type: "text" };
 import type { ComparisonReport, ContestantReport } from "./comparison_summary.ts";
 import { escapeMarkup } from "./markup.ts";
 import { formatCount } from "./progress.ts";
+import { hasAdamWBeside } from "./run_optimizer.ts";
 import type { Spread } from "./statistics.ts";
 
 const style = `
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1240px; margin: 0 auto; padding: 24px; }
 h1 { font-size: 26px; margin: 0 0 8px; } h2 { font-size: 18px; margin: 32px 0 8px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
-th, td { padding: 5px 10px; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th, td { padding: 5px 10px; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; } th { white-space: normal; min-width: 50px; }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; vertical-align: bottom; }
 tbody tr:first-child td { background: #f2f8f2; }
 small, .note { color: #555; } .warning { background: #fff4d6; border-left: 4px solid #e69f00; padding: 6px 12px; margin: 8px 0; }
@@ -59,6 +60,9 @@ ${
       `<div><h2>${heading}</h2><div id="${id}"></div><p class="note">${note}</p></div>`
     ).join("\n")
   }
+<div><h2>Time and memory of a step</h2><div class="wide">${costTable(report)}</div>
+<p class="note">Small numbers are the quartiles of the ratio over the rounds. State is what the optimizer keeps;
+GPU memory is what is planned for the whole step.</p></div>
 </div>
 <h2>How it was measured</h2>
 ${methods(report).map((text) => `<p>${escapeMarkup(text)}</p>`).join("\n")}
@@ -143,45 +147,54 @@ function resultTable(report: ComparisonReport): string {
     "each seed",
     "bits per byte",
     `minus ${reference}'s, seed by seed`,
-    `loss at ${reference}'s time`,
-    "ms per step",
-    `times ${reference}'s`,
-    "state bytes per parameter",
-    "GPU memory",
+    `curve at ${reference}'s time`,
     "lr one step lower / higher",
   ];
-  const rows = optimizers.map((o) => [
-    escapeMarkup(o.name),
-    number(o.best_lr, 6),
-    o.loss ? withSpread(o.loss) : o.rates.length > 0 ? "diverged" : "–",
-    dots(o.seeds.flatMap((run) => run.loss ?? []), low, high),
-    o.bits_per_byte?.toFixed(3) ?? "–",
-    o.difference ? signed(o.difference.mean) + spreadText(o.difference) : "–",
-    o.curve_loss_at_equal_time?.toFixed(4) ?? "–",
-    o.step ? o.step.ms.toFixed(o.step.ms < 10 ? 2 : 1) : "–",
-    o.step
-      ? `${o.step.ratio.toFixed(2)} <small>${
-        o.step.ratio_quartiles.map((r) => r.toFixed(2)).join("–")
-      }</small>`
-      : "–",
-    o.step?.state_bytes_per_parameter.toFixed(2) ?? "–",
-    o.step ? `${formatCount(o.step.planned_bytes)}B` : "–",
-    `${rise(o.sensitivity.below)} / ${rise(o.sensitivity.above)}`,
-  ]);
-  return `<table><thead><tr>${
-    heads.map((h) => `<th>${escapeMarkup(h).replaceAll(" ", "<wbr> ")}</th>`).join("")
-  }</tr></thead>
-<tbody>${
-    rows.map((row) => `<tr>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>`).join("\n")
-  }</tbody></table>`;
+  return table(
+    heads,
+    optimizers.map((o) => [
+      escapeMarkup(o.name),
+      number(o.best_lr),
+      o.loss ? withSpread(o.loss) : o.rates.length > 0 ? "diverged" : "–",
+      dots(o.seeds.flatMap((run) => run.loss ?? []), low, high),
+      o.bits_per_byte?.toFixed(3) ?? "–",
+      o.difference ? signed(o.difference.mean) + spreadText(o.difference) : "–",
+      o.curve_loss_at_equal_time?.toFixed(4) ?? "–",
+      `${rise(o.sensitivity.below)} / ${rise(o.sensitivity.above)}`,
+    ]),
+  );
+}
+
+function costTable({ optimizers, reference }: ComparisonReport): string {
+  const heads = ["optimizer", "ms", `times ${reference}'s`, "state bytes per parameter", "GPU memory"];
+  const rows = optimizers.flatMap(({ name, step }) => {
+    if (!step) return [];
+    const { ms, ratio, ratio_quartiles, state_bytes_per_parameter, planned_bytes } = step;
+    const quartiles = ratio_quartiles.map((r) => r.toFixed(2)).join("–");
+    return [[
+      escapeMarkup(name),
+      ms.toFixed(ms < 10 ? 2 : 1),
+      `${ratio.toFixed(2)} <small>${quartiles}</small>`,
+      state_bytes_per_parameter.toFixed(2),
+      `${formatCount(planned_bytes)}B`,
+    ]];
+  });
+  return table(heads, rows);
+}
+
+/** Heads are texts, cells are markup. */
+function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[], tag: string) =>
+    `<tr>${cells.map((cell) => `<${tag}>${cell}</${tag}>`).join("")}</tr>`;
+  return `<table><thead>${line(heads.map(escapeMarkup), "th")}</thead>
+<tbody>${rows.map((row) => line(row, "td")).join("\n")}</tbody></table>`;
 }
 
 function tableNote({ seeds, reference }: ComparisonReport): string {
   const spread = seeds.length > 1 ? "± is the standard deviation over the seeds. " : "";
-  return `${spread}The loss is that of all held-out text after the last step. "Loss at ${reference}'s time" is ` +
-    `read from the curves where ${reference} has done all its steps; an optimizer that is slower has not yet brought ` +
-    "its learning rate down by then, and one that is faster has finished. Small numbers beside a ratio are its " +
-    "quartiles. The last column says how much the loss rises with the next learning rate of the grid.";
+  return `${spread}The loss is that of all held-out text after the last step. "Curve at ${reference}'s time" is ` +
+    `the loss on the curves where ${reference} has done all its steps; an optimizer that is slower has not yet brought ` +
+    "its learning rate down by then, and one that is faster has finished. The last column says how much the loss rises with the next learning rate of the grid.";
 }
 
 function methods({ seeds, setting, reference }: ComparisonReport): string[] {
@@ -234,8 +247,11 @@ function optionText({ config, rates }: ContestantReport, { optimizers }: Compari
   const differing = Object.entries(config).filter(([key, value]) =>
     optimizers.some((o) => JSON.stringify(o.config[key]) !== JSON.stringify(value))
   ).map(([key, value]) => `${key} ${typeof value === "string" ? value : JSON.stringify(value)}`);
-  const tried = rates.map(({ lr, loss }) => `${number(lr, 6)} (${loss?.toFixed(4) ?? "diverged"})`);
-  return [...differing, `learning rates tried: ${tried.join(", ") || "none yet"}`].join("; ");
+  const beside = hasAdamWBeside(config)
+    ? [`trains the hidden weight matrices, beside AdamW at learning rate ${config.adamwLr} for the rest`]
+    : [];
+  const tried = rates.map(({ lr, loss }) => `${number(lr)} (${loss?.toFixed(4) ?? "diverged"})`);
+  return [...differing, ...beside, `learning rates tried: ${tried.join(", ") || "none yet"}`].join("; ");
 }
 
 function definitions(rows: readonly (readonly [string, string])[]): string {
@@ -271,6 +287,6 @@ function rise(value: number | null): string {
   return value === null ? "–" : signed(value);
 }
 
-function number(value: number | null, digits: number): string {
-  return value === null ? "–" : String(Number(value.toPrecision(digits)));
+function number(value: number | null): string {
+  return value === null ? "–" : String(Number(value.toPrecision(6)));
 }
