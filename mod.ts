@@ -97,7 +97,10 @@ export { swiglu } from "./ops/swiglu.ts";
 
 // optim: optimizers and schedules
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
-export { koalaPlusPlus, type KoalaPlusPlusOptions, type MeasurementNoise } from "./optim/koala_plus_plus.ts";
+export { koalaM, type KoalaMOptions, koalaV, type KoalaVOptions } from "./optim/koala.ts";
+export { koalaPlusPlus, type KoalaPlusPlusOptions } from "./optim/koala_plus_plus.ts";
+export { lion, type LionOptions } from "./optim/lion.ts";
+export type { MeasurementNoise, MeasurementNoiseOptions } from "./optim/measurement_noise.ts";
 export { muon, type MuonOptions } from "./optim/muon.ts";
 export type {
   BegunUpdate,

@@ -39,13 +39,19 @@ import type { Graph, UpdateSegment } from "../gpu/graph.ts";
 import { mainInputs } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import {
-  CHUNK_VALUES,
   type ChunkedPart,
+  chunkRanges,
   chunkSegments,
   chunkSums,
   isFiniteWgsl,
+  tensorSumsWgsl,
   updateChunks,
 } from "./chunks.ts";
+import {
+  type MeasurementNoiseOptions,
+  measurementNoiseWgsl,
+  requireMeasurementNoise,
+} from "./measurement_noise.ts";
 import {
   type BegunUpdate,
   type Optimizer,
@@ -57,24 +63,14 @@ import {
 } from "./optimizer.ts";
 import { parameterState } from "./state.ts";
 
-/** Where the measurement noise R comes from: a number, or an average over steps of a statistic of the loss. */
-export type MeasurementNoise = "variance" | "second-moment" | number;
-
 /** Hyper-parameters of {@linkcode koalaPlusPlus}. */
-export interface KoalaPlusPlusOptions {
+export interface KoalaPlusPlusOptions extends MeasurementNoiseOptions {
   /** Learning rate; default 0.02. */
   readonly lr?: number;
   /** Initial variance of each parameter; default 0.1. */
   readonly sigma?: number;
   /** Process noise Q; default 0.1. */
   readonly q?: number;
-  /**
-   * Measurement noise R. `variance` (default) averages the variance of the batch's per-sequence losses,
-   * `second-moment` the mean of their squares, a number is R itself.
-   */
-  readonly r?: MeasurementNoise;
-  /** Decay of the average of R, which starts at 1; default 0.9. */
-  readonly alphaR?: number;
   /** Coupled weight decay; default 0. */
   readonly weightDecay?: number;
   /** Keep the implied covariance symmetric; default true. False is the paper's vanilla variant. */
@@ -95,16 +91,10 @@ const LEFT_ALONE = "-3.0e38";
 export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
   const { lr = 0.02, sigma = 0.1, q = 0.1, r = "variance", alphaR = 0.9 } = options;
   const { weightDecay = 0, symmetric = true } = options;
-  const atLeastZero = { lr, sigma, q, weightDecay, ...(typeof r === "number" ? { r } : {}) };
-  for (const [name, value] of Object.entries(atLeastZero)) {
+  for (const [name, value] of Object.entries({ lr, sigma, q, weightDecay })) {
     requireInRange("koalaPlusPlus", name, value, { from: 0 });
   }
-  requireInRange("koalaPlusPlus", "alphaR", alphaR, { from: 0, below: 1 });
-  if (typeof r !== "number" && r !== "variance" && r !== "second-moment") {
-    throw new RangeError(
-      `koalaPlusPlus: r must be "variance", "second-moment" or a number, got ${JSON.stringify(r)}`,
-    );
-  }
+  requireMeasurementNoise("koalaPlusPlus", { r, alphaR });
   const all = { lr, sigma, q, r, alphaR, weightDecay, symmetric };
   return {
     name: NAME,
@@ -171,7 +161,7 @@ function finish(
   const summary = g.output(`${prefix}.summary`, [5]);
   scalarPass(g, io, options, {
     dots,
-    ranges: g.constant(`${prefix}.ranges`, chunkRanges(items.map((i) => i.size)), [items.length, 2]),
+    ranges: chunkRanges(g, prefix, segments),
     coefficients,
     perTensor,
     run,
@@ -212,18 +202,6 @@ function finish(
   };
 }
 
-const range = (count: number) => [...Array(count).keys()];
-
-/** Of each tensor its first chunk among all and the number of its chunks. */
-function chunkRanges(sizes: readonly number[]): Uint32Array {
-  let first = 0;
-  return Uint32Array.from(sizes.flatMap((size) => {
-    const range = [first, Math.ceil(size / CHUNK_VALUES)];
-    first += range[1];
-    return range;
-  }));
-}
-
 /** One workgroup turns dot products into coefficients; a lane takes every 64th tensor. */
 function scalarPass(
   g: Graph,
@@ -231,7 +209,6 @@ function scalarPass(
   { sigma, q, r, alphaR, weightDecay, symmetric }: Required<KoalaPlusPlusOptions>,
   t: Readonly<Record<"dots" | "ranges" | "coefficients" | "perTensor" | "run" | "summary", Tensor>>,
 ): void {
-  const statistic = r === "second-moment" ? STATISTICS.lossSecondMoment : STATISTICS.lossVariance;
   const decay = weightDecay > 0;
   const width = t.dots.shape[1];
   g.dispatch({
@@ -243,26 +220,18 @@ function scalarPass(
       run: t.run,
       summary: t.summary,
     },
-    constants: { TENSORS: t.ranges.shape[0], WIDTH: width },
+    constants: { TENSORS: t.ranges.shape[0] },
     workgroups: [1, 1, 1],
     body: `${isFiniteWgsl}
 const Q = f32(${q});
 var<workgroup> seen: array<vec4f, 64>;
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   if (statistics[${STATISTICS.skip}] != 0.0) { return; }
-  let average = f32(${alphaR}) * select(1.0, run[0], run[1] > 0.0) + f32(${
-      1 - alphaR
-    }) * statistics[${statistic}];
+  ${measurementNoiseWgsl({ r, alphaR })}
   let scale = statistics[${STATISTICS.gradientScale}];
-  let R = ${typeof r === "number" ? `f32(${r})` : "average"};
   var notes = vec4f(3.0e38, 0.0, 0.0, 0.0); // smallest S, largest S, sum of step sizes, restarts
   for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
-    ${range(width).map((d) => `var d${d} = 0.0;`).join(" ")}
-    let first = ranges[tensor].x;
-    for (var chunk = first; chunk < first + ranges[tensor].y; chunk++) {
-      let at = chunk * WIDTH;
-      ${range(width).map((d) => `d${d} += dots[at + ${d}u];`).join(" ")}
-    }
+    ${tensorSumsWgsl(width)}
     let old = state[tensor]; // S0, h0.h0, h0.v0, scale of h0
     let gg = scale * scale * d0;
     ${

@@ -126,7 +126,8 @@ export const optimizerOptions = {
     choices: ["hidden", "all"],
     default: "hidden",
     group: OPTIM,
-    description: "what KOALA++ trains: the hidden weight matrices, with AdamW for the rest, or all",
+    description:
+      "what the KOALA optimizers train: the hidden weight matrices, with AdamW for the rest, or all",
   },
   "lr": {
     type: "number",
@@ -147,15 +148,27 @@ export const optimizerOptions = {
     group: OPTIM,
     description: `weight decay (default: ${defaultsOf("weightDecay")}; others 0)`,
   },
-  "sigma": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s initial variance" },
-  "q": { type: "number", min: 0, default: 0.1, group: OPTIM, description: "KOALA++'s process noise" },
+  "sigma": {
+    type: "number",
+    min: 0,
+    default: 0.1,
+    group: OPTIM,
+    description: "initial variance of the KOALA optimizers",
+  },
+  "q": {
+    type: "number",
+    min: 0,
+    default: 0.1,
+    group: OPTIM,
+    description: "process noise of the KOALA optimizers",
+  },
   "r": {
     type: "number",
     min: 0,
     choices: ["variance", "second-moment"],
     default: "variance",
     group: OPTIM,
-    description: "KOALA++'s measurement noise",
+    description: "measurement noise of the KOALA optimizers",
   },
   "symmetric": {
     type: "boolean",

@@ -5,7 +5,7 @@
  */
 import { basename, isAbsolute } from "node:path";
 import { formatCount } from "./progress.ts";
-import { hasAdamWBeside } from "./run_optimizer.ts";
+import { hasAdamWBeside, OPTIMIZERS } from "./run_optimizer.ts";
 
 /** What is known of the training run that made the model. */
 export interface CardRun {
@@ -58,7 +58,7 @@ const ARCHITECTURE: readonly (readonly [label: string, ...keys: string[]])[] = [
 /** What is worth saying of a run, by the keys of its configuration. */
 const TRAINING: readonly (readonly [label: string, key: string])[] = [
   ["Optimizer", "optimizer"],
-  ["KOALA++ trains", "koalaScope"],
+  ["KOALA trains", "koalaScope"],
   ["Learning rate", "lr"],
   ["Learning rate of AdamW beside it", "adamwLr"],
   ["Weight decay", "weightDecay"],
@@ -131,7 +131,7 @@ print(tokenizer.decode(tokens[0]))
 }
 
 function training({ config, adapter, step }: CardRun): string {
-  const isKoala = config.optimizer === "koala++";
+  const isKoala = OPTIMIZERS[String(config.optimizer)]?.trains === "koala-scope";
   const left = new Set([...(isKoala ? [] : ["koalaScope"]), ...(hasAdamWBeside(config) ? [] : ["adamwLr"])]);
   const { seqLen, batchSize, gradAccum, steps } = config;
   const tokens = [step, seqLen, batchSize, gradAccum].reduce<number>((a, b) => a * Number(b), 1);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MeasurementNoise } from "../optim/koala_plus_plus.ts";
+import type { MeasurementNoise } from "../optim/measurement_noise.ts";
 import { learningRateSchedule, type ScheduleKind } from "../optim/schedule.ts";
 
 /** Version of run.json that this code writes and reads. */
@@ -39,19 +39,19 @@ export interface RunConfig {
   readonly steps: number;
   /** A name of {@linkcode OPTIMIZERS} in `run_optimizer.ts`. */
   readonly optimizer: string;
-  /** Which parameters KOALA++ owns: the hidden weight matrices (AdamW has the rest) or all. */
+  /** Which parameters a KOALA optimizer owns: the hidden weight matrices (AdamW has the rest) or all. */
   readonly koalaScope: "hidden" | "all";
   /** Peak learning rate of the optimizer. */
   readonly lr: number;
   /** Peak learning rate of AdamW beside an optimizer of the hidden weight matrices. */
   readonly adamwLr: number;
-  /** Weight decay of the optimizer: coupled for KOALA++ and SGD, decoupled for the others. */
+  /** Weight decay of the optimizer: coupled for the KOALA optimizers and SGD, decoupled for the others. */
   readonly weightDecay: number;
-  /** KOALA++'s initial variance. */
+  /** Initial variance of the KOALA optimizers. */
   readonly sigma: number;
-  /** KOALA++'s process noise. */
+  /** Process noise of the KOALA optimizers. */
   readonly q: number;
-  /** KOALA++'s measurement noise. */
+  /** Measurement noise of the KOALA optimizers. */
   readonly r: MeasurementNoise;
   /** KOALA++'s symmetric variant. */
   readonly symmetric: boolean;
