@@ -32,7 +32,14 @@ const LENGTH = "Length";
 const DEFAULT_OPTIMIZERS = Object.keys(OPTIMIZERS).filter((name) => name !== "sgd");
 
 /** What `--quick` changes where nothing else was said. */
-const QUICK = { steps: 100, seeds: 2, batchSize: 4, validationFraction: 0.01, timingRounds: 7 };
+const QUICK = {
+  steps: 100,
+  seeds: 2,
+  batchSize: 4,
+  validationFraction: 0.005,
+  evalPoints: 5,
+  evalBatches: 10,
+};
 
 const options = {
   "optimizers": {
@@ -72,7 +79,8 @@ const options = {
     default: false,
     group: COMPARISON,
     description: `a first impression in minutes: ${QUICK.steps} steps, ${QUICK.seeds} seeds, batches of ` +
-      `${QUICK.batchSize}, ${QUICK.validationFraction} of the text held out, where these are not given`,
+      `${QUICK.batchSize}, ${QUICK.validationFraction} of the text held out and less of it evaluated on the way, ` +
+      "where nothing else is given",
   },
   "out": {
     type: "string",
