@@ -32,7 +32,7 @@ export interface AskedContestant {
  * by slashes.
  *
  * @param words Such as `["adamw,muon", "koala++:q=0.05,lr=0.01/0.02"]`.
- * @throws {UsageError} If a name or an option is unknown, or a value is not allowed.
+ * @throws {UsageError} If a name or an option is unknown, a value is not allowed, or two are the same.
  *
  * @example
  * ```ts
@@ -58,9 +58,14 @@ export function parseContestants(words: readonly string[]): AskedContestant[] {
       );
     }
   }
-  return entries.map(({ name, parts }) => {
+  const fullNames = entries.map(({ name, parts }) => parts.length > 0 ? `${name}:${parts.join(",")}` : name);
+  const twice = fullNames.find((full, i) => fullNames.indexOf(full) !== i);
+  if (twice !== undefined) {
+    throw new UsageError(`--optimizers must differ, received ${twice} twice; give one of them other options`);
+  }
+  return entries.map(({ name, parts }, i) => {
     checkName(name);
-    const full = parts.length > 0 ? `${name}:${parts.join(",")}` : name;
+    const full = fullNames[i];
     const rates = parts.filter((part) => part.startsWith("lr=")).at(-1);
     const others = parts.filter((part) => !part.startsWith("lr="));
     try {

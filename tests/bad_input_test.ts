@@ -2,7 +2,15 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { exists, filesIn, refused, runTask, tinyRun } from "./cli.ts";
 
-const taskNames = ["train-lm", "generate", "export-hf", "train-tokenizer", "doctor", "profile"];
+const taskNames = [
+  "train-lm",
+  "generate",
+  "export-hf",
+  "train-tokenizer",
+  "doctor",
+  "profile",
+  "compare-optimizers",
+];
 /** On Linux there is no such backend, so Deno finds no adapter. */
 const withoutAdapter = { DENO_WEBGPU_BACKEND: "dx12" };
 
