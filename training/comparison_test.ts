@@ -1,37 +1,24 @@
 import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { gpt2 } from "../models/gpt2.ts";
+import { parseOptions } from "../tasks/options.ts";
+import {
+  dataOptions,
+  modelOptions,
+  newConfig,
+  optimizerOptions,
+  scheduleOptions,
+} from "../tasks/train_lm_options.ts";
 import { testGpu } from "../tests/check_op.ts";
 import { compareSteps, type Contestant, type FinishedCell, runComparison } from "./comparison.ts";
 import { type CellContext, trainCell } from "./comparison_cell.ts";
-import type { RunConfig } from "./run_config.ts";
 import { OPTIMIZERS } from "./run_optimizer.ts";
 
-const base: RunConfig = {
-  data: ["made up"],
-  validationFraction: 0.1,
-  tokenizer: null,
-  vocabSize: 32,
-  model: { model_type: "gpt2" },
-  seqLen: 8,
-  batchSize: 2,
-  gradAccum: 2,
-  optimizer: "adamw",
-  koalaScope: "hidden",
-  lr: 0.01,
-  adamwLr: 0.01,
-  weightDecay: 0,
-  sigma: 0.1,
-  q: 0.1,
-  r: "variance",
-  symmetric: true,
-  clip: 1,
-  steps: 8,
-  schedule: "warmup-cosine",
-  warmup: 1,
-  minLrRatio: 0.1,
-  seed: 0,
-};
+const table = { ...dataOptions, ...modelOptions, ...scheduleOptions, ...optimizerOptions };
+const size =
+  "--data made-up --vocab-size 300 --seq-len 8 --batch-size 2 --grad-accum 2 --lr 0.01 --adamw-lr 0.01";
+const { values } = parseOptions(table, size.split(" "));
+const base = await newConfig({ ...values, steps: 8, seed: 0 });
 
 /** What runs share: dropout takes part, so that its bits are compared too. */
 async function context(overrides: Partial<CellContext> = {}): Promise<CellContext> {
