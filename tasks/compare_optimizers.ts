@@ -10,12 +10,18 @@ import type { TokenDataset } from "../data/token_dataset.ts";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
-import { compareSteps, type Contestant, runComparison } from "../training/comparison.ts";
+import {
+  compareSteps,
+  type Contestant,
+  runComparison,
+  type StepComparisonOptions,
+} from "../training/comparison.ts";
 import type { CellContext } from "../training/comparison_cell.ts";
 import { comparisonHtml } from "../training/comparison_report.ts";
 import { type ComparisonReport, type ComparisonSetting, summarize } from "../training/comparison_summary.ts";
 import { declareParameters } from "../training/load_weights.ts";
 import { OPTIMIZERS } from "../training/run_optimizer.ts";
+import type { StepCost } from "../training/step_race.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
 import { comparisonTable } from "./comparison_table.ts";
@@ -106,10 +112,12 @@ const options = {
   },
   "timing-rounds": {
     type: "integer",
-    min: 1,
+    min: 0,
     default: 15,
     group: LENGTH,
-    description: "turns of each optimizer when the time of a step is measured",
+    description:
+      "turns of each optimizer when the time of a step is measured, which needs memory for two of " +
+      "them at once; 0 not to measure it",
   },
   ...dataOptions,
   ...modelOptions,
@@ -187,17 +195,11 @@ async function compare(
   const reference = referenceOf(contestants);
   const seeds = Array.from({ length: values.seeds }, (_, i) => i);
   const plan = { seeds, extensions: values.extensions };
-  say(`measuring the time of a step: ${contestants.length} optimizers, ${values.timingRounds} rounds`);
   const rounds = values.timingRounds;
-  const costs = await compareSteps({ ...context, outDir, contestants, reference, rounds });
-  if (!costs) return undefined;
-  for (const [i, { ms, ratio }] of costs.entries()) {
-    say(
-      `  ${contestants[i].name}: ${ms.toFixed(1)} ms, ${ratio.toFixed(2)} times ${
-        contestants[reference].name
-      }'s`,
-    );
-  }
+  const costs = rounds > 0
+    ? await measure({ ...context, outDir, contestants, reference, rounds }, say)
+    : undefined;
+  if (rounds > 0 && !costs) return undefined;
   const write = async (cells: Parameters<typeof summarize>[0]["cells"], complete: boolean) => {
     const report = summarize({ ...plan, contestants, reference, cells, complete, costs, setting });
     await writeJsonFile(join(outDir, "comparison.json"), report);
@@ -218,6 +220,21 @@ async function compare(
     },
   });
   return await write(cells, complete);
+}
+
+/** Measures the time of a step and says it. */
+async function measure(
+  options: StepComparisonOptions,
+  say: (line: string) => void,
+): Promise<readonly StepCost[] | undefined> {
+  const { contestants, reference, rounds } = options;
+  say(`measuring the time of a step: ${contestants.length} optimizers, ${rounds} rounds`);
+  const costs = await compareSteps(options);
+  costs?.forEach(({ ms, ratio }, i) => {
+    const times = i === reference ? "" : `, ${ratio.toFixed(2)} times ${contestants[reference].name}'s`;
+    say(`  ${contestants[i].name}: ${ms.toFixed(1)} ms${times}`);
+  });
+  return costs;
 }
 
 function withQuick(values: Values, given: ReadonlySet<string>): Values {

@@ -12,8 +12,8 @@ import type { StepCost } from "../training/step_race.ts";
 export interface ComparisonEventOptions {
   /** The optimizers. */
   readonly contestants: readonly Contestant[];
-  /** Costs of a step of each. */
-  readonly costs: readonly StepCost[];
+  /** Costs of a step of each, where they were measured. */
+  readonly costs?: readonly StepCost[];
   /** Steps of each run. */
   readonly steps: number;
   /** Prints a line. */
@@ -27,21 +27,22 @@ export function comparisonEvents({ contestants, costs, steps, say }: ComparisonE
   finished(cell: FinishedCell, count: CellCount & { readonly kept: boolean }): void;
 } {
   const bar = createProgress({ totalSteps: steps, writer: stderrWriter(), print: say });
+  // In any unit: runs of this process tell how many seconds it has.
   const predicted = (cells: readonly Cell[]) =>
-    cells.reduce((sum, cell) => sum + costs[contestants.findIndex((c) => c.name === cell.entry)].ms, 0) *
-    steps / 1000;
-  // Runs of this process only: how much longer they took than their steps alone.
+    cells.reduce((sum, { entry }) => {
+      return sum + (costs?.[contestants.findIndex(({ name }) => name === entry)].ms ?? 1);
+    }, 0);
   const own: FinishedCell[] = [];
-  const secondsLeft = (left: readonly Cell[]) => {
+  const timeLeft = (left: readonly Cell[]) => {
     const seconds = own.reduce((sum, cell) => sum + cell.seconds, 0);
-    return predicted(left) * (own.length > 0 ? seconds / predicted(own) : 1);
+    if (own.length > 0) return `about ${formatDuration(predicted(left) * seconds / predicted(own))} left`;
+    return costs ? `at least ${formatDuration(predicted(left) * steps / 1000)} left` : "time left unknown";
   };
   const title = ({ entry, lr, seed }: Cell, number: number, of: number) =>
     `run ${number} of ${of}: ${entry}, lr ${lr}, seed ${seed}`;
   return {
     started(cell, { done, left }) {
-      const time = formatDuration(secondsLeft(left));
-      bar.log(`${title(cell, done.length + 1, done.length + left.length)} (all in about ${time})`);
+      bar.log(`${title(cell, done.length + 1, done.length + left.length)} (${timeLeft(left)})`);
     },
     progress(_, state) {
       bar.update(state);

@@ -8,7 +8,7 @@ import chartStyle from "npm:uplot@1.6.32/dist/uPlot.min.css" with { type: "text"
 import chartScript from "npm:uplot@1.6.32/dist/uPlot.iife.min.js" with { type: "text" };
 import chartLicence from "npm:uplot@1.6.32/LICENSE" with { type: "text" };
 import drawCharts from "./comparison_charts.js" with { type: "text" };
-import type { ComparisonReport, ContestantReport } from "./comparison_summary.ts";
+import type { ComparisonReport, ComparisonSetting, ContestantReport } from "./comparison_summary.ts";
 import { escapeMarkup } from "./markup.ts";
 import { formatCount } from "./progress.ts";
 import { hasAdamWBeside } from "./run_optimizer.ts";
@@ -37,6 +37,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margi
  * @returns The text of an HTML file.
  */
 export function comparisonHtml(report: ComparisonReport): string {
+  const { optimizers } = report;
   const title = `Optimizers compared on ${report.setting.model}`;
   return `<!doctype html>
 <html lang="en">
@@ -60,7 +61,9 @@ ${
       `<div><h2>${heading}</h2><div id="${id}"></div><p class="note">${note}</p></div>`
     ).join("\n")
   }
-<div><h2>Time and memory of a step</h2><div class="wide">${costTable(report)}</div>
+<div${optimizers.some((o) => o.step) ? "" : " hidden"}><h2>Time and memory of a step</h2><div class="wide">${
+    costTable(report)
+  }</div>
 <p class="note">Small numbers are the quartiles of the ratio over the rounds. State is what the optimizer keeps;
 GPU memory is what is planned for the whole step.</p></div>
 </div>
@@ -69,7 +72,7 @@ ${methods(report).map((text) => `<p>${escapeMarkup(text)}</p>`).join("\n")}
 <h2>Setting</h2>
 ${definitions(settingRows(report))}
 <h2>Optimizers</h2>
-${definitions(report.optimizers.map((o) => [o.name, optionText(o, report)]))}
+${definitions(optimizers.map((o) => [o.name, optionText(o, report)]))}
 <script type="application/json" id="comparison">${
     // An element of this type ends at the first </script, whatever it is part of.
     JSON.stringify(report).replaceAll("<", "\\u003c")}</script>
@@ -122,17 +125,28 @@ export function verdict({ optimizers, reference, seeds, complete }: ComparisonRe
 
 /** What a reader must know before believing the table. */
 export function warnings({ optimizers, complete, seeds }: ComparisonReport): string[] {
+  const about = (concerned: (o: ContestantReport) => boolean, text: (names: string) => string) => {
+    const names = optimizers.filter(concerned).map((o) => o.name);
+    return names.length > 0 ? [text(names.join(", "))] : [];
+  };
+  const atBorder = (side: string) =>
+    about(
+      (o) => o.best_lr !== null && o.border === side,
+      (names) =>
+        `The best learning rate is the ${side} that was tried, and there may be a better one beyond: ${names}.`,
+    );
   return [
     ...(complete ? [] : ["Not all runs are done: numbers will change."]),
     ...(seeds.length > 1 ? [] : ["One seed says nothing about chance; take more of them."]),
-    ...optimizers.flatMap(({ name, border, best_lr, searched, diverged, rates, seeds }) => [
-      ...(best_lr === null && rates.length > 0 ? [`${name} diverged at every learning rate.`] : []),
-      ...(best_lr !== null && border !== null
-        ? [`The best learning rate of ${name} is the ${border} that was tried: it may do better beyond.`]
-        : []),
-      ...(searched ? [] : [`The learning rate of ${name} was given and not searched for.`]),
-      ...(diverged > 0 ? [`${name} diverged with ${diverged} of ${seeds.length} seeds.`] : []),
-    ]),
+    ...atBorder("lowest"),
+    ...atBorder("highest"),
+    ...about((o) => !o.searched, (names) => `The learning rate was given and not searched for: ${names}.`),
+    ...about(
+      (o) => o.best_lr === null && o.rates.length > 0,
+      (names) => `Diverged at every learning rate: ${names}.`,
+    ),
+    ...optimizers.filter((o) => o.diverged > 0)
+      .map((o) => `${o.name} diverged with ${o.diverged} of ${o.seeds.length} seeds.`),
   ];
 }
 
@@ -211,11 +225,15 @@ function methods({ seeds, setting, reference }: ComparisonReport): string[] {
       formatCount(setting.curve_tokens)
     } tokens of the held-out text, ` +
     "the table's losses on all of it, so a curve's end may differ a little from the table.",
-    `Time per step was measured apart from training: each optimizer and ${reference} took turns of a few steps for ` +
+    ...(setting.timing_rounds === 0 ? [] : [timingMethod(setting, reference)]),
+  ];
+}
+
+function timingMethod(setting: ComparisonSetting, reference: string): string {
+  return `Time per step was measured apart from training: each optimizer and ${reference} took turns of a few steps for ` +
     `${setting.timing_rounds} rounds, and the ratio is the median of the rounds' ratios. The chart against time ` +
     "multiplies it with the steps, because the clock of a long run also counts whatever else the machine did. " +
-    "Evaluations are not part of it.",
-  ];
+    "Evaluations are not part of it.";
 }
 
 function settingRows({ setting, seeds }: ComparisonReport): [string, string][] {

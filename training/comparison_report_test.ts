@@ -108,9 +108,9 @@ Deno.test("the verdict names the best, and says where seeds overlap; warnings na
   );
   ok(!text.includes("overlap"));
   deepEqual(warnings(report()), [
-    "The best learning rate of koala++:q=0.05 is the highest that was tried: it may do better beyond.",
-    "sgd diverged at every learning rate.",
-    "The learning rate of sgd was given and not searched for.",
+    "The best learning rate is the highest that was tried, and there may be a better one beyond: koala++:q=0.05.",
+    "The learning rate was given and not searched for: sgd.",
+    "Diverged at every learning rate: sgd.",
   ]);
   const close = summarize({
     contestants: contestants.slice(0, 2),
