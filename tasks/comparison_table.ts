@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { verdict, warnings, withSpread } from "../training/comparison_report.ts";
+import { lossText, verdict, warnings, withSpread } from "../training/comparison_report.ts";
 import type { ComparisonReport } from "../training/comparison_summary.ts";
 
 /**
@@ -24,7 +24,7 @@ export function comparisonTable(report: ComparisonReport): string[] {
     ...report.optimizers.map((o) => [
       o.name,
       o.best_lr === null ? "-" : String(o.best_lr),
-      o.loss ? withSpread(o.loss) : "diverged",
+      lossText(o),
       o.difference ? withSpread(o.difference) : "-",
       o.step ? `${o.step.ms.toFixed(1)} (${o.step.ratio.toFixed(2)}x)` : "-",
       o.step?.state_bytes_per_parameter.toFixed(2) ?? "-",

@@ -110,7 +110,7 @@ const charts = [
 export function verdict({ optimizers, reference, seeds, complete }: ComparisonReport): string {
   const [best, second] = optimizers.filter((o) => o.loss !== null && o.diverged === 0);
   if (!best) return "No run has ended with a finite loss so far.";
-  const over = seeds.length === 1 ? "one seed" : `${best.seeds.length} seeds`;
+  const over = best.seeds.length === 1 ? "one seed" : `${best.seeds.length} seeds`;
   const lead = `${best.name} has the lowest validation loss: ${withSpread(best.loss!)} over ${over}`;
   const next = second ? `; ${second.name} follows with ${withSpread(second.loss!)}` : "";
   const overlap = second && seeds.length > 1 && best.loss!.max >= second.loss!.min
@@ -169,7 +169,7 @@ function resultTable(report: ComparisonReport): string {
     optimizers.map((o) => [
       escapeMarkup(o.name),
       number(o.best_lr),
-      o.loss ? withSpread(o.loss) : o.rates.length > 0 ? "diverged" : "–",
+      lossText(o),
       dots(o.seeds.flatMap((run) => run.loss ?? []), low, high),
       o.bits_per_byte?.toFixed(3) ?? "–",
       o.difference ? signed(o.difference.mean) + spreadText(o.difference) : "–",
@@ -286,6 +286,11 @@ function dots(losses: readonly number[], low: number, high: number): string {
       "",
     )
   }</span>`;
+}
+
+/** The final loss of an optimizer, or why there is none. */
+export function lossText({ loss, rates }: ContestantReport): string {
+  return loss ? withSpread(loss) : rates.length > 0 ? "diverged" : "–";
 }
 
 /** Such as `4.6312 ± 0.0120`. */

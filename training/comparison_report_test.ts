@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import type { Contestant, FinishedCell } from "./comparison.ts";
-import { comparisonHtml, verdict, warnings } from "./comparison_report.ts";
+import { comparisonHtml, lossText, verdict, warnings } from "./comparison_report.ts";
 import { type ComparisonSetting, lossAt, summarize } from "./comparison_summary.ts";
 import type { StepCost } from "./step_race.ts";
 
@@ -123,6 +123,27 @@ Deno.test("the verdict names the best, and says where seeds overlap; warnings na
   });
   match(verdict(close), /Their seeds overlap, so the difference may be chance\. Not all runs are done\.$/);
   ok(close.optimizers.every((o) => o.step === null));
+});
+
+Deno.test("an optimizer whose runs are still to come has no loss, and one that diverged is said to have", () => {
+  const early = summarize({
+    contestants,
+    cells: cells.filter((c) => c.entry !== "koala++:q=0.05" && c.seed === 0),
+    reference: 0,
+    complete: false,
+    seeds: [0, 1],
+    extensions: 0,
+    setting,
+  });
+  deepEqual(early.optimizers.map((o) => [o.name, lossText(o)]), [
+    ["adamw", "4.0000"],
+    ["koala++:q=0.05", "–"],
+    ["sgd", "diverged"],
+  ]);
+  match(
+    verdict(early),
+    /^adamw has the lowest validation loss: 4\.0000 over one seed\. Not all runs are done\.$/,
+  );
 });
 
 Deno.test("the report is one file that loads nothing, and carries its numbers", () => {
