@@ -120,6 +120,7 @@ export {
   type ScheduleOptions,
 } from "./optim/schedule.ts";
 export { sgd, type SgdOptions } from "./optim/sgd.ts";
+export { soap, type SoapOptions } from "./optim/soap.ts";
 
 // models: plain functions over ops
 export { gpt2, type Gpt2Config, gpt2Presets } from "./models/gpt2.ts";

@@ -46,6 +46,8 @@ export interface MatmulOptions {
   readonly batch?: number;
   /** What the product (with its bias) and the residual are multiplied with; default 1 and 1. */
   readonly factors?: readonly [product: number, residual: number];
+  /** Leaves the product out, so that `out` keeps what it holds, while the value at this index is 0. */
+  readonly when?: { readonly tensor: Tensor; readonly index: number };
 }
 
 interface Variant {

@@ -40,6 +40,8 @@ export interface Product {
   readonly batch?: number;
   /** What the product and the residual are multiplied with. */
   readonly factors?: readonly [number, number];
+  /** Where the product is left out: when the value at this index is 0. */
+  readonly when?: { readonly tensor: Tensor; readonly index: number };
 }
 
 const range = (count: number) => [...Array(count).keys()];
@@ -47,7 +49,7 @@ const XYZW = "xyzw";
 
 /** Records a kernel: declares its operands, sizes and `store`, the only place where results are written. */
 function dispatch(g: Graph, label: string, p: Product, body: string, tile: readonly [number, number]): void {
-  const { m, n, k, a, b, bias, residual, out, accumulate, batch = 1, factors } = p;
+  const { m, n, k, a, b, bias, residual, out, accumulate, batch = 1, factors, when } = p;
   const aligned = n % 4 === 0;
   const wrap = (t: Tensor): Operand => (aligned ? vec4(t) : t);
   const times = (factor: number | undefined) => (factor === undefined ? "" : `f32(${factor}) * `);
@@ -63,6 +65,7 @@ function dispatch(g: Graph, label: string, p: Product, body: string, tile: reado
       sizes: g.sizes(m, n, k, padded(p.columnA ? m : k) / 4, padded(n) / 4),
       ...(bias ? { bias: wrap(bias) } : {}),
       ...(residual ? { residual: wrap(residual) } : {}),
+      ...(when ? { when_given: when.tensor } : {}),
     },
     write: { out: wrap(out) },
     workgroups: [batch * Math.ceil(m / tile[0]), Math.ceil(n / tile[1]), 1],
@@ -106,17 +109,17 @@ ${body}`,
   });
 }
 
-const readSizes = `
+/** WGSL at the start of every kernel. */
+const prologue = ({ when, columnA }: Product) => `
+  ${when ? `if (when_given[${when.index}] == 0.0) { return; }` : ""}
   let M = sizes[0];
   let K = sizes[2];
   let A4 = sizes[3]; // groups of four values in a row of A
   let B4 = sizes[4];
   let product = product_of(group.x);
   let tile = tile_of(group.x);
+  let a_first = product * ${columnA ? "K" : "M"} * A4;
   let b_first = product * K * B4;`;
-
-/** WGSL: where the A of a workgroup's product begins. */
-const firstOfA = (columnA: boolean) => `let a_first = product * ${columnA ? "K" : "M"} * A4;`;
 
 /**
  * One subgroup of 8 lanes owns up to 32 rows and 32 columns, four per lane. For four values of k, every lane
@@ -158,8 +161,7 @@ export function broadcastKernel(g: Graph, p: Product): void {
     "broadcast",
     p,
     `
-@compute @workgroup_size(8) fn main(${mainInputs}) {${readSizes}
-  ${firstOfA(columnA)}
+@compute @workgroup_size(8) fn main(${mainInputs}) {${prologue(p)}
   let row = tile * ${rows}u;
   let column = group.y * 8u + lane;
   let b_column = b_first + min(column, B4 - 1u);
@@ -192,8 +194,7 @@ export function tileKernel(g: Graph, p: Product): void {
     "tile",
     p,
     `
-@compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {${readSizes}
-  ${firstOfA(true)}
+@compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {${prologue(p)}
   let row = (tile * ${threadRows}u + lane / 8u) * 8u;
   let column = (group.y * 8u + lane % 8u) * 4u;
   let a_upper = a_first + min(row / 4u, A4 - 1u);
@@ -248,10 +249,9 @@ export function sharedKernel(g: Graph, p: Product): void {
     `
 var<workgroup> tile_a: array<vec4f, 256>;
 var<workgroup> tile_b: array<vec4f, 256>; // [k][column / 4]
-@compute @workgroup_size(256) fn main(${mainInputs}) {${readSizes}
+@compute @workgroup_size(256) fn main(${mainInputs}) {${prologue(p)}
   let row = lane / 16u;
   let column = lane % 16u;
-  ${firstOfA(p.columnA)}
   let at_a = a_first + ${
       p.columnA ? "min(tile * 16u + column, A4 - 1u)" : "min(tile * 64u + lane / 4u, M - 1u) * A4"
     };

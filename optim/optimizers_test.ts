@@ -17,6 +17,8 @@ import type { Optimizer } from "./optimizer.ts";
 import { hiddenMatrices, partition } from "./partition.ts";
 import { sgd } from "./sgd.ts";
 import { SgdReference } from "./sgd_reference.ts";
+import { soap } from "./soap.ts";
+import { SoapReference } from "./soap_reference.ts";
 
 /** Steps all tensors by the reference. */
 type Reference = (gradients: Float64Array[], loss: number, variance: number) => void;
@@ -69,6 +71,15 @@ const kalman = (momentum: boolean, options: { r: "variance" | number; weightDeca
 /** A vector is a matrix of one row. */
 const asMatrix = (shape: number[]) => (shape.length === 1 ? [1, shape[0]] : shape) as [number, number];
 const adam = { lr: 0.01, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
+const eigen = {
+  lr: 0.01,
+  beta1: 0.9,
+  beta2: 0.95,
+  shampooBeta: 0.9,
+  eps: 1e-8,
+  weightDecay: 0.1,
+  frequency: 3,
+};
 const signs = { lr: 0.01, beta1: 0.9, beta2: 0.99, weightDecay: 0.1 };
 const momentum = { lr: 0.01, momentum: 0.9, weightDecay: 0.01 };
 
@@ -109,6 +120,12 @@ const table: Row[] = [
     ),
     easy: () => muon({ lr: 0.02, momentum: 0.5 }),
   })),
+  {
+    name: "soap",
+    make: () => soap(eigen),
+    reference: each((theta, i) => new SoapReference(theta, asMatrix(shapes[i]), eigen)),
+    easy: () => soap({ lr: 0.03, weightDecay: 0 }),
+  },
 ];
 
 // Single values, ragged rows, and more than two chunks.

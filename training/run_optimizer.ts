@@ -11,6 +11,7 @@ import { muon } from "../optim/muon.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { hiddenMatrices, type OptimizerPartition, partition } from "../optim/partition.ts";
 import { sgd } from "../optim/sgd.ts";
+import { soap } from "../optim/soap.ts";
 import type { ModelConfig } from "./run_config.ts";
 
 /** What a run needs to know of an optimizer. */
@@ -36,6 +37,7 @@ export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
   "adamw": { make: (config) => adamw(rates(config)), lr: 0.003, weightDecay: 0.1, trains: "all" },
   "sgd": { make: (config) => sgd(rates(config)), lr: 0.1, weightDecay: 0, trains: "all" },
   "lion": { make: (config) => lion(rates(config)), lr: 0.0006, weightDecay: 0.5, trains: "all" },
+  "soap": { make: (config) => soap(rates(config)), lr: 0.003, weightDecay: 0.01, trains: "hidden" },
   "muon": { make: (config) => muon(rates(config)), lr: 0.02, weightDecay: 0, trains: "hidden" },
 };
 
