@@ -45,6 +45,7 @@ const QUICK = {
   validationFraction: 0.005,
   evalPoints: 5,
   evalBatches: 10,
+  timingRounds: 5,
 };
 
 const options = {

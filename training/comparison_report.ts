@@ -230,7 +230,7 @@ function methods({ seeds, setting, reference }: ComparisonReport): string[] {
 }
 
 function timingMethod(setting: ComparisonSetting, reference: string): string {
-  return `Time per step was measured apart from training: each optimizer and ${reference} took turns of a few steps for ` +
+  return `Time per step was measured apart from training: each optimizer and ${reference} took turns of ten steps or more for ` +
     `${setting.timing_rounds} rounds, and the ratio is the median of the rounds' ratios. The chart against time ` +
     "multiplies it with the steps, because the clock of a long run also counts whatever else the machine did. " +
     "Evaluations are not part of it.";

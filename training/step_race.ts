@@ -2,7 +2,7 @@
  * The time and memory of a training step with different optimizers, measured in turns.
  *
  * A machine that others use slows down and recovers within seconds, so times of one optimizer after the other
- * would compare the machine's moods. Here each optimizer takes turns with a reference, a few steps each, and what
+ * would compare the machine's moods. Here each optimizer takes turns with a reference, some ten steps each, and what
  * counts is the median over the rounds of the ratio within a round. Two trainers exist at a time, whatever the
  * number of optimizers.
  *
@@ -41,10 +41,17 @@ export interface RaceOptions {
   readonly interrupted?: () => boolean;
 }
 
+/**
+ * Steps of a turn are a multiple of this: some optimizers do more in every tenth step, such as SOAP, whose basis is
+ * refreshed there.
+ */
+const PERIOD = 10;
 /** Long enough that the wait at the end of a turn hardly counts. */
 const TURN_NANOSECONDS = 2e8;
-/** The trainer keeps the metrics of 64 steps. */
-const LONGEST_TURN = 32;
+/** Most periods in a turn: the trainer keeps the metrics of 64 steps. */
+const MOST_PERIODS = 6;
+/** Where turns begin: what an optimizer does only in its first steps is over. */
+const FIRST_STEP = 100 * PERIOD;
 /** Kernels are compiled at their first dispatch. */
 const WARMUP_STEPS = 2;
 
@@ -112,7 +119,9 @@ async function runnerFor(gpu: Gpu, step: TrainerOptions, inputs: readonly StepIn
   for (let i = 0; i < WARMUP_STEPS; i++) trainer.step(inputs);
   await trainer.metrics();
   const once = await timeInARow(gpu, trainer, inputs, 1);
-  const count = Math.max(1, Math.min(LONGEST_TURN, Math.round(TURN_NANOSECONDS / Math.max(once, 1))));
+  const periods = Math.round(TURN_NANOSECONDS / (PERIOD * Math.max(once, 1)));
+  const count = PERIOD * Math.max(1, Math.min(MOST_PERIODS, periods));
+  trainer.nextStep = FIRST_STEP;
   const { dispatches: _, ...bytes } = trainer.plan;
   return {
     memory: {
