@@ -20,118 +20,18 @@ import type { CellContext } from "../training/comparison_cell.ts";
 import { comparisonHtml } from "../training/comparison_report.ts";
 import { type ComparisonReport, type ComparisonSetting, summarize } from "../training/comparison_summary.ts";
 import { declareParameters } from "../training/load_weights.ts";
-import { OPTIMIZERS } from "../training/run_optimizer.ts";
 import type { StepCost } from "../training/step_race.ts";
 import { claimFolder } from "./claim_folder.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
+import { runTask, type TaskContext } from "./command_line.ts";
 import { comparisonTable } from "./comparison_table.ts";
 import { comparisonEvents } from "./comparison_events.ts";
-import { contestantsFor, entryOptions, parseContestants, parseGrids } from "./contestants.ts";
+import { comparisonOptions, type ComparisonValues, contestantsOf, withQuick } from "./comparison_options.ts";
 import { watchInterrupts } from "./interrupts.ts";
 import { prepareData, sayAdapter, withFastestKernels } from "./prepare_run.ts";
-import { dataOptions, modelOptions, scheduleOptions } from "./train_lm_options.ts";
 
-const COMPARISON = "Comparison";
-const LENGTH = "Length";
-
-/** SGD needs far more steps than anybody would want to wait for; whoever wants to see that can name it. */
-const DEFAULT_OPTIMIZERS = Object.keys(OPTIMIZERS).filter((name) => name !== "sgd");
-
-/** What `--quick` changes where nothing else was said. */
-const QUICK = {
-  steps: 100,
-  seeds: 2,
-  batchSize: 4,
-  validationFraction: 0.005,
-  evalPoints: 5,
-  evalBatches: 10,
-  timingRounds: 5,
-};
-
-const options = {
-  "optimizers": {
-    type: "string",
-    multiple: true,
-    placeholder: "NAMES",
-    group: COMPARISON,
-    description: `who takes part, with options of their own where they differ from the rest: ` +
-      `koala++,koala++:q=0.05,adamw:lr=0.001/0.003 (default: ${DEFAULT_OPTIMIZERS.join(",")}; all: ${
-        Object.keys(OPTIMIZERS).join(", ")
-      })`,
-  },
-  "lr": {
-    type: "string",
-    multiple: true,
-    placeholder: "NAME=RATES",
-    group: COMPARISON,
-    description: "learning rates to try, such as adamw=0.001,0.003; one is taken as it is " +
-      "(default: half of train-lm's default, that, and twice that)",
-  },
-  "extensions": {
-    type: "integer",
-    min: 0,
-    default: 4,
-    group: COMPARISON,
-    description: "most learning rates to add while the best is the lowest or highest tried",
-  },
-  "seeds": {
-    type: "integer",
-    min: 1,
-    default: 3,
-    group: COMPARISON,
-    description: "number of seeds, 0 and up; they change weights, batches and dropout",
-  },
-  "quick": {
-    type: "boolean",
-    default: false,
-    group: COMPARISON,
-    description: `a first impression in minutes: ${QUICK.steps} steps, ${QUICK.seeds} seeds, batches of ` +
-      `${QUICK.batchSize}, ${QUICK.validationFraction} of the text held out and less of it evaluated on the way, ` +
-      "where nothing else is given",
-  },
-  "out": {
-    type: "string",
-    placeholder: "DIR",
-    group: COMPARISON,
-    description: "folder of the report; runs that are done there are not run again " +
-      "(default: runs/compare-MODEL-STEPS)",
-  },
-  "steps": { type: "integer", min: 1, default: 1200, group: LENGTH, description: "steps of each run" },
-  "eval-points": {
-    type: "integer",
-    min: 1,
-    default: 12,
-    group: LENGTH,
-    description: "evaluations along a run, for the curves",
-  },
-  "eval-batches": {
-    type: "integer",
-    min: 0,
-    default: 20,
-    group: LENGTH,
-    description: "batches of each; 0 for all held-out text, which the end always takes",
-  },
-  "timing-rounds": {
-    type: "integer",
-    min: 0,
-    default: 15,
-    group: LENGTH,
-    description:
-      "turns of each optimizer when the time of a step is measured, which needs memory for two of " +
-      "them at once; 0 not to measure it",
-  },
-  ...dataOptions,
-  ...modelOptions,
-  ...scheduleOptions,
-  ...entryOptions,
-  "json": jsonOption,
-} as const;
-
-type Values = OptionValues<typeof options>;
-
-async function main(asked: Values, { given, output }: TaskContext): Promise<void> {
+async function main(asked: ComparisonValues, { given, output }: TaskContext): Promise<void> {
   const say = (line: string) => output.say(line);
-  const values = asked.quick ? withQuick(asked, given) : asked;
+  const values = withQuick(asked, given);
   const contestants = await contestantsOf(values);
   const outDir = values.out ?? join("runs", `compare-${nameOf(values.model)}-${values.steps}`);
   const probe = await claimFolder(outDir);
@@ -188,7 +88,7 @@ const REPORT = "report.html";
 
 /** Measures, trains and keeps the report up to date. @returns The report, or undefined if there is none yet. */
 async function compare(
-  values: Values,
+  values: ComparisonValues,
   contestants: readonly Contestant[],
   { context, setting, outDir }: { context: CellContext; setting: ComparisonSetting; outDir: string },
   say: (line: string) => void,
@@ -238,17 +138,6 @@ async function measure(
   return costs;
 }
 
-function withQuick(values: Values, given: ReadonlySet<string>): Values {
-  const changes = Object.entries(QUICK).filter(([key]) => !given.has(key));
-  return { ...values, ...Object.fromEntries(changes) };
-}
-
-async function contestantsOf(values: Values): Promise<Contestant[]> {
-  const asked = parseContestants(values.optimizers.length > 0 ? values.optimizers : DEFAULT_OPTIMIZERS);
-  const grids = parseGrids(values.lr, [...new Set(asked.map(({ optimizer }) => optimizer))]);
-  return await contestantsFor(asked, grids, values);
-}
-
 /** AdamW where it takes part, without options if possible; else the first. */
 function referenceOf(contestants: readonly Contestant[]): number {
   const plain = contestants.findIndex(({ name }) => name === "adamw");
@@ -257,7 +146,7 @@ function referenceOf(contestants: readonly Contestant[]): number {
 }
 
 function settingOf(
-  values: Values,
+  values: ComparisonValues,
   [{ config }]: readonly Contestant[],
   { gpu, model, dataset }: { gpu: Gpu; model: LanguageModel; dataset: TokenDataset },
 ): ComparisonSetting {
@@ -297,7 +186,7 @@ if (import.meta.main) {
     summary:
       "Trains the same model on the same batches with several optimizers, finds the best learning rate of each, " +
       "repeats it with several seeds, measures time and memory per step, and writes a report.",
-    options,
+    options: comparisonOptions,
     examples: [
       "deno task compare-optimizers --quick",
       "deno task compare-optimizers",

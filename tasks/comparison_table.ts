@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { lossText, verdict, warnings, withSpread } from "../training/comparison_report.ts";
 import type { ComparisonReport } from "../training/comparison_summary.ts";
+import { lossText, verdict, warnings, withSpread } from "../training/comparison_words.ts";
 
 /**
  * Makes a table with a line for each optimizer, the best first, and what must be known beside it.

@@ -9,10 +9,10 @@ import chartScript from "npm:uplot@1.6.32/dist/uPlot.iife.min.js" with { type: "
 import chartLicence from "npm:uplot@1.6.32/LICENSE" with { type: "text" };
 import drawCharts from "./comparison_charts.js" with { type: "text" };
 import type { ComparisonReport, ComparisonSetting, ContestantReport } from "./comparison_summary.ts";
+import { lossText, spreadText, verdict, warnings } from "./comparison_words.ts";
 import { escapeMarkup } from "./markup.ts";
 import { formatCount } from "./progress.ts";
 import { hasAdamWBeside } from "./run_optimizer.ts";
-import type { Spread } from "./statistics.ts";
 
 const style = `
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1240px; margin: 0 auto; padding: 24px; }
@@ -22,7 +22,7 @@ th, td { padding: 5px 10px; border-bottom: 1px solid #ddd; text-align: right; wh
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; vertical-align: bottom; }
 tbody tr:first-child td { background: #f2f8f2; }
 small, .note { color: #555; } .warning { background: #fff4d6; border-left: 4px solid #e69f00; padding: 6px 12px; margin: 8px 0; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(520px, 1fr)); gap: 8px 32px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(520px, 100%), 1fr)); gap: 8px 32px; }
 .charts > div > div { min-height: 340px; }
 .dots { position: relative; display: block; width: 140px; height: 16px; border-left: 1px solid #bbb; border-right: 1px solid #bbb; }
 .dots i { position: absolute; top: 4px; width: 8px; height: 8px; margin-left: -4px; border-radius: 4px; background: #0072b2; opacity: .65; }
@@ -105,50 +105,6 @@ const charts = [
     note: "Final loss of every learning rate that was tried, first seed. Runs that diverged have no point.",
   },
 ];
-
-/** The result in a sentence or two. */
-export function verdict({ optimizers, reference, seeds, complete }: ComparisonReport): string {
-  const [best, second] = optimizers.filter((o) => o.loss !== null && o.diverged === 0);
-  if (!best) return "No run has ended with a finite loss so far.";
-  const over = best.seeds.length === 1 ? "one seed" : `${best.seeds.length} seeds`;
-  const lead = `${best.name} has the lowest validation loss: ${withSpread(best.loss!)} over ${over}`;
-  const next = second ? `; ${second.name} follows with ${withSpread(second.loss!)}` : "";
-  const overlap = second && seeds.length > 1 && best.loss!.max >= second.loss!.min
-    ? " Their seeds overlap, so the difference may be chance."
-    : "";
-  const other = optimizers.find((o) => o.name === reference);
-  const compared = best.name !== reference && second?.name !== reference && other?.loss
-    ? ` ${reference} reached ${withSpread(other.loss)}.`
-    : "";
-  return `${lead}${next}.${overlap}${compared}${complete ? "" : " Not all runs are done."}`;
-}
-
-/** What a reader must know before believing the table. */
-export function warnings({ optimizers, complete, seeds }: ComparisonReport): string[] {
-  const about = (concerned: (o: ContestantReport) => boolean, text: (names: string) => string) => {
-    const names = optimizers.filter(concerned).map((o) => o.name);
-    return names.length > 0 ? [text(names.join(", "))] : [];
-  };
-  const atBorder = (side: string) =>
-    about(
-      (o) => o.best_lr !== null && o.border === side,
-      (names) =>
-        `The best learning rate is the ${side} that was tried, and there may be a better one beyond: ${names}.`,
-    );
-  return [
-    ...(complete ? [] : ["Not all runs are done: numbers will change."]),
-    ...(seeds.length > 1 ? [] : ["One seed says nothing about chance; take more of them."]),
-    ...atBorder("lowest"),
-    ...atBorder("highest"),
-    ...about((o) => !o.searched, (names) => `The learning rate was given and not searched for: ${names}.`),
-    ...about(
-      (o) => o.best_lr === null && o.rates.length > 0,
-      (names) => `Diverged at every learning rate: ${names}.`,
-    ),
-    ...optimizers.filter((o) => o.diverged > 0)
-      .map((o) => `${o.name} diverged with ${o.diverged} of ${o.seeds.length} seeds.`),
-  ];
-}
 
 function resultTable(report: ComparisonReport): string {
   const { optimizers, reference } = report;
@@ -286,20 +242,6 @@ function dots(losses: readonly number[], low: number, high: number): string {
       "",
     )
   }</span>`;
-}
-
-/** The final loss of an optimizer, or why there is none. */
-export function lossText({ loss, rates }: ContestantReport): string {
-  return loss ? withSpread(loss) : rates.length > 0 ? "diverged" : "–";
-}
-
-/** Such as `4.6312 ± 0.0120`. */
-export function withSpread(spread: Spread): string {
-  return spread.mean.toFixed(4) + spreadText(spread);
-}
-
-function spreadText({ deviation }: Spread): string {
-  return deviation > 0 ? ` ± ${deviation.toFixed(4)}` : "";
 }
 
 function signed(value: number): string {

@@ -1,7 +1,8 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import type { Contestant, FinishedCell } from "./comparison.ts";
-import { comparisonHtml, lossText, verdict, warnings } from "./comparison_report.ts";
+import { comparisonHtml } from "./comparison_report.ts";
 import { type ComparisonSetting, lossAt, summarize } from "./comparison_summary.ts";
+import { lossText, verdict, warnings } from "./comparison_words.ts";
 import type { StepCost } from "./step_race.ts";
 
 const setting: ComparisonSetting = {
