@@ -64,7 +64,7 @@ ${
 <div${optimizers.some((o) => o.step) ? "" : " hidden"}><h2>Time and memory of a step</h2><div class="wide">${
     costTable(report)
   }</div>
-<p class="note">Small numbers are the quartiles of the ratio over the rounds. State is what the optimizer keeps;
+<p class="note">Medians over the rounds, small numbers being the ratio's quartiles, then the fastest turns. State is what the optimizer keeps;
 GPU memory is what is planned for the whole step.</p></div>
 </div>
 <h2>How it was measured</h2>
@@ -136,15 +136,34 @@ function resultTable(report: ComparisonReport): string {
 }
 
 function costTable({ optimizers, reference }: ComparisonReport): string {
-  const heads = ["optimizer", "ms", `times ${reference}'s`, "state bytes per parameter", "GPU memory"];
+  const heads = [
+    "optimizer",
+    "ms",
+    `times ${reference}'s`,
+    "fastest ms",
+    `times ${reference}'s`,
+    "state bytes per parameter",
+    "GPU memory",
+  ];
   const rows = optimizers.flatMap(({ name, step }) => {
     if (!step) return [];
-    const { ms, ratio, ratio_quartiles, state_bytes_per_parameter, planned_bytes } = step;
+    const {
+      ms,
+      ratio,
+      ratio_quartiles,
+      fastest_ms,
+      fastest_ratio,
+      state_bytes_per_parameter,
+      planned_bytes,
+    } = step;
+    const time = (ms: number) => ms.toFixed(ms < 10 ? 2 : 1);
     const quartiles = ratio_quartiles.map((r) => r.toFixed(2)).join("–");
     return [[
       escapeMarkup(name),
-      ms.toFixed(ms < 10 ? 2 : 1),
+      time(ms),
       `${ratio.toFixed(2)} <small>${quartiles}</small>`,
+      time(fastest_ms),
+      fastest_ratio.toFixed(2),
       state_bytes_per_parameter.toFixed(2),
       `${formatCount(planned_bytes)}B`,
     ]];

@@ -43,7 +43,9 @@ const cell = (entry: string, lr: number, seed: number, loss: number | null): Fin
 const cost = (ms: number, ratio: number): StepCost => ({
   ms,
   ratio,
-  ratio_quartiles: [ratio - 0.1, ratio + 0.1],
+  ratio_quartiles: [ratio - 0.02, ratio + 0.02],
+  fastest_ms: ms / 2,
+  fastest_ratio: ratio,
   state_bytes_per_parameter: 8,
   planned_bytes: 2e6,
 });
@@ -113,6 +115,11 @@ Deno.test("the verdict names the best, and says where seeds overlap; warnings na
     "The learning rate was given and not searched for: sgd.",
     "Diverged at every learning rate: sgd.",
   ]);
+  const busy = report();
+  const unsteady = { ...busy.optimizers[0].step!, ratio_quartiles: [1.5, 2.5] as const };
+  const [first, ...others] = busy.optimizers;
+  const rough = warnings({ ...busy, optimizers: [{ ...first, step: unsteady }, ...others] });
+  match(rough.join("\n"), /^The machine was busy .* rough: koala\+\+:q=0\.05\./m);
   const close = summarize({
     contestants: contestants.slice(0, 2),
     cells: cells.map((c) => c.entry === "adamw" ? { ...c, loss: 3.5 } : c),
@@ -166,7 +173,7 @@ Deno.test("the report is one file that loads nothing, and carries its numbers", 
   match(html, /<title>Optimizers compared on a&lt;\/script&gt;&lt;b&gt;<\/title>/);
   match(html, /<td>3\.3000 ± 0\.4243<\/td>/);
   match(html, /<td>-0\.8000 ± 0\.2828<\/td>/);
-  match(html, /<td>2\.00 <small>1\.90–2\.10<\/small><\/td>/);
+  match(html, /<td>2\.00 <small>1\.98–2\.02<\/small><\/td>/);
 });
 
 interface Chart {

@@ -155,9 +155,10 @@ Deno.test("costs of a step: the reference is 1, state is what each optimizer kee
     const costs = (await compareSteps(options))!;
     equal(costs.length, 3);
     equal(costs[1].ratio, 1);
-    for (const { ms, ratio, ratio_quartiles: [low, high], planned_bytes } of costs) {
-      ok(ms > 0 && low <= ratio && ratio <= high && planned_bytes > 0);
+    for (const { ms, ratio, ratio_quartiles: [low, high], fastest_ms, planned_bytes } of costs) {
+      ok(ms > 0 && low <= ratio && ratio <= high && fastest_ms > 0 && planned_bytes > 0);
     }
+    equal(costs[1].fastest_ratio, 1);
     const bytes = costs.map((cost) => cost.state_bytes_per_parameter);
     // Two floats per parameter and a little per tensor, whose share is large in a model of 4,000 parameters.
     ok(bytes[0] >= 8 && bytes[0] < 9 && bytes[1] >= 8 && bytes[1] < 9, `${bytes}`);

@@ -23,6 +23,9 @@ export function verdict({ optimizers, reference, seeds, complete }: ComparisonRe
   return `${lead}${next}.${overlap}${compared}${complete ? "" : " Not all runs are done."}`;
 }
 
+/** The distance of a ratio's quartiles, as a share of it, from which on it is not to be relied on. */
+const UNSTEADY = 0.2;
+
 /** What a reader must know before believing the table. */
 export function warnings({ optimizers, complete, seeds }: ComparisonReport): string[] {
   const about = (concerned: (o: ContestantReport) => boolean, text: (names: string) => string) => {
@@ -44,6 +47,13 @@ export function warnings({ optimizers, complete, seeds }: ComparisonReport): str
     ...about(
       (o) => o.best_lr === null && o.rates.length > 0,
       (names) => `Diverged at every learning rate: ${names}.`,
+    ),
+    ...about(
+      ({ step }) =>
+        step !== null && step.ratio_quartiles[1] - step.ratio_quartiles[0] > UNSTEADY * step.ratio,
+      (names) =>
+        "The machine was busy while the time of a step was measured, so times and the chart against time are rough: " +
+        `${names}. The fastest turns say more; measure again when nothing else runs.`,
     ),
     ...optimizers.filter((o) => o.diverged > 0)
       .map((o) => `${o.name} diverged with ${o.diverged} of ${o.seeds.length} seeds.`),

@@ -21,6 +21,10 @@ export interface StepCost {
   readonly ratio: number;
   /** The lower and upper quartile of that ratio over the rounds. */
   readonly ratio_quartiles: readonly [number, number];
+  /** Milliseconds of a step in the fastest turn, which other work on the machine disturbed least. */
+  readonly fastest_ms: number;
+  /** The fastest turn against the reference's fastest in the same rounds; 1 for the reference. */
+  readonly fastest_ratio: number;
   /** Bytes of optimizer state per parameter of the model. */
   readonly state_bytes_per_parameter: number;
   /** Planned bytes on the GPU for the whole step. */
@@ -66,12 +70,11 @@ const WARMUP_STEPS = 2;
 export async function raceSteps(gpu: Gpu, options: RaceOptions): Promise<StepCost[] | undefined> {
   const { steps, reference, interrupted = () => false } = options;
   const known = await runnerFor(gpu, steps[reference], options.inputs);
-  const times: number[] = [];
-  const costs: { ratios: number[]; memory: Memory }[] = [];
+  const races: { own: number[]; known: number[]; memory: Memory }[] = [];
   try {
     for (const [i, step] of steps.entries()) {
       const own = i === reference ? undefined : await runnerFor(gpu, step, options.inputs);
-      const ratios: number[] = [];
+      const race = { own: [] as number[], known: [] as number[], memory: (own ?? known).memory };
       try {
         for (let round = 0; round < options.rounds; round++) {
           if (interrupted()) return undefined;
@@ -80,12 +83,12 @@ export async function raceSteps(gpu: Gpu, options: RaceOptions): Promise<StepCos
           if (round % 2 === 1) turns.reverse();
           const taken = new Map<Runner, number>();
           for (const runner of turns) taken.set(runner, await runner.turn());
-          times.push(taken.get(known)!);
-          ratios.push(taken.get(own ?? known)! / taken.get(known)!);
+          race.known.push(taken.get(known)!);
+          race.own.push(taken.get(own ?? known)!);
           // Signals are delivered between turns of the event loop.
           await new Promise((resolve) => setTimeout(resolve, 0));
         }
-        costs.push({ ratios, memory: (own ?? known).memory });
+        races.push(race);
       } finally {
         own?.destroy();
       }
@@ -93,13 +96,17 @@ export async function raceSteps(gpu: Gpu, options: RaceOptions): Promise<StepCos
   } finally {
     known.destroy();
   }
-  const ms = quantile(times) / 1e6;
-  return costs.map(({ ratios, memory }) => {
+  const ms = quantile(races.flatMap((race) => race.known)) / 1e6;
+  return races.map(({ own, known, memory }) => {
+    const ratios = own.map((time, round) => time / known[round]);
     const ratio = quantile(ratios);
+    const fastest = Math.min(...own);
     return {
       ms: ms * ratio,
       ratio,
       ratio_quartiles: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
+      fastest_ms: fastest / 1e6,
+      fastest_ratio: fastest / Math.min(...known),
       ...memory,
     };
   });
