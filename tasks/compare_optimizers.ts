@@ -20,6 +20,7 @@ import type { CellContext } from "../training/comparison_cell.ts";
 import { comparisonHtml } from "../training/comparison_report.ts";
 import { type ComparisonReport, type ComparisonSetting, summarize } from "../training/comparison_summary.ts";
 import { declareParameters } from "../training/load_weights.ts";
+import { createProgress } from "../training/progress.ts";
 import type { StepCost } from "../training/step_race.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext } from "./command_line.ts";
@@ -130,7 +131,9 @@ async function measure(
 ): Promise<readonly StepCost[] | undefined> {
   const { contestants, reference, rounds } = options;
   say(`measuring the time of a step: ${contestants.length} optimizers, ${rounds} rounds`);
-  const costs = await compareSteps(options);
+  const bar = createProgress({ totalSteps: contestants.length * rounds, print: say });
+  const costs = await compareSteps({ ...options, progress: (step) => bar.update({ step }) });
+  bar.clear();
   costs?.forEach(({ ms, ratio }, i) => {
     const times = i === reference ? "" : `, ${ratio.toFixed(2)} times ${contestants[reference].name}'s`;
     say(`  ${contestants[i].name}: ${ms.toFixed(1)} ms${times}`);

@@ -95,6 +95,8 @@ export interface StepComparisonOptions extends CellContext {
   readonly reference: number;
   /** How often each takes its turn. */
   readonly rounds: number;
+  /** Told after each round how many are done, of all. */
+  readonly progress?: (done: number, total: number) => void;
 }
 
 /**
@@ -104,14 +106,14 @@ export interface StepComparisonOptions extends CellContext {
  * @throws {RangeError} If memory is too small for two trainers.
  */
 export async function compareSteps(options: StepComparisonOptions): Promise<readonly StepCost[] | undefined> {
-  const { gpu, model, dataset, contestants, reference, rounds, interrupted } = options;
+  const { gpu, model, dataset, contestants, reference, rounds, interrupted, progress } = options;
   const configs = contestants.map(({ config, rates }) => ({ ...config, lr: rates[0] }));
   const key = { configs, reference, rounds, adapter: gpu.description };
   const { result } = await keep(options.outDir, "steps", key, async () => {
     const { batchSize, seqLen, gradAccum } = configs[0];
     const inputs = new Batches(dataset.train, { batchSize, seqLen }).take(gradAccum);
     const steps = configs.map((config) => stepOptions(config, model));
-    const costs = await raceSteps(gpu, { steps, reference, inputs, rounds, interrupted });
+    const costs = await raceSteps(gpu, { steps, reference, inputs, rounds, interrupted, progress });
     return costs && { costs };
   });
   return result?.costs;

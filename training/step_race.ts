@@ -43,6 +43,8 @@ export interface RaceOptions {
   readonly rounds: number;
   /** Asked at each turn; true ends the measurement. */
   readonly interrupted?: () => boolean;
+  /** Told after each round how many are done, of all. */
+  readonly progress?: (done: number, total: number) => void;
 }
 
 /**
@@ -85,6 +87,7 @@ export async function raceSteps(gpu: Gpu, options: RaceOptions): Promise<StepCos
           for (const runner of turns) taken.set(runner, await runner.turn());
           race.known.push(taken.get(known)!);
           race.own.push(taken.get(own ?? known)!);
+          options.progress?.(i * options.rounds + round + 1, steps.length * options.rounds);
           // Signals are delivered between turns of the event loop.
           await new Promise((resolve) => setTimeout(resolve, 0));
         }
