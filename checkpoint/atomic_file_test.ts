@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   explained,
   writeAll,
@@ -65,6 +65,22 @@ Deno.test("writeFolderAtomically() shows nothing under the name before the end, 
     await writeFolderAtomically(path, (temporary) => writeTextAtomically(join(temporary, "y"), "2"));
     assert.deepEqual(await names(), ["a"]);
     assert.equal(await Deno.readTextFile(join(path, "y")), "2");
+  }));
+
+Deno.test("writeFolderAtomically() removes what a killed process left of the folder, and no more", () =>
+  inTempDir(async (dir) => {
+    const names = async () => (await Array.fromAsync(Deno.readDir(dir), ({ name }) => name)).sort();
+    const foreign = [".tmp-b-01234567", ".tmp-model-b-01234567", ".tmp-model-notes"];
+    for (const name of [...foreign, ".tmp-model-89abcdef"]) {
+      await Deno.mkdir(join(dir, name, "deep"), { recursive: true });
+    }
+    const path = join(dir, "model");
+    await writeFolderAtomically(path, async (temporary) => {
+      // A second export of the same name leaves alone what the first still writes.
+      await writeFolderAtomically(path, () => Promise.resolve());
+      assert.ok((await names()).includes(basename(temporary)));
+    });
+    assert.deepEqual(await names(), [...foreign, "model"].sort());
   }));
 
 Deno.test("a file error says what was attempted and what to do, and keeps its class and cause", () =>

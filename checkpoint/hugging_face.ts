@@ -17,6 +17,7 @@ const CONFIG = "config.json";
 const TOKENIZER = "tokenizer.json";
 const TOKENIZER_CONFIG = "tokenizer_config.json";
 const GENERATION_CONFIG = "generation_config.json";
+const CHAT_TEMPLATE = "chat_template.jinja";
 const END_OF_TEXT = "<|endoftext|>";
 
 /** What goes into a model folder. */
@@ -31,13 +32,15 @@ export interface ModelFolderContents {
   readonly generationConfig?: Readonly<Record<string, unknown>>;
   /** `tokenizer_config.json`. Default: what makes Python take `tokenizer.json` as it is. */
   readonly tokenizerConfig?: Readonly<Record<string, unknown>>;
+  /** Text of `chat_template.jinja`, written beside a tokenizer. Default: there is none. */
+  readonly chatTemplate?: string;
   /** The most bytes of a weights file, see {@linkcode writeWeights}. Default: one file for all. */
   readonly maxShardBytes?: number;
 }
 
 /**
  * Writes a model folder: `config.json`, `model.safetensors` (or shards), `generation_config.json` and, with a tokenizer,
- * `tokenizer.json` and `tokenizer_config.json`. Each file is atomic; the folder as a whole is not (a checkpoint
+ * `tokenizer.json`, `tokenizer_config.json` and a chat template. Each file is atomic; the folder as a whole is not (a checkpoint
  * of a run is: see `training_state.ts`).
  *
  * @param dir The folder; made if it does not exist.
@@ -62,7 +65,7 @@ export interface ModelFolderContents {
  * ```
  */
 export async function writeModelFolder(dir: string, contents: ModelFolderContents): Promise<void> {
-  const { config, tensors, tokenizerJson, generationConfig, maxShardBytes } = contents;
+  const { config, tensors, tokenizerJson, generationConfig, chatTemplate, maxShardBytes } = contents;
   const tokenizer = tokenizerJson === undefined ? null : parseJsonObject(tokenizerJson, TOKENIZER);
   await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
   await writeJsonFile(join(dir, CONFIG), config);
@@ -71,6 +74,7 @@ export async function writeModelFolder(dir: string, contents: ModelFolderContent
     await writeTextAtomically(join(dir, TOKENIZER), tokenizerJson!);
     const ofTokenizer = contents.tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config);
     await writeJsonFile(join(dir, TOKENIZER_CONFIG), ofTokenizer);
+    if (chatTemplate !== undefined) await writeTextAtomically(join(dir, CHAT_TEMPLATE), chatTemplate);
   }
   await writeWeights(dir, tensors, maxShardBytes);
 }

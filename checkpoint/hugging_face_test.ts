@@ -110,6 +110,23 @@ Deno.test("writeModelFolder() names the special tokens that the config has, and 
     await writeModelFolder(dir, { config, tensors: [], tokenizerJson, tokenizerConfig });
     using folder = await readModelFolder(dir);
     assert.deepEqual(folder.tokenizerConfig, tokenizerConfig);
+    assert.equal(folder.chatTemplate, null);
+  }));
+
+Deno.test("a chat template is kept beside the tokenizer, wherever Python had put it", () =>
+  inTempDir(async (dir) => {
+    const contents = { config: CONFIG, tensors: [], tokenizerJson: TOKENIZER };
+    await writeModelFolder(dir, { ...contents, tokenizerConfig: { chat_template: "old" } });
+    using old = await readModelFolder(dir);
+    assert.equal(old.chatTemplate, "old");
+    await writeModelFolder(dir, {
+      ...contents,
+      tokenizerConfig: old.tokenizerConfig!,
+      chatTemplate: "new\n",
+    });
+    assert.equal(await Deno.readTextFile(join(dir, "chat_template.jinja")), "new\n");
+    using folder = await readModelFolder(dir);
+    assert.equal(folder.chatTemplate, "new\n");
   }));
 
 Deno.test("writeModelFolder() rejects what it cannot write before it makes anything", () =>

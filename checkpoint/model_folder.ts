@@ -16,6 +16,7 @@ const CONFIG = "config.json";
 const TOKENIZER = "tokenizer.json";
 const TOKENIZER_CONFIG = "tokenizer_config.json";
 const GENERATION_CONFIG = "generation_config.json";
+const CHAT_TEMPLATE = "chat_template.jinja";
 
 /**
  * Opens a model folder, written by {@linkcode writeModelFolder} or Python, in one weights file or in several.
@@ -50,6 +51,13 @@ export async function readModelFolder(dir: string): Promise<ModelFolder> {
     tokenizerJson = await readText(join(dir, TOKENIZER));
     parseJsonObject(tokenizerJson, join(dir, TOKENIZER));
   }
+  // Older versions of Python's transformers keep the template in the other file.
+  const within = tokenizerConfig?.chat_template;
+  const chatTemplate = entries.has(CHAT_TEMPLATE)
+    ? await readText(join(dir, CHAT_TEMPLATE))
+    : typeof within === "string"
+    ? within
+    : null;
   const files: SafetensorsFile[] = [];
   try {
     const owners = await openWeights(dir, entries, files);
@@ -57,7 +65,7 @@ export async function readModelFolder(dir: string): Promise<ModelFolder> {
     for (const [name, savedName] of modelTensorNames(owners.keys(), config)) {
       places.set(name, { file: owners.get(savedName)!, savedName });
     }
-    const documents = { config, generationConfig, tokenizerJson, tokenizerConfig };
+    const documents = { config, generationConfig, tokenizerJson, tokenizerConfig, chatTemplate };
     return new ModelFolder(dir, documents, places, files);
   } catch (error) {
     for (const file of files) file.close();
@@ -83,6 +91,8 @@ export interface ModelDocuments {
   readonly tokenizerJson: string | null;
   /** `tokenizer_config.json`, or `null` if there is none. */
   readonly tokenizerConfig: Readonly<Record<string, unknown>> | null;
+  /** The chat template: `chat_template.jinja`, else that in `tokenizer_config.json`, or `null` if there is none. */
+  readonly chatTemplate: string | null;
 }
 
 /** An open model folder. {@linkcode readModelFolder} makes it. */
@@ -95,6 +105,8 @@ export class ModelFolder implements Disposable, ModelDocuments, FloatTensors {
   readonly tokenizerJson: string | null;
   /** `tokenizer_config.json`, or `null` if there is none. */
   readonly tokenizerConfig: Readonly<Record<string, unknown>> | null;
+  /** The chat template: `chat_template.jinja`, else that in `tokenizer_config.json`, or `null` if there is none. */
+  readonly chatTemplate: string | null;
   /** The tensors by Hugging Face's name for the full model, whatever the file calls them. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly #places: ReadonlyMap<string, TensorPlace>;
@@ -118,6 +130,7 @@ export class ModelFolder implements Disposable, ModelDocuments, FloatTensors {
     this.generationConfig = documents.generationConfig;
     this.tokenizerJson = documents.tokenizerJson;
     this.tokenizerConfig = documents.tokenizerConfig;
+    this.chatTemplate = documents.chatTemplate;
     this.#places = places;
     this.#files = files;
     this.tensors = new Map(

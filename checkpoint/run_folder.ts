@@ -5,7 +5,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { explained, TEMPORARY_PREFIX, temporaryPath } from "./atomic_file.ts";
 import { readJsonFile, writeJsonFile } from "./json_file.ts";
 
@@ -153,6 +153,28 @@ export async function writeRunFile(runDir: string, run: Readonly<Record<string, 
  */
 export async function readRunFile(runDir: string): Promise<Record<string, unknown>> {
   return await readJsonFile(join(runDir, RUN));
+}
+
+/**
+ * The run that a checkpoint belongs to.
+ *
+ * @param checkpoint The checkpoint's folder.
+ * @returns The run's folder and its `run.json`; nothing for a folder that stands for itself.
+ * @throws {SyntaxError} If `run.json` is broken or cut short.
+ * @throws {Error} If it cannot be read for another reason, with what to do about it.
+ */
+export async function readRunOf(
+  checkpoint: string,
+): Promise<{ readonly runDir: string; readonly run: Record<string, unknown> } | undefined> {
+  const parent = dirname(resolve(checkpoint));
+  if (basename(parent) !== CHECKPOINTS) return undefined;
+  const runDir = dirname(parent);
+  try {
+    return { runDir, run: await readRunFile(runDir) };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }
 
 /** The names in a folder, sorted; none if there is no such folder. */

@@ -7,6 +7,7 @@ import {
   listCheckpoints,
   pruneCheckpoints,
   readRunFile,
+  readRunOf,
   writeRunFile,
 } from "./run_folder.ts";
 
@@ -105,4 +106,13 @@ Deno.test("readRunFile() reads back what writeRunFile() wrote", () =>
     assert.deepEqual(await readRunFile(run), { steps: 301 });
     assert.deepEqual(await namesIn(run), ["run.json"]);
     await assert.rejects(writeRunFile(run, { lr: Infinity }), /TypeError: .*"lr".*got Infinity/);
+  }));
+
+Deno.test("readRunOf() finds the run of a checkpoint, and none for a folder that stands for itself", () =>
+  inTempDir(async (dir) => {
+    const run = join(dir, "runs", "a");
+    assert.equal(await readRunOf(checkpointPath(run, 3)), undefined);
+    await writeRunFile(run, { steps: 300 });
+    assert.deepEqual(await readRunOf(checkpointPath(run, 3)), { runDir: run, run: { steps: 300 } });
+    assert.equal(await readRunOf(join(run, "other")), undefined);
   }));

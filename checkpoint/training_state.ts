@@ -88,7 +88,7 @@ export async function writeCheckpoint(runDir: string, contents: CheckpointConten
   try {
     await explained(attempt, () => Deno.mkdir(temporary, { recursive: true }));
     await writeModelFolder(temporary, model);
-    await writeSafetensors(join(temporary, OPTIMIZER), optimizer);
+    await writeSafetensors(join(temporary, OPTIMIZER), optimizer, { format: "pt" });
     await writeJsonFile(join(temporary, TRAINING_STATE), document);
     await explained(attempt, () => renameInto(temporary, path));
   } catch (error) {

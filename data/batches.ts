@@ -137,31 +137,72 @@ export class Batches {
   }
 }
 
+/** How {@linkcode sequentialBatches} goes through a text. */
+export interface SequentialOptions extends BatchShape {
+  /**
+   * How many tokens a sequence begins after the one before it, from 1 to T, its default. Where sequences overlap,
+   * targets that the one before had are ignored, so that each of the others is predicted from at least T - stride
+   * tokens before it.
+   */
+  stride?: number;
+  /** After how many batches to stop; by default at the end of the text. */
+  maxBatches?: number;
+}
+
+/**
+ * How many batches {@linkcode sequentialBatches} gives.
+ *
+ * @param length The number of tokens.
+ * @param options As for {@linkcode sequentialBatches}.
+ *
+ * @example
+ * ```ts
+ * import { equal } from "node:assert/strict";
+ * // 100 targets: the first sequence has 40 of them, each of the next 6 another 10.
+ * equal(sequentialBatchCount(101, { batchSize: 2, seqLen: 40, stride: 10 }), 4);
+ * ```
+ */
+export function sequentialBatchCount(length: number, options: SequentialOptions): number {
+  const { batchSize, seqLen, stride = seqLen, maxBatches = Infinity } = options;
+  const sequences = 1 + Math.max(0, Math.ceil((length - 1 - seqLen) / stride));
+  return Math.min(maxBatches, Math.ceil(sequences / batchSize));
+}
+
 /**
  * Batches in order, for evaluation: every token but the first is a target exactly once. All batches have the
  * full size; what is missing at the end, in the last row and in whole rows, has token 0 and
  * {@linkcode IGNORED_TARGET}.
  *
  * @param ids The token ids.
- * @param options The shape, and `maxBatches`, after which to stop; by default there is no such limit.
+ * @param options The shape, the stride and a limit, see {@linkcode SequentialOptions}.
  * @returns The batches, each in the same two arrays: copy what has to outlive the next.
  *
  * @throws {RangeError} When there are fewer than two tokens, or a number is out of range.
  */
 export function sequentialBatches(
   ids: TokenIds,
-  options: BatchShape & { maxBatches?: number },
+  options: SequentialOptions,
 ): Generator<Batch, void, void> {
-  const { batchSize, seqLen, maxBatches = Infinity } = options;
+  const { batchSize, seqLen, stride = seqLen, maxBatches = Infinity } = options;
   checkShape(options);
+  if (!Number.isInteger(stride) || stride < 1 || stride > seqLen) {
+    throw new RangeError(
+      `The stride must be an integer from 1 to the sequence length ${seqLen}: got ${stride}`,
+    );
+  }
   if (ids.length < 2) throw new RangeError(`Evaluation data must have at least 2 tokens: got ${ids.length}`);
   if (!(maxBatches >= 1)) throw new RangeError(`The number of batches must be at least 1: got ${maxBatches}`);
   // An inner generator, so that bad arguments are told at the call and not at the first batch.
   return (function* () {
     const batch = emptyBatch({ batchSize, seqLen });
+    const count = sequentialBatchCount(ids.length, options);
     let start = 0;
-    for (let n = 0; n < maxBatches && start < ids.length - 1; n++) {
-      for (let row = 0; row < batchSize; row++, start += seqLen) fillRow(batch, row, seqLen, ids, start);
+    for (let n = 0; n < count; n++) {
+      for (let row = 0; row < batchSize; row++, start += stride) {
+        fillRow(batch, row, seqLen, ids, start);
+        const end = (row + 1) * seqLen;
+        if (start > 0) batch.targets.fill(IGNORED_TARGET, end - seqLen, end - stride);
+      }
       yield batch;
     }
   })();

@@ -1,5 +1,5 @@
 import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
-import { Batches, IGNORED_TARGET, permute, sequentialBatches } from "./batches.ts";
+import { Batches, IGNORED_TARGET, permute, sequentialBatchCount, sequentialBatches } from "./batches.ts";
 import { hash32 } from "../ops/random.ts";
 
 /** Ids that tell their place. */
@@ -109,8 +109,40 @@ Deno.test("sequentialBatches() has every token but the first as a target once, a
   }
 });
 
+Deno.test("sequentialBatches() with a stride has each token as a target once, with the context that is promised", () => {
+  const seqLen = 5;
+  for (let stride = 1; stride <= seqLen; stride++) {
+    for (let length = 2; length < 30; length++) {
+      const shape = { batchSize: 3, seqLen, stride };
+      const targets: number[] = [];
+      let batches = 0;
+      for (const batch of sequentialBatches(places(length), shape)) {
+        batches++;
+        batch.targets.forEach((target, i) => {
+          if (target === IGNORED_TARGET) return;
+          const before = i % seqLen;
+          deepEqual(
+            [...batch.tokens.subarray(i - before, i + 1)],
+            Array.from({ length: before + 1 }, (_, k) => target - 1 - before + k),
+          );
+          ok(target <= seqLen || before >= seqLen - stride, `${target} has ${before + 1} tokens before it`);
+          targets.push(target);
+        });
+      }
+      deepEqual(targets, Array.from({ length: length - 1 }, (_, i) => i + 1));
+      equal(batches, sequentialBatchCount(length, shape));
+    }
+  }
+});
+
 Deno.test("sequentialBatches() stops after the batches asked for, and rejects bad numbers at once", () => {
   equal([...sequentialBatches(places(100), { batchSize: 2, seqLen: 4, maxBatches: 3 })].length, 3);
   throws(() => sequentialBatches(places(1), { batchSize: 2, seqLen: 4 }), RangeError);
   throws(() => sequentialBatches(places(9), { batchSize: 2, seqLen: 4, maxBatches: 0 }), RangeError);
+  for (const stride of [0, 1.5, 5]) {
+    throws(() => sequentialBatches(places(9), { batchSize: 2, seqLen: 4, stride }), {
+      name: "RangeError",
+      message: /stride must be an integer from 1 to the sequence length 4: got/,
+    });
+  }
 });

@@ -1,5 +1,5 @@
 /**
- * What elementwise ops share: one thread per four values, over the padded length of the tensors.
+ * What elementwise ops share: four values at a time, over the padded length of the tensors.
  *
  * @module
  */
@@ -31,17 +31,20 @@ export interface ElementwiseOptions {
 export function elementwise(g: Graph, options: ElementwiseOptions): void {
   const { label, read = {}, extra = {}, out, functions = "", constants = {}, statements } = options;
   const count = Math.ceil(out.size / 4);
+  // On the CPU a loop is twice as fast as a thread for every four values.
+  const chunk = g.profile.isSoftware ? 1024 : THREADS;
   g.dispatch({
     label,
     read: { ...Object.fromEntries(Object.entries(read).map(([name, t]) => [name, vec4(t)])), ...extra },
     write: { out: vec4(out) },
     constants: { COUNT: count, ...constants },
-    workgroups: flatWorkgroups(Math.ceil(count / THREADS)),
+    workgroups: flatWorkgroups(Math.ceil(count / chunk)),
     body: `${flatIndexWgsl}${functions}
 @compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * ${THREADS}u + lane;
-  if (i >= COUNT) { return; }
-  ${statements}
+  let first = flat_group(group, groups) * ${chunk}u;
+  for (var i = first + lane; i < min(first + ${chunk}u, COUNT); i += ${THREADS}u) {
+    ${statements}
+  }
 }`,
   });
 }

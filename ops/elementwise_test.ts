@@ -1,4 +1,6 @@
-import { checkOp } from "../tests/check_op.ts";
+import { Graph } from "../gpu/graph.ts";
+import { compileProgram } from "../gpu/program.ts";
+import { checkOp, closeTo, testGpu, testProfiles } from "../tests/check_op.ts";
 import { add } from "./add.ts";
 import { gelu } from "./gelu.ts";
 import { geluReference } from "./gelu_reference.ts";
@@ -22,6 +24,33 @@ for (const shape of [[1], [3, 5], [2, 3, 64]]) {
     });
   }
 }
+
+Deno.test("gelu() with tanh matches the reference far from zero", async () => {
+  await checkOp({
+    inputs: { x: [3, 5] },
+    std: 40,
+    record: (g, { x }) => gelu(g, x, "tanh"),
+    reference: ({ x }) => geluReference(x, "tanh"),
+  });
+});
+
+Deno.test("add() reaches every value of a tensor that many workgroups share", async () => {
+  const gpu = await testGpu();
+  for (const [name, profile] of Object.entries(await testProfiles())) {
+    const g = new Graph({ profile });
+    const size = 2 * 4096 + 5;
+    const a = g.input("a", [size], "f32");
+    const y = add(g, a, a);
+    const out = g.collect(y);
+    const program = await compileProgram(gpu, g);
+    const values = Float32Array.from({ length: size }, (_, i) => i + 1);
+    program.write("a", values);
+    program.run();
+    const [got] = await program.read(out);
+    closeTo(got, values.map((x) => 2 * x), 0, name);
+    program.destroy();
+  }
+});
 
 Deno.test("add() of a tensor to itself doubles its gradient", async () => {
   await checkOp({

@@ -16,15 +16,17 @@ import { elementwise } from "./elementwise.ts";
 export type GeluKind = "tanh" | "erf";
 
 const functions: Record<GeluKind, string> = {
-  // Past 10, tanh is 1 in f32; some drivers return NaN for large arguments.
+  // (1 + tanh(u)) / 2 = 1 / (1 + e), e = exp(-2u): one exponential, where lavapipe computes tanh from two. Past 40
+  // nothing changes in f32, and e stays finite.
   tanh: `
-fn gelu_tanh(x: vec4f) -> vec4f {
-  return tanh(clamp(0.7978845608 * x * (1.0 + 0.044715 * x * x), vec4f(-10.0), vec4f(10.0)));
+fn gelu_exp(x: vec4f) -> vec4f {
+  return exp(clamp(-1.5957691216 * x * (1.0 + 0.044715 * x * x), vec4f(-80.0), vec4f(80.0)));
 }
-fn gelu(x: vec4f) -> vec4f { return 0.5 * x * (1.0 + gelu_tanh(x)); }
+fn gelu(x: vec4f) -> vec4f { return x / (1.0 + gelu_exp(x)); }
 fn gelu_slope(x: vec4f) -> vec4f {
-  let t = gelu_tanh(x);
-  return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * 0.7978845608 * (1.0 + 0.134145 * x * x);
+  let e = gelu_exp(x);
+  let s = 1.0 / (1.0 + e);
+  return s + x * (s * e) * s * 1.5957691216 * (1.0 + 0.134145 * x * x);
 }`,
   erf: `
 fn normal_cdf(x: vec4f) -> vec4f {

@@ -23,6 +23,18 @@
  * gives the gradient's norm too, for which other optimizers read all gradients once more. With weight decay h
  * is more than the gradient and is written: 4 read, then 4 read and 3 written, 11 in all.
  *
+ * An average instead of the gradient. Gradients of small batches are nearly orthogonal from step to step, so that
+ * alpha is near 0 and the filter forgets. With beta > 0 the measurement is linearised along the average of the
+ * gradients, weighted by beta^age: with m = 1 - beta^t of this step and m0 of the last, h = (1 - b) g + b h0,
+ * b = beta m0 / m. The recursion above is unchanged, and since h is a combination of g and h0 the same dot
+ * products are enough: 3 read, then 4 read and 3 written, 10 in all.
+ *
+ * An orthogonal step. A tensor has one gain for all its directions, and v + Q h lies mostly in a few of a matrix's
+ * singular directions. With `orthogonal` the step of a matrix is the nearest orthogonal one (`orthogonalize.ts`):
+ * equally long in every direction that h has spanned, as with process noise of the shape (h h^T)^(-1/2). `gain`
+ * keeps the Frobenius norm of lr L / S (v + Q h), up to what five Newton-Schulz steps leave open; `unit` keeps of the
+ * filter the direction only. The recursion of v and S is the one above. Cost: that of Muon beside the filter's.
+ *
  * Guards. h (P + Q I) h = v.h + Q h.h is the variance that the filter predicts along h. A covariance makes it
  * at least Q h.h, but v is a surrogate: the recursion keeps v.h0 and lets the rest of v drift, so that v.h can
  * become negative. Down to v.h = -Q h.h the step (v + Q h) still leads downhill and S >= R; below that it leads
@@ -36,31 +48,21 @@
  * @module
  */
 import type { Graph, UpdateSegment } from "../gpu/graph.ts";
-import { mainInputs } from "../gpu/kernel.ts";
+import type { Parameter } from "../gpu/parameters.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import {
-  type ChunkedPart,
-  chunkRanges,
-  chunkSegments,
-  chunkSums,
-  isFiniteWgsl,
-  tensorSumsWgsl,
-  updateChunks,
-} from "./chunks.ts";
-import {
-  type MeasurementNoiseOptions,
-  measurementNoiseWgsl,
-  requireMeasurementNoise,
-} from "./measurement_noise.ts";
+import { type ChunkedPart, chunkRanges, chunkSegments, chunkSums, updateChunks } from "./chunks.ts";
+import { LEFT_ALONE, scalarPass, writesH } from "./koala_plus_plus_scalars.ts";
+import { matrixBatches, matrixShape } from "./matrix_batches.ts";
+import { type MeasurementNoiseOptions, requireMeasurementNoise } from "./measurement_noise.ts";
 import {
   type BegunUpdate,
   type Optimizer,
   type OwnedParameters,
   type RecordedUpdate,
   requireInRange,
-  STATISTICS,
   type UpdateInputs,
 } from "./optimizer.ts";
+import { orthogonalizePacked } from "./orthogonalize.ts";
 import { parameterState } from "./state.ts";
 
 /** Hyper-parameters of {@linkcode koalaPlusPlus}. */
@@ -75,12 +77,17 @@ export interface KoalaPlusPlusOptions extends MeasurementNoiseOptions {
   readonly weightDecay?: number;
   /** Keep the implied covariance symmetric; default true. False is the paper's vanilla variant. */
   readonly symmetric?: boolean;
+  /** Decay of the average of gradients to measure along; default 0: along the gradient, as the paper does. */
+  readonly beta?: number;
+  /**
+   * Replace a matrix's step by the nearest orthogonal matrix, so that it is equally long in all directions:
+   * `gain` at about the Frobenius norm that the filter gives it, `unit` at Muon's scale, sqrt(max(1, out / in)) lr.
+   * Default `none`.
+   */
+  readonly orthogonal?: "none" | "gain" | "unit";
 }
 
 const NAME = "koala_plus_plus";
-
-/** In place of a step size: the tensor and its state stay as they are. (A real one may have either sign.) */
-const LEFT_ALONE = "-3.0e38";
 
 /**
  * Makes a KOALA++ optimizer.
@@ -90,12 +97,18 @@ const LEFT_ALONE = "-3.0e38";
  */
 export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
   const { lr = 0.02, sigma = 0.1, q = 0.1, r = "variance", alphaR = 0.9 } = options;
-  const { weightDecay = 0, symmetric = true } = options;
+  const { weightDecay = 0, symmetric = true, beta = 0, orthogonal = "none" } = options;
   for (const [name, value] of Object.entries({ lr, sigma, q, weightDecay })) {
     requireInRange("koalaPlusPlus", name, value, { from: 0 });
   }
+  requireInRange("koalaPlusPlus", "beta", beta, { from: 0, below: 1 });
   requireMeasurementNoise("koalaPlusPlus", { r, alphaR });
-  const all = { lr, sigma, q, r, alphaR, weightDecay, symmetric };
+  if (!["none", "gain", "unit"].includes(orthogonal)) {
+    throw new RangeError(
+      `koalaPlusPlus: orthogonal must be "none", "gain" or "unit", got ${JSON.stringify(orthogonal)}`,
+    );
+  }
+  const all = { lr, sigma, q, r, alphaR, weightDecay, symmetric, beta, orthogonal };
   return {
     name: NAME,
     scalarCount: 1,
@@ -109,17 +122,18 @@ function begin(
   { prefix, segments }: OwnedParameters,
   options: Required<KoalaPlusPlusOptions>,
 ): BegunUpdate {
+  const { orthogonal } = options;
   const decay = options.weightDecay > 0;
   const v = parameterState(g, `${prefix}.v`, segments);
-  // Gradients of the last step as they were, before clipping; with weight decay h itself.
+  // Gradients of the last step as they were, before clipping; with weight decay or an average h itself.
   const h = parameterState(g, `${prefix}.h`, segments);
   const parts = chunkSegments(g, prefix, segments, (_, index) => index);
   const dots = chunkSums(g, parts, {
     label: "koala_plus_plus_dots",
     read: (s) => ({ v0: v.packed[s], h0: h.packed[s], ...(decay ? { theta: segments[s].parameters } : {}) }),
-    terms: decay ? [...DOTS, ...DECAY_DOTS] : DOTS,
+    terms: [...DOTS, ...(decay ? DECAY_DOTS : []), ...(orthogonal === "gain" ? ["dot(v0[i], v0[i])"] : [])],
   });
-  if (!decay) segments.forEach((s, i) => g.exchange(s.gradients.storage, h.packed[i].storage));
+  if (!writesH(options)) segments.forEach((s, i) => g.exchange(s.gradients.storage, h.packed[i].storage));
   return {
     squares: { partials: dots, column: DOTS.indexOf("dot(g, g)") },
     finish: (io) => finish(g, io, options, { prefix, segments, parts, dots, v, h }),
@@ -137,24 +151,29 @@ const DECAY_DOTS: readonly string[] = [
 
 type State = ReturnType<typeof parameterState>;
 
+/** What was made before the norm of all gradients is known. */
+interface Begun {
+  readonly prefix: string;
+  readonly segments: readonly UpdateSegment[];
+  readonly parts: readonly ChunkedPart[];
+  readonly dots: Tensor;
+  readonly v: State;
+  readonly h: State;
+}
+
 function finish(
   g: Graph,
   io: UpdateInputs,
   options: Required<KoalaPlusPlusOptions>,
-  begun: {
-    readonly prefix: string;
-    readonly segments: readonly UpdateSegment[];
-    readonly parts: readonly ChunkedPart[];
-    readonly dots: Tensor;
-    readonly v: State;
-    readonly h: State;
-  },
+  begun: Begun,
 ): RecordedUpdate {
   const { prefix, segments, parts, dots, v, h } = begun;
-  const { q, weightDecay } = options;
-  const decay = weightDecay > 0;
+  const { q, weightDecay, beta, orthogonal } = options;
+  const [decay, average, written] = [weightDecay > 0, beta > 0, writesH(options)];
+  const spread = orthogonal !== "none";
   const items = segments.flatMap((s) => s.items);
-  // Per tensor: S, h.h, h.v of the last step, and what to scale the kept h with: above 0 once there was a step.
+  // Per tensor: S, h.h, h.v of the last step, and what is above 0 once there was a step: what to scale the kept h
+  // with; for an average the sum of its weights, 1 - beta^t.
   const perTensor = g.state(`${prefix}.tensors`, [items.length, 4]);
   const run = g.state(`${prefix}.run`, [2]); // average of the loss statistic, and 1 once it has started
   const coefficients = g.activation(`${prefix}.coefficients`, [items.length, 4]); // of v0, h, h0 in v; step size
@@ -166,30 +185,42 @@ function finish(
     perTensor,
     run,
     summary,
+    scales: g.constant(`${prefix}.scales`, Float32Array.from(items, ({ item }) => scaleOf(item, orthogonal))),
   });
   for (const part of parts) {
     const { parameters: theta, gradients } = part.segment;
     const [v0, h0] = [v.packed[part.index], h.packed[part.index]];
     updateChunks(g, part, {
       label: "koala_plus_plus_update",
-      write: decay ? { theta, v0, h0 } : { theta, v0, gradients },
-      read: decay ? {} : { h0 },
-      extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
+      // What is orthogonalised takes the gradients' place.
+      write: {
+        v0,
+        ...(spread ? {} : { theta }),
+        ...(written ? { h0 } : {}),
+        ...(spread || !written ? { gradients } : {}),
+      },
+      read: { ...(written ? {} : { h0 }), ...(spread && decay ? { theta } : {}) },
+      extra: {
+        coefficients: { tensor: coefficients, type: "vec4f" },
+        ...(average ? { tensors: { tensor: perTensor, type: "vec4f" } } : {}),
+      },
       statistics: io.statistics,
       before: `
   let c = coefficients[tag];
-  left_alone = left_alone || c.w == ${LEFT_ALONE};`,
+  left_alone = left_alone || c.w == ${LEFT_ALONE};
+  ${average ? `let weight = f32(${1 - beta}) / tensors[tag].w;` : ""}`,
       // The buffers change places whatever happens, so a tensor that keeps its h0 has it moved along.
-      otherwise: decay ? undefined : "gradients[i] = h0[i];",
+      otherwise: written ? undefined : "gradients[i] = h0[i];",
       statements: `
-    let t = theta[i];
-    let h = g${decay ? ` + f32(${weightDecay}) * t` : ""};
+    let u = g${decay ? ` + f32(${weightDecay}) * theta[i]` : ""};
+    let h = ${average ? "mix(h0[i], u, weight)" : "u"};
     let v = c.x * v0[i] + c.y * h + c.z * h0[i];
     v0[i] = v;
-    ${decay ? "h0[i] = h;" : ""}
-    theta[i] = t - c.w * (v + f32(${q}) * h);`,
+    ${written ? "h0[i] = h;" : ""}
+    ${spread ? "gradients[i] =" : "theta[i] -= c.w *"} (v + f32(${q}) * h);`,
     });
   }
+  if (spread) orthogonalStep(g, io.statistics, coefficients, begun);
   const names = ["r", "smallest_s", "largest_s", "mean_step", "restarts"].map((name) => `${prefix}.${name}`);
   return {
     state: [
@@ -202,95 +233,33 @@ function finish(
   };
 }
 
-/** One workgroup turns dot products into coefficients; a lane takes every 64th tensor. */
-function scalarPass(
+/** Orthogonalises what stands in the gradients' place and takes the step along it. */
+function orthogonalStep(
   g: Graph,
-  { statistics, scalars }: UpdateInputs,
-  { sigma, q, r, alphaR, weightDecay, symmetric }: Required<KoalaPlusPlusOptions>,
-  t: Readonly<Record<"dots" | "ranges" | "coefficients" | "perTensor" | "run" | "summary", Tensor>>,
+  statistics: Tensor,
+  coefficients: Tensor,
+  { prefix, segments, parts }: Begun,
 ): void {
-  const decay = weightDecay > 0;
-  const width = t.dots.shape[1];
-  g.dispatch({
-    label: "koala_plus_plus_scalars",
-    read: { statistics, scalars, ranges: { tensor: t.ranges, type: "vec2u" }, dots: t.dots },
-    write: {
-      coefficients: { tensor: t.coefficients, type: "vec4f" },
-      state: { tensor: t.perTensor, type: "vec4f" },
-      run: t.run,
-      summary: t.summary,
-    },
-    constants: { TENSORS: t.ranges.shape[0] },
-    workgroups: [1, 1, 1],
-    body: `${isFiniteWgsl}
-const Q = f32(${q});
-var<workgroup> seen: array<vec4f, 64>;
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  if (statistics[${STATISTICS.skip}] != 0.0) { return; }
-  ${measurementNoiseWgsl({ r, alphaR })}
-  let scale = statistics[${STATISTICS.gradientScale}];
-  var notes = vec4f(3.0e38, 0.0, 0.0, 0.0); // smallest S, largest S, sum of step sizes, restarts
-  for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
-    ${tensorSumsWgsl(width)}
-    let old = state[tensor]; // S0, h0.h0, h0.v0, scale of h0
-    let gg = scale * scale * d0;
-    ${
-      decay
-        ? `let tt = d3;
-    let hh = gg + f32(${2 * weightDecay}) * scale * d4 + f32(${weightDecay * weightDecay}) * tt;
-    let hh0 = old.w * (scale * d1 + f32(${weightDecay}) * d5);
-    let hv0 = scale * d2 + f32(${weightDecay}) * d6;`
-        : `let tt = 0.0;
-    let hh = gg;
-    let hh0 = old.w * scale * d1;
-    let hv0 = scale * d2;`
-    }
-    if (!(sqrt(gg) >= 1e-9)) {
-      coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
-      continue;
-    }
-    var c = vec3f(); // of v0, h and h0
-    var vh = 0.0;
-    var restarted = select(0.0, 1.0, old.w > 0.0);
-    if (old.w > 0.0 && old.y > 0.0 && old.x > 0.0) {
-      let alpha = hh0 / old.y;
-      let lambda = (hv0 + Q * hh0) / old.x;
-      let w = ${symmetric ? "(hv0 - old.z / old.y * hh0) / old.y" : "0.0"};
-      c = vec3f(alpha - lambda, Q, w - Q * lambda);
-      vh = c.x * hv0 + c.y * hh + c.z * hh0;
-      restarted = select(1.0, 0.0, is_finite(vh) && vh >= -0.9 * Q * hh);
-    }
-    if (old.w == 0.0 || restarted > 0.0) {
-      // h0 = h and v0 = sigma h give v = (1 - lambda) (sigma + Q) h, and 1 - lambda = R / S0 without cancellation.
-      let S0 = f32(${sigma + q}) * hh + R;
-      c = vec3f(0.0, select(0.0, R / S0, S0 > 0.0) * f32(${sigma + q}), 0.0);
-      vh = c.y * hh;
-    }
-    let S = vh + Q * hh + R;
-    let L = statistics[${STATISTICS.loss}] + f32(${0.5 * weightDecay}) * tt;
-    let step = select(0.0, scalars[0] * L / S, S > 0.0);
-    if (!is_finite(S) || !is_finite(step)) {
-      coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
-      continue;
-    }
-    coefficients[tensor] = vec4f(c.xy, c.z * old.w, step);
-    state[tensor] = vec4f(S, hh, vh, ${decay ? "1.0" : "scale"});
-    notes = vec4f(min(notes.x, S), max(notes.y, S), notes.z + step, notes.w + restarted);
+  orthogonalizePacked(g, matrixBatches(g, prefix, segments), segments.map((s) => s.gradients));
+  for (const part of parts) {
+    updateChunks(g, part, {
+      label: "koala_plus_plus_step",
+      write: { theta: part.segment.parameters },
+      extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
+      statistics,
+      before: `
+  let step = coefficients[tag].w;
+  left_alone = left_alone || step == ${LEFT_ALONE};`,
+      statements: "theta[i] -= step * masked(gradients[i], i, chunk.z);",
+    });
   }
-  seen[lane] = notes;
-  workgroupBarrier();
-  if (lane != 0u) { return; }
-  for (var other = 1u; other < 64u; other++) {
-    let n = seen[other];
-    notes = vec4f(min(notes.x, n.x), max(notes.y, n.y), notes.z + n.z, notes.w + n.w);
-  }
-  summary[0] = R;
-  summary[1] = min(notes.x, notes.y); // both 0 when every tensor was left alone
-  summary[2] = notes.y;
-  summary[3] = notes.z / f32(TENSORS);
-  summary[4] = notes.w;
-  run[0] = average;
-  run[1] = 1.0;
-}`,
-  });
+}
+
+/** What the orthogonal matrices of a parameter are multiplied with, beside the learning rate or the step's norm. */
+function scaleOf(item: Parameter, orthogonal: KoalaPlusPlusOptions["orthogonal"]): number {
+  if (orthogonal === "none") return 1;
+  const { inputs, outputs } = matrixShape(item);
+  if (orthogonal === "unit") return Math.sqrt(Math.max(1, outputs / inputs));
+  // An orthogonal matrix has the norm sqrt(rank).
+  return 1 / Math.sqrt(Math.min(inputs, outputs) * (item.parts ?? 1));
 }

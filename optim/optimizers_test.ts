@@ -1,12 +1,12 @@
 import { deepEqual, ok, throws } from "node:assert/strict";
 import { fillNormal } from "../ops/random.ts";
-import { relativeDistance, testGpu } from "../tests/check_op.ts";
+import { testGpu } from "../tests/check_op.ts";
 import { OptimizerBench, type TestTensor } from "../tests/optimizer_bench.ts";
 import { adamw } from "./adamw.ts";
 import { AdamWReference } from "./adamw_reference.ts";
 import { koalaM, koalaV } from "./koala.ts";
 import { KoalaReference } from "./koala_reference.ts";
-import { koalaPlusPlus } from "./koala_plus_plus.ts";
+import { koalaPlusPlus, type KoalaPlusPlusOptions } from "./koala_plus_plus.ts";
 import { KoalaPlusPlusReference } from "./koala_plus_plus_reference.ts";
 import { lion } from "./lion.ts";
 import { LionReference } from "./lion_reference.ts";
@@ -29,6 +29,8 @@ interface Row {
   readonly reference: (params: Float64Array[]) => Reference;
   /** A learning rate that suits the quadratic and Rosenbrock's function. */
   readonly easy: (problem: "quadratic" | "rosenbrock") => Optimizer;
+  /** Distance to the reference after 12 steps; default 2e-4. */
+  readonly tolerance?: number;
 }
 
 const each =
@@ -37,19 +39,24 @@ const each =
     const parts = params.map(make);
     return (gradients: Float64Array[]) => parts.forEach((p, i) => p.step(gradients[i]));
   };
-const koala = (options: { symmetric: boolean; r: "variance" | number; weightDecay: number }): Row => {
+const koala = (
+  { easyLr = 0.1, ...options }:
+    & { symmetric: boolean; r: "variance" | number; weightDecay: number; easyLr?: number }
+    & Pick<KoalaPlusPlusOptions, "beta" | "orthogonal">,
+): Row => {
   const shared = { lr: 0.1, sigma: 0.2, q: 0.1, alphaR: 0.9, ...options };
   return {
     name: `koalaPlusPlus(${JSON.stringify(options)})`,
     make: () => koalaPlusPlus(shared),
     reference: (params) => {
-      const filter = new KoalaPlusPlusReference(params, {
-        ...shared,
-        r: options.r === "variance" ? null : options.r,
-      });
+      const r = options.r === "variance" ? null : options.r;
+      const filter = new KoalaPlusPlusReference(params, { ...shared, r }, shapes.map(asMatrix));
       return (gradients, loss, variance) => filter.step(gradients, loss, variance);
     },
-    easy: (problem) => koalaPlusPlus({ ...options, lr: problem === "quadratic" ? 0.3 : 0.1, r: 1e-3 }),
+    easy: (problem) =>
+      koalaPlusPlus({ ...options, lr: problem === "quadratic" ? 3 * easyLr : easyLr, r: 1e-3 }),
+    // What Newton-Schulz steps make of a singular value depends on it by a polynomial of degree 5^5.
+    ...(options.orthogonal ? { tolerance: 2e-3 } : {}),
   };
 };
 const kalman = (momentum: boolean, options: { r: "variance" | number; weightDecay: number }): Row => {
@@ -87,6 +94,10 @@ const momentum = { lr: 0.01, momentum: 0.9, weightDecay: 0.01 };
 const table: Row[] = [
   koala({ symmetric: true, r: "variance", weightDecay: 0 }),
   koala({ symmetric: false, r: 0.3, weightDecay: 0.01 }),
+  koala({ symmetric: true, r: "variance", weightDecay: 0, beta: 0.9 }),
+  koala({ symmetric: true, r: 0.3, weightDecay: 0.01, beta: 0.5 }),
+  koala({ symmetric: true, r: "variance", weightDecay: 0, beta: 0.9, orthogonal: "gain" }),
+  koala({ symmetric: true, r: 0.3, weightDecay: 0.01, beta: 0.5, orthogonal: "unit", easyLr: 0.03 }),
   {
     name: "adamw",
     make: () => adamw({ ...adam, decayAll: true }),
@@ -147,7 +158,7 @@ const gradientsAt = (step: number) =>
     }),
   );
 
-for (const { name, make, reference, easy } of table) {
+for (const { name, make, reference, easy, tolerance = 2e-4 } of table) {
   for (const clip of [0, 150]) {
     Deno.test(`${name} matches the float64 reference over 12 steps, ${clip ? "clipped" : "unclipped"}`, async () => {
       const start = tensors();
@@ -155,6 +166,7 @@ for (const { name, make, reference, easy } of table) {
       const bench = await OptimizerBench.create(await testGpu(), rules, start, clip);
       const expected = start.map(({ values }) => Float64Array.from(values));
       const step = reference(expected);
+      const paths = start.map(() => 0);
       for (let k = 0; k < 12; k++) {
         const gradients = gradientsAt(k);
         const [loss, variance] = [2 / (k + 1), 0.5 / (k + 1)];
@@ -163,15 +175,16 @@ for (const { name, make, reference, easy } of table) {
         // Norms are about 200, 400 and 600 in turn, so the factor changes from step to step.
         const norm = Math.sqrt(all.flatMap((g) => [...g]).reduce((sum, x) => sum + x * x, 0));
         const factor = clip ? Math.min(1, clip / (norm + 1e-6)) : 1;
+        const before = expected.map((x) => x.slice());
         step(all.map((g) => g.map((x) => x * factor)), loss, variance);
+        before.forEach((values, i) => paths[i] += Math.hypot(...values.map((x, j) => expected[i][j] - x)));
       }
       const got = await bench.read();
       start.forEach(({ name, values }, i) => {
-        const moved = expected[i].map((x, j) => x - values[j]);
-        const found = Float64Array.from(got.get(name)!, (x, j) => x - values[j]);
+        // Beside the way that it went: steps of equal length may lead back to the start.
+        const error = Math.hypot(...got.get(name)!.map((x, j) => x - expected[i][j])) / paths[i];
         // f32 sums of 40,001 terms, and 12 steps that build on each other.
-        const distance = relativeDistance(found, moved);
-        ok(distance < 2e-4, `${name} of ${values.length} values moved with an error of ${distance}`);
+        ok(error < tolerance, `${name} of ${values.length} values moved with an error of ${error}`);
       });
       bench.destroy();
     });
@@ -285,6 +298,7 @@ Deno.test("optimizers move as few values as they say, in as many kernels however
   const counts: [Optimizer, number][] = [
     [koalaPlusPlus(), 9],
     [koalaPlusPlus({ weightDecay: 0.1 }), 11],
+    [koalaPlusPlus({ beta: 0.9 }), 10],
     [adamw(), 8],
     [sgd(), 6],
     [lion(), 6],

@@ -117,6 +117,22 @@ export async function executeTask<const Table extends OptionTable>(
   }
 }
 
+/**
+ * Reads a value that the command line gave, whose mistakes are wrong usage.
+ *
+ * @param option The option, such as `--size`, for the message.
+ * @param read Reads it.
+ * @returns What `read` returns.
+ * @throws {UsageError} Where `read` throws a `RangeError`.
+ */
+export function usage<T>(option: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(`${option}: ${error.message}`) : error;
+  }
+}
+
 function taskOutput(
   json: boolean,
   stdout: (line: string) => void,

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { checkEmpty, writeFolderAtomically, writeTextAtomically } from "../checkpoint/atomic_file.ts";
 import { parseByteSize } from "../checkpoint/byte_size.ts";
 import { convertTensors } from "../checkpoint/convert_tensors.ts";
 import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
 import { type MetricsRecord, readMetricsFile } from "../checkpoint/metrics_file.ts";
-import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
+import { latestCheckpoint, readRunOf } from "../checkpoint/run_folder.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { readTrainingState } from "../checkpoint/training_state.ts";
 import { modelFromConfig } from "../models/load.ts";
@@ -17,7 +17,16 @@ import { declareParameters } from "../training/load_weights.ts";
 import { lossCurveSvg } from "../training/loss_curve.ts";
 import { type CardRun, modelCard } from "../training/model_card.ts";
 import { formatCount } from "../training/progress.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+import {
+  jsonOption,
+  type OptionValues,
+  runTask,
+  type TaskContext,
+  type TaskOutput,
+  usage,
+  UsageError,
+} from "./command_line.ts";
+import { pushFolder, pushOptions, pushTarget } from "./push_to_hub.ts";
 
 const LOSS_CURVE = "loss_curve.svg";
 
@@ -31,9 +40,10 @@ const FORMATS = {
 const options = {
   "checkpoint": {
     type: "string",
-    required: true,
     placeholder: "DIR",
-    description: "a checkpoint, any Hugging Face folder, or a run's folder for its newest checkpoint",
+    description:
+      "a checkpoint, any Hugging Face folder, or a run's folder for its newest checkpoint (required " +
+      "unless a folder is pushed that was exported before)",
   },
   "out": {
     type: "string",
@@ -61,10 +71,61 @@ const options = {
     placeholder: "ID",
     description: "a data set on the hub that it was trained on, for the card",
   },
+  ...pushOptions,
   "json": jsonOption,
 } as const;
 
-async function main(values: OptionValues<typeof options>, { output }: TaskContext): Promise<void> {
+/** Options of the folder's content, which a folder that was exported before has already. */
+const contentOptions = {
+  dtype: "dtype",
+  maxShardSize: "max-shard-size",
+  name: "name",
+  license: "license",
+  dataset: "dataset",
+};
+
+type ExportValues = OptionValues<typeof options>;
+
+async function main(values: ExportValues, { given, output }: TaskContext): Promise<void> {
+  const target = pushTarget(values);
+  const { out, checkpoint } = values;
+  if (checkpoint === undefined && target === undefined) {
+    throw new UsageError(
+      "--checkpoint must be given, or --push-to-hub to push a folder that was exported before",
+    );
+  }
+  const written = checkpoint === undefined
+    ? await openExported(out, given)
+    : await exportCheckpoint({ ...values, checkpoint }, output);
+  const pushed = target && await pushFolder(out, target, output);
+  const files = (await Array.fromAsync(Deno.readDir(out), (entry) => entry.name)).sort();
+  if (output.json) output.result({ out, ...written, files, ...pushed });
+}
+
+/** Checks that a folder is one that this task has made, and so fit to be pushed as it is. */
+async function openExported(out: string, given: ReadonlySet<string>): Promise<Record<string, unknown>> {
+  const wrong = Object.entries(contentOptions).find(([key]) => given.has(key));
+  if (wrong) {
+    throw new UsageError(`--${wrong[1]} must come with --checkpoint, since it is of a new folder's content`);
+  }
+  using folder = await readModelFolder(out);
+  const parameters = declareParameters(modelFromConfig(folder.config));
+  matchTensors(parameters.all, folder.tensors);
+  for (const [file, isThere] of [["README.md", true], ["training_state.json", false]] as const) {
+    const found = await Deno.stat(join(out, file)).then(() => true, orNothing) ?? false;
+    if (found === isThere) continue;
+    throw new UsageError(
+      `--out must be a folder that export-hf has written, but ${out} has ${found ? "a" : "no"} ${file}; ` +
+        "give --checkpoint to export it",
+    );
+  }
+  return { parameters: parameters.count };
+}
+
+async function exportCheckpoint(
+  values: ExportValues & { checkpoint: string },
+  output: TaskOutput,
+): Promise<Record<string, unknown>> {
   const { out, license, dataset: datasets } = values;
   const maxShardBytes = usage("--max-shard-size", () => parseByteSize(values.maxShardSize));
   if (license !== undefined && !/^[a-z0-9][a-z0-9.-]*$/.test(license)) {
@@ -73,7 +134,9 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
   const wrong = datasets.find((id) => !/^[\w.-]+(\/[\w.-]+)?$/.test(id));
   if (wrong !== undefined) throw new UsageError(`--dataset must be a name or owner/name, got ${wrong}`);
   await checkEmpty(out).catch((error) => {
-    throw error instanceof Deno.errors.AlreadyExists ? new UsageError(`--out: ${error.message}`) : error;
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    const remedy = values.pushToHub === undefined ? "" : ", or leave out --checkpoint to push what is there";
+    throw new UsageError(`--out: ${error.message}${remedy}`);
   });
 
   const newest = await latestCheckpoint(values.checkpoint);
@@ -84,7 +147,7 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
   const { dtype, torch } = FORMATS[values.dtype];
   const { torch_dtype: _, ...kept } = folder.config;
   const config = { ...kept, architectures: model.config.architectures, dtype: torch };
-  const run = await readRunOf(folder.path);
+  const run = await readCardRun(folder.path);
   const name = values.name ?? basename(resolve(out));
   const curve = lossCurveSvg(run ? [{ name, records: run.records }] : []);
 
@@ -95,11 +158,13 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
       generationConfig: folder.generationConfig ?? undefined,
       tokenizerJson: folder.tokenizerJson ?? undefined,
       tokenizerConfig: folder.tokenizerConfig ?? undefined,
+      chatTemplate: folder.chatTemplate ?? undefined,
       maxShardBytes,
     });
     if (curve !== undefined) await writeTextAtomically(join(temporary, LOSS_CURVE), curve);
     const card = modelCard({
       name,
+      repo: values.pushToHub,
       config,
       parameters: parameters.count,
       dtype: values.dtype,
@@ -112,24 +177,12 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
     await writeTextAtomically(join(temporary, "README.md"), card);
   });
 
-  const files = (await Array.fromAsync(Deno.readDir(out), (entry) => entry.name)).sort();
-  const weights = files.filter((file) => file.endsWith(".safetensors"));
+  const names = await Array.fromAsync(Deno.readDir(out), (entry) => entry.name);
+  const weights = names.filter((name) => name.endsWith(".safetensors"));
   const what = `${formatCount(parameters.count)} parameters in ${values.dtype}`;
   output.say(`${out}: ${what}, ${weights.length === 1 ? "one file" : `${weights.length} shards`}`);
   if (folder.tokenizerJson === null) output.say("there is no tokenizer in it, since the checkpoint has none");
-  if (output.json) {
-    const { path: checkpoint } = folder;
-    output.result({ out, checkpoint, dtype: values.dtype, parameters: parameters.count, files });
-  }
-}
-
-/** A value that the command line gave, whose mistakes are wrong usage. */
-function usage<T>(option: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    throw error instanceof RangeError ? new UsageError(`${option}: ${error.message}`) : error;
-  }
+  return { checkpoint: folder.path, dtype: values.dtype, parameters: parameters.count };
 }
 
 interface RunRecord extends CardRun {
@@ -138,13 +191,11 @@ interface RunRecord extends CardRun {
 }
 
 /** What is known of the run that a checkpoint belongs to; nothing of a folder that stands for itself. */
-async function readRunOf(checkpoint: string): Promise<RunRecord | undefined> {
-  const checkpoints = dirname(resolve(checkpoint));
-  if (basename(checkpoints) !== "checkpoints") return undefined;
-  const runDir = dirname(checkpoints);
-  const run = await readRunFile(runDir).catch(orNothing);
+async function readCardRun(checkpoint: string): Promise<RunRecord | undefined> {
+  const found = await readRunOf(checkpoint);
   const state = await readTrainingState(checkpoint).catch(orNothing);
-  if (run === undefined || state === undefined) return undefined;
+  if (found === undefined || state === undefined) return undefined;
+  const { runDir, run } = found;
   const { step, metrics } = state;
   const all = await readMetricsFile(join(runDir, "metrics.jsonl")).catch(orNothing) ?? [];
   const records = all.filter((record) => record.step <= step);
@@ -167,11 +218,14 @@ function orNothing(error: unknown): undefined {
 if (import.meta.main) {
   await runTask({
     name: "export-hf",
-    summary: "Writes a checkpoint as a Hugging Face folder to share: weights, tokenizer and a model card.",
+    summary:
+      "Writes a checkpoint as a Hugging Face folder to share: weights, tokenizer and a model card. It can " +
+      "push the folder to the Hub.",
     options,
     examples: [
       "deno task export-hf --checkpoint runs/books --out exports/books --dtype bf16 --license mit",
       "deno task export-hf --checkpoint models/gpt2-xl --out exports/gpt2-xl --max-shard-size 500MB",
+      "HF_TOKEN=hf_... deno task export-hf --checkpoint runs/books --out exports/books --push-to-hub me/books",
     ],
     main,
   });

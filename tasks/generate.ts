@@ -3,23 +3,14 @@
  *
  * @module
  */
-import { readModelFolder } from "../checkpoint/hugging_face.ts";
-import { latestCheckpoint } from "../checkpoint/run_folder.ts";
-import { Tokenizer } from "../data/tokenizer.ts";
 import { requestGpu } from "../gpu/device.ts";
-import { modelFromConfig } from "../models/load.ts";
 import { Generator } from "../training/generation.ts";
 import { loadParameters } from "../training/load_weights.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
+import { checkpointOption, openTextModel } from "./text_model.ts";
 
 const options = {
-  "checkpoint": {
-    type: "string",
-    required: true,
-    placeholder: "DIR",
-    description:
-      "a checkpoint, any Hugging Face GPT-2 or Llama folder, or a run's folder for its newest checkpoint",
-  },
+  "checkpoint": checkpointOption,
   "prompt": { type: "string", default: "It was", description: "the beginning" },
   "max-tokens": { type: "integer", min: 1, default: 100, description: "tokens to add at most" },
   "temperature": { type: "number", min: 0, default: 0.8, description: "0 always takes the likeliest token" },
@@ -36,18 +27,8 @@ const options = {
 } as const;
 
 async function main(values: OptionValues<typeof options>, { output }: TaskContext): Promise<void> {
-  const newest = await latestCheckpoint(values.checkpoint);
-  using folder = await readModelFolder(newest?.path ?? values.checkpoint);
-  if (folder.tokenizerJson === null) {
-    throw new UsageError(`${folder.path} must hold tokenizer.json, since the prompt is text; copy it there`);
-  }
-  const tokenizer = Tokenizer.fromJson(JSON.parse(folder.tokenizerJson));
-  const model = modelFromConfig(folder.config);
-  if (tokenizer.vocabSize > model.vocabSize) {
-    throw new UsageError(
-      `The tokenizer's ids must be below the model's vocabulary of ${model.vocabSize}, but it has ${tokenizer.vocabSize}`,
-    );
-  }
+  using opened = await openTextModel(values.checkpoint);
+  const { folder, model, tokenizer } = opened;
   const promptIds = tokenizer.encode(values.prompt);
   const gpu = await requestGpu();
   try {

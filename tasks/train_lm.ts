@@ -106,6 +106,8 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
       using initial = checkpoint ? undefined : await openInitialModel(draft);
       if (initial) say(`starting from the weights of ${initial.path}`);
+      const isOwnTokenizer = initial && draft.tokenizer === join(initial.path, "tokenizer.json");
+      const { chatTemplate } = checkpoint?.model ?? (isOwnTokenizer ? initial : { chatTemplate: null });
       const interrupts = watchInterrupts(() =>
         say("stopping after this step and saving; once more to stop at once")
       );
@@ -117,6 +119,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           config,
           model,
           tokenizer,
+          chatTemplate: chatTemplate ?? undefined,
           dataset,
           checkpoint,
           initial,
@@ -138,7 +141,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         const { evaluation, step, interrupted, best, tokensPerSecond } = result;
         const seconds = (performance.now() - started) / 1000;
         say(
-          `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: ${
+          `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: validation ${
             describe(evaluation)
           }`,
         );

@@ -176,6 +176,22 @@ export const optimizerOptions = {
     group: OPTIM,
     description: "KOALA++'s symmetric variant; --no-symmetric for the vanilla one",
   },
+  "beta": {
+    type: "number",
+    min: 0,
+    below: 1,
+    default: 0,
+    group: OPTIM,
+    description: "KOALA++: measure along an average of gradients with this decay",
+  },
+  "orthogonal": {
+    type: "choice",
+    choices: ["none", "gain", "unit"],
+    default: "none",
+    group: OPTIM,
+    description:
+      "KOALA++: orthogonalise a matrix's step, at the length the filter's gain gives it or at Muon's",
+  },
   "clip": {
     type: "number",
     min: 0,
@@ -330,6 +346,8 @@ export const configKeys = new Set([
   "q",
   "r",
   "symmetric",
+  "beta",
+  "orthogonal",
   "schedule",
   "warmup",
   "minLrRatio",
@@ -385,6 +403,8 @@ export async function modelConfig(
     q: values.q,
     r: values.r as RunConfig["r"],
     symmetric: values.symmetric,
+    beta: values.beta,
+    orthogonal: values.orthogonal as RunConfig["orthogonal"],
     clip: values.clip,
   };
 }

@@ -5,6 +5,7 @@ import { exists, filesIn, refused, runTask, tinyRun } from "./cli.ts";
 const taskNames = [
   "train-lm",
   "generate",
+  "evaluate",
   "export-hf",
   "train-tokenizer",
   "doctor",

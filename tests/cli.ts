@@ -16,15 +16,31 @@ export interface TaskResult {
   readonly stderr: string;
 }
 
+/** The command of a task. */
+export function taskCommand(name: string, args: readonly string[]): string[] {
+  const [, ...words] = (tasks[name] as string).split(" ");
+  return [Deno.execPath(), ...words, ...args];
+}
+
 /** Starts a task. */
 export function startTask(
   name: string,
   args: readonly string[],
   env: Record<string, string> = {},
 ): Deno.ChildProcess {
-  const [, ...words] = (tasks[name] as string).split(" ");
-  return new Deno.Command(Deno.execPath(), {
-    args: [...words, ...args],
+  return start(taskCommand(name, args), env);
+}
+
+/** Runs a command that can write no more than so many KiB into a file: what comes after fails, as on a full disk. */
+export async function runWithFullDisk(command: readonly string[], kibibytes: number): Promise<TaskResult> {
+  // The limit's signal would kill the process; ignored, the write itself fails. sh counts in blocks of 512 bytes.
+  const limited = ["sh", "-c", 'trap "" XFSZ && ulimit -f "$0" && exec "$@"', String(2 * kibibytes)];
+  return resultOf(await start([...limited, ...command], {}).output());
+}
+
+function start([command, ...args]: readonly string[], env: Record<string, string>): Deno.ChildProcess {
+  return new Deno.Command(command, {
+    args,
     cwd: root,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",

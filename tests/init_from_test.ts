@@ -15,6 +15,7 @@ Deno.test("a run from a folder's weights resumes byte for byte, without the fold
   };
   await train(...tiny.options, "--steps", "4", "--out", at("first"));
   await Deno.rename(join(at("first"), "checkpoints/step-00000004"), at("folder"));
+  await Deno.writeTextFile(join(at("folder"), "chat_template.jinja"), "{{ messages }}\n");
   const options = [
     ...["--init-from", at("folder"), "--data", at("corpus.txt"), "--cache", at("cache")],
     ..."--schedule constant --warmup 2 --seq-len 16 --batch-size 4 --sample-tokens 0 --save-every 0".split(
@@ -36,6 +37,8 @@ Deno.test("a run from a folder's weights resumes byte for byte, without the fold
   match(changed.stderr, /must keep its configuration, but differs in initFrom .*folder", now .*elsewhere"/);
   await Deno.remove(at("folder"), { recursive: true });
   await train(...options, ...hard, "--steps", "24", "--resume", at("half"));
+  const template = join(at("half"), "checkpoints/step-00000024", "chat_template.jinja");
+  equal(await Deno.readTextFile(template), "{{ messages }}\n");
   for (const file of ["model.safetensors", "optimizer.safetensors"]) {
     const [a, b] = await Promise.all(
       ["whole", "half"].map((run) => Deno.readFile(join(at(run), "checkpoints/step-00000024", file))),

@@ -1,11 +1,20 @@
 /**
- * Loss of a model on held-out text, summed on the GPU and read once.
+ * Loss, perplexity and bits per byte of a model on a text.
+ *
+ * The GPU gives the mean loss of each sequence, in f32. They are added up here, in float64: a sum in f32 over
+ * the millions of tokens of a long text would lose digits with every sequence.
  *
  * @module
  */
+import {
+  sequentialBatchCount,
+  sequentialBatches,
+  type SequentialOptions,
+  type TokenIds,
+} from "../data/batches.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
-import { type ParameterStore, writeTensor } from "../gpu/parameters.ts";
+import type { ParameterStore } from "../gpu/parameters.ts";
 import { compileProgram, type Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
@@ -27,7 +36,7 @@ export interface Evaluation {
   readonly perplexity: number;
   /** Number of tokens that were predicted. */
   readonly tokens: number;
-  /** Bits per byte of the predicted text; absent without byte lengths. */
+  /** Bits per byte of the predicted text; absent without byte lengths, and where they are all 0. */
   readonly bitsPerByte?: number;
 }
 
@@ -36,16 +45,29 @@ export function evaluationRecord({ bitsPerByte, ...rest }: Evaluation): Record<s
   return { ...rest, ...(bitsPerByte === undefined ? {} : { bits_per_byte: bitsPerByte }) };
 }
 
+/** How far an evaluation has come. */
+export interface EvaluationProgress {
+  /** Batches that are done. */
+  readonly batches: number;
+  /** Tokens that were predicted in them. */
+  readonly tokens: number;
+  /** Their mean loss, in nats. */
+  readonly loss: number;
+}
+
+/** Batches whose losses the GPU keeps until they are read. */
+const RING_SLOTS = 32;
+/** Where somebody watches, the losses are read after about this long, or after every batch if that takes longer. */
+const READ_MILLISECONDS = 1000;
+
 /** A compiled forward pass. Made by {@linkcode Evaluator.create}. */
 export class Evaluator {
-  readonly #gpu: Gpu;
   readonly #program: Program;
-  readonly #totals: Tensor;
+  readonly #ring: Tensor;
 
-  private constructor(gpu: Gpu, program: Program, totals: Tensor) {
-    this.#gpu = gpu;
+  private constructor(program: Program, ring: Tensor) {
     this.#program = program;
-    this.#totals = totals;
+    this.#ring = ring;
   }
 
   /**
@@ -73,22 +95,24 @@ export class Evaluator {
       model.head(g),
       targets,
     );
-    const totals = g.output("totals", [2]);
+    const slot = g.input("slot", [1], "u32");
+    const ring = g.output("sequences", [RING_SLOTS, batchSize, 2]);
     g.dispatch({
-      label: "add_losses",
-      read: { losses: sequenceLosses, counts: sequenceCounts },
-      write: { totals },
+      label: "keep_losses",
+      read: { slot, losses: sequenceLosses, counts: sequenceCounts },
+      write: { ring },
       constants: { BATCH: batchSize },
       workgroups: [1, 1, 1],
       body: `
 @compute @workgroup_size(1) fn main() {
   for (var b = 0u; b < BATCH; b++) {
-    totals[0] += losses[b] * counts[b];
-    totals[1] += counts[b];
+    let at = 2u * (slot[0] * BATCH + b);
+    ring[at] = losses[b];
+    ring[at + 1u] = counts[b];
   }
 }`,
     });
-    return new Evaluator(gpu, await compileProgram(gpu, g), totals);
+    return new Evaluator(await compileProgram(gpu, g), ring);
   }
 
   /**
@@ -96,31 +120,117 @@ export class Evaluator {
    *
    * @param batches Batches of the shape given to {@linkcode Evaluator.create}.
    * @param byteLengths Bytes that each token id stands for, for bits per byte.
+   * @param onProgress Told about once per second how far it has come. Default: nobody is told.
    * @throws {RangeError} If no target counts.
+   * @throws {GpuError} If the device reports an error.
    */
-  async evaluate(batches: Iterable<TokenBatch>, byteLengths?: ArrayLike<number>): Promise<Evaluation> {
-    writeTensor(this.#gpu, this.#totals, new Float32Array(2));
-    let bytes = 0;
-    for (const { tokens, targets } of batches) {
-      this.#program.write("tokens", tokens);
+  async evaluate(
+    batches: Iterable<TokenBatch>,
+    byteLengths?: ArrayLike<number>,
+    onProgress?: (progress: EvaluationProgress) => void,
+  ): Promise<Evaluation> {
+    let sum = 0, tokens = 0, bytes = 0, done = 0, waiting = 0;
+    const read = async () => {
+      const [values] = await this.#program.read(this.#ring);
+      const end = waiting * values.length / RING_SLOTS;
+      for (let i = 0; i < end; i += 2) {
+        sum += values[i] * values[i + 1];
+        tokens += values[i + 1];
+      }
+      done += waiting;
+      waiting = 0;
+    };
+    // What is read when does not change the sums.
+    let readEvery = onProgress ? 1 : RING_SLOTS;
+    let since = performance.now();
+    for (const { tokens: inputs, targets } of batches) {
+      this.#program.write("tokens", inputs);
       this.#program.write("targets", targets);
+      this.#program.write("slot", Uint32Array.of(waiting++));
       this.#program.run();
       // Ids past the table are ignored targets.
       if (byteLengths) { for (const target of targets) bytes += byteLengths[target] ?? 0; }
+      if (waiting < readEvery) continue;
+      await read();
+      onProgress?.({ batches: done, tokens, loss: sum / tokens });
+      const now = performance.now();
+      if (2 * (now - since) < READ_MILLISECONDS) readEvery = Math.min(2 * readEvery, RING_SLOTS);
+      since = now;
     }
-    const [[sum, count]] = await this.#program.read(this.#totals);
-    if (count === 0) throw new RangeError("An evaluation needs at least one target that counts, got none");
-    const loss = sum / count;
+    if (waiting > 0) await read();
+    if (tokens === 0) {
+      throw new RangeError("An evaluation needs at least one target that counts, got none");
+    }
+    const loss = sum / tokens;
     return {
       loss,
       perplexity: Math.exp(loss),
-      tokens: count,
-      ...(byteLengths ? { bitsPerByte: sum / Math.LN2 / bytes } : {}),
+      tokens,
+      ...(bytes > 0 ? { bitsPerByte: sum / Math.LN2 / bytes } : {}),
     };
   }
 
   /** Gives the buffers back; the parameters stay. */
   destroy(): void {
     this.#program.destroy();
+  }
+}
+
+/** Options of {@linkcode evaluateTokens}. */
+export interface EvaluateOptions extends Omit<SequentialOptions, "maxBatches"> {
+  /** Bytes that each token id stands for, such as a `Tokenizer`'s `byteLengths`; without, no bits per byte. */
+  readonly byteLengths?: ArrayLike<number>;
+  /** Told about once per second how far it has come. */
+  readonly onProgress?: (progress: EvaluationProgress & { readonly totalBatches: number }) => void;
+}
+
+/**
+ * Evaluates a model on a text: every token but the first is predicted once.
+ *
+ * With `stride` equal to `seqLen`, the default, the text is cut into sequences, and a token is predicted from those
+ * before it in its sequence. With a smaller one the sequences overlap, and a token that two of them hold is
+ * predicted by the first: so all but those of the first sequence have at least `seqLen - stride` tokens before them.
+ * The loss gets lower and closer to that of a reader who has the whole text, for `seqLen / stride` times the work.
+ * (Hugging Face's documentation describes this under "Perplexity of fixed-length models".)
+ *
+ * @param gpu The device.
+ * @param model The model.
+ * @param parameters Its parameters, with buffers.
+ * @param ids The text as token ids.
+ * @param options Sequences at a time, their length, and how far apart they begin; see {@linkcode EvaluateOptions}.
+ * @returns Loss, perplexity, and with `byteLengths` bits per byte.
+ * @throws {RangeError} If there are fewer than two tokens, sequences are longer than the model allows, or a number is
+ * out of range.
+ * @throws {GpuError} If the device reports an error.
+ *
+ * @example The perplexity of a Hugging Face folder
+ * ```ts ignore
+ * using folder = await readModelFolder("models/gpt2");
+ * const model = modelFromConfig(folder.config);
+ * const parameters = await loadParameters(gpu, model, folder);
+ * const tokenizer = await loadTokenizer("models/gpt2/tokenizer.json");
+ * const ids = Uint32Array.from(tokenizer.encode(await Deno.readTextFile("text.txt")));
+ * const { perplexity } = await evaluateTokens(gpu, model, parameters, ids, { batchSize: 4, seqLen: 1024, stride: 512 });
+ * ```
+ */
+export async function evaluateTokens(
+  gpu: Gpu,
+  model: LanguageModel,
+  parameters: ParameterStore,
+  ids: TokenIds,
+  options: EvaluateOptions,
+): Promise<Evaluation> {
+  const { byteLengths, onProgress, ...asked } = options;
+  // A short text does not fill a batch.
+  const batchSize = Math.min(asked.batchSize, sequentialBatchCount(ids.length, { ...asked, batchSize: 1 }));
+  const shape = { ...asked, batchSize };
+  const batches = sequentialBatches(ids, shape);
+  const totalBatches = sequentialBatchCount(ids.length, shape);
+  const evaluator = await Evaluator.create(gpu, model, parameters, batchSize, shape.seqLen);
+  try {
+    const tell = onProgress && ((progress: EvaluationProgress) => onProgress({ ...progress, totalBatches }));
+    return await evaluator.evaluate(batches, byteLengths, tell);
+  } finally {
+    evaluator.destroy();
   }
 }

@@ -21,6 +21,8 @@ export interface CardRun {
 export interface ModelCard {
   /** The model's name. */
   readonly name: string;
+  /** Where it is on the hub, as `user/name`; default it stays a folder. */
+  readonly repo?: string;
   /** The content of config.json. */
   readonly config: Readonly<Record<string, unknown>>;
   /** Number of parameters. */
@@ -93,7 +95,7 @@ export function modelCard(card: ModelCard): string {
     } with koala-lm, which trains ` +
     "language models on Deno's WebGPU.",
     "## Use",
-    usage(name),
+    usage(card),
     "## Architecture",
     table([...architecture, ...size]),
     ...(run ? ["## Training", training(run)] : []),
@@ -117,11 +119,11 @@ function frontMatter({ license, datasets, evaluation }: ModelCard): string {
   ].join("\n");
 }
 
-function usage(name: string): string {
+function usage({ name, repo }: ModelCard): string {
   return `\`\`\`python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-path = ${JSON.stringify(name)}  # this folder
+path = ${repo === undefined ? `${JSON.stringify(name)}  # this folder` : JSON.stringify(repo)}
 tokenizer = AutoTokenizer.from_pretrained(path)
 model = AutoModelForCausalLM.from_pretrained(path)
 inputs = tokenizer("It was", return_tensors="pt")

@@ -51,6 +51,8 @@ export interface RunOptions {
   readonly model: LanguageModel;
   /** Its tokenizer, saved with each checkpoint. */
   readonly tokenizer: Tokenizer;
+  /** The tokenizer's chat template, saved with it; default none. */
+  readonly chatTemplate?: string;
   /** Token ids to train on and to evaluate with. */
   readonly dataset: TokenDataset;
   /** Where to go on; default from the start. */
@@ -152,7 +154,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     evaluation = await evaluateOn(rhythm.evalBatches);
     evaluatedStep = at;
     await metricsFile.append({ step: at, validation: evaluationRecord(evaluation) });
-    progress.log(`step ${at}: ${describe(evaluation)}`);
+    progress.log(`step ${at}: validation ${describe(evaluation)}`);
     return evaluation;
   };
   const save = async () => {
@@ -165,6 +167,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
         config: { ...model.config, ...specialTokens(options.tokenizer, config.model) },
         tensors: tensorsToWrite(gpu, trainer.parameters.all),
         tokenizerJson: formatTokenizerJson(options.tokenizer.json),
+        chatTemplate: options.chatTemplate,
       },
       optimizer: tensorsToWrite(gpu, trainer.state),
       state: {
@@ -254,7 +257,7 @@ function isDue(step: number, every: number, steps: number): boolean {
 /** An evaluation in words. */
 export function describe({ loss, perplexity, bitsPerByte }: Evaluation): string {
   const bits = bitsPerByte === undefined ? "" : `, ${bitsPerByte.toFixed(3)} bits per byte`;
-  return `validation loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(1)}${bits}`;
+  return `loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(1)}${bits}`;
 }
 
 function checkFinite({ step, loss, gradientNorm }: StepMetrics, checkpoint: string, config: RunConfig): void {

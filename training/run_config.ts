@@ -55,6 +55,10 @@ export interface RunConfig {
   readonly r: MeasurementNoise;
   /** KOALA++'s symmetric variant. */
   readonly symmetric: boolean;
+  /** Decay of KOALA++'s average of gradients; absent: 0. */
+  readonly beta?: number;
+  /** How KOALA++ orthogonalises its steps; absent: none. */
+  readonly orthogonal?: "none" | "gain" | "unit";
   /** Shape of the learning rate over the run. */
   readonly schedule: ScheduleKind;
   /** Steps of warm-up. */

@@ -16,6 +16,19 @@ GPT2 = dict(vocab_size=1100, n_positions=32, n_embd=36, n_layer=2, n_head=3, bos
 LLAMA = dict(vocab_size=1100, max_position_embeddings=32, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
              num_attention_heads=4, num_key_value_heads=2, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False)
 
+LLAMA3 = dict(rope_type="llama3", rope_theta=100.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=16)
+# What a configuration may ask for, beside what the folders of `make` have.
+CONFIGS = {
+    "gpt2-wide": GPT2Config(**GPT2 | dict(n_embd=40, n_head=5, n_inner=72, activation_function="gelu_pytorch_tanh")),
+    "gpt2-erf": GPT2Config(**GPT2 | dict(n_layer=1, n_head=1, activation_function="gelu", layer_norm_epsilon=1e-3)),
+    "llama-llama3": LlamaConfig(**LLAMA | dict(rope_parameters=LLAMA3, max_position_embeddings=64)),
+    "llama-biased": LlamaConfig(**LLAMA | dict(attention_bias=True, mlp_bias=True, tie_word_embeddings=True)),
+    "llama-ungrouped": LlamaConfig(**LLAMA | dict(num_key_value_heads=4, rms_norm_eps=1e-3,
+                                                  rope_parameters=dict(rope_type="default", rope_theta=500.0))),
+    "llama-one-key": LlamaConfig(**LLAMA | dict(num_attention_heads=8, num_key_value_heads=1, head_dim=10)),
+}
+
 
 def random_model(config, seed):
     torch.manual_seed(seed)
@@ -57,6 +70,15 @@ def save_old_llama(path, model):
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
 
 
+def save_spelt_old(path, model):
+    """As transformers 4 spelt config.json: rope_theta, rope_scaling and torch_dtype instead of today's names."""
+    model.save_pretrained(path)
+    config = json.loads((path / "config.json").read_text())
+    scaling = config.pop("rope_parameters")
+    config |= dict(rope_theta=scaling.pop("rope_theta"), rope_scaling=scaling, torch_dtype=config.pop("dtype"))
+    (path / "config.json").write_text(json.dumps(config))
+
+
 def make(path, prompts):
     path = pathlib.Path(path)
     prompts = json.loads(prompts)
@@ -74,6 +96,9 @@ def make(path, prompts):
     save_old_llama(path / "llama-old", llama)
     tied = random_model(LlamaConfig(**{**LLAMA, "tie_word_embeddings": True}), 4)
     tied.save_pretrained(path / "llama-tied")
+    for name, config in CONFIGS.items():
+        random_model(config, 5).save_pretrained(path / name, max_shard_size="60KB")
+    save_spelt_old(path / "llama-spelt-old", random_model(CONFIGS["llama-llama3"], 5).to(torch.bfloat16))
     for name, model in [("gpt2", gpt2), ("llama", llama)]:
         for dtype in [torch.bfloat16, torch.float16]:
             short = {torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]

@@ -78,7 +78,7 @@ for (const architecture of ["gpt2", "llama"]) {
     async fn() {
       const { dir, logits } = await made();
       const names = Object.keys(logits).filter((name) => name.startsWith(architecture));
-      ok(names.length >= 6);
+      ok(names.length >= 9);
       const gpu = await requestGpu();
       for (const name of names) {
         const distance = worst(await logitsHere(gpu, join(dir, name)), logits[name]);

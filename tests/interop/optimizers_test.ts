@@ -14,10 +14,10 @@ const [B, T, STEPS, CLIP] = [4, 64, 20, 1];
 
 /**
  * Largest accepted distance of any loss from PyTorch's, relative to it. f32 sums differ in their order, and
- * what optimizers do with these differences grows over the steps. PyTorch's Muon computes in bf16.
+ * Lion takes the sign of values near 0, SOAP eigenvectors of nearly equal values, and PyTorch's Muon computes in bf16.
  */
-const TOLERANCES: Readonly<Record<string, number>> = { muon: 0.01 };
-const TOLERANCE = 1e-3;
+const TOLERANCES: Readonly<Record<string, number>> = { lion: 5e-3, soap: 5e-3, muon: 5e-3 };
+const TOLERANCE = 1e-4;
 
 Deno.test({
   name: `every optimizer's losses over ${STEPS} steps of gpt2-nano are those of PyTorch`,

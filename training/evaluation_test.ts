@@ -1,0 +1,131 @@
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { IGNORED_TARGET, sequentialBatches } from "../data/batches.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { ParameterStore } from "../gpu/parameters.ts";
+import { gpt2 } from "../models/gpt2.ts";
+import { hashCombine } from "../ops/random.ts";
+import { testGpu } from "../tests/check_op.ts";
+import { evaluateTokens, type EvaluationProgress, Evaluator, type TokenBatch } from "./evaluation.ts";
+import { declareParameters } from "./load_weights.ts";
+
+// Large weights, so that the losses of tokens differ.
+const model = gpt2({
+  vocab_size: 32,
+  n_positions: 8,
+  n_embd: 16,
+  n_layer: 1,
+  n_head: 2,
+  initializer_range: 0.5,
+});
+const ids = Uint16Array.from({ length: 101 }, (_, i) => hashCombine(3, i) % 32);
+
+/** Random weights. */
+function weights(gpu: Gpu): ParameterStore {
+  const parameters = declareParameters(model, gpu.profile);
+  parameters.allocate(gpu, 1);
+  return parameters;
+}
+
+/** The loss of each token of `ids` but the first, by itself, from as many tokens before it as `context` says. */
+async function lossOfEach(
+  evaluators: readonly Evaluator[],
+  context: (i: number) => number,
+): Promise<number[]> {
+  const losses: number[] = [];
+  for (let i = 1; i < ids.length; i++) {
+    const length = context(i);
+    const tokens = Uint32Array.from(ids.subarray(i - length, i));
+    const targets = new Uint32Array(length).fill(IGNORED_TARGET);
+    targets[length - 1] = ids[i];
+    losses.push((await evaluators[length - 1].evaluate([{ tokens, targets }])).loss);
+  }
+  return losses;
+}
+
+Deno.test("evaluateTokens() is the mean over tokens, each predicted from the context that the stride gives", async () => {
+  const gpu = await testGpu();
+  const parameters = weights(gpu);
+  // One for each number of tokens before the one that is predicted.
+  const evaluators = await Promise.all(
+    Array.from({ length: 8 }, (_, i) => Evaluator.create(gpu, model, parameters, 1, i + 1)),
+  );
+  for (const [seqLen, stride] of [[8, 8], [8, 3], [6, 1]]) {
+    // The tokens before token i in the first sequence that has it as a target.
+    const context = (i: number) => i <= seqLen ? i : seqLen - stride + (i - seqLen - 1) % stride + 1;
+    const losses = await lossOfEach(evaluators, context);
+    const mean = losses.reduce((a, b) => a + b) / losses.length;
+    const byteLengths = Uint32Array.from({ length: 32 }, (_, id) => id % 5);
+    const bytes = ids.subarray(1).reduce((sum, id) => sum + byteLengths[id], 0);
+    for (const batchSize of [1, 4, 1000]) {
+      const got = await evaluateTokens(gpu, model, parameters, ids, {
+        batchSize,
+        seqLen,
+        stride,
+        byteLengths,
+      });
+      // The same sums in f32, in another order within a sequence.
+      ok(Math.abs(got.loss - mean) < 1e-5, `stride ${stride}: ${got.loss} must be ${mean}`);
+      equal(got.perplexity, Math.exp(got.loss));
+      equal(got.tokens, 100);
+      ok(
+        Math.abs(got.bitsPerByte! - 100 * mean / Math.LN2 / bytes) < 1e-4,
+        `${got.bitsPerByte} bits per byte`,
+      );
+    }
+  }
+  evaluators.forEach((evaluator) => evaluator.destroy());
+  parameters.destroy();
+});
+
+Deno.test("the loss of a long text keeps its digits: 3,000 times a text has the loss of the text", async () => {
+  const gpu = await testGpu();
+  const parameters = weights(gpu);
+  const evaluator = await Evaluator.create(gpu, model, parameters, 1, 8);
+  const texts = [...sequentialBatches(ids.subarray(0, 9), { batchSize: 1, seqLen: 8 })];
+  const once = await evaluator.evaluate(texts);
+  function* repeated(): Generator<TokenBatch> {
+    for (let i = 0; i < 3000; i++) yield* texts;
+  }
+  const often = await evaluator.evaluate(repeated());
+  equal(often.tokens, 3000 * once.tokens);
+  // A sum in f32 may be off by some 1e-5 here already, and by more the longer the text is.
+  ok(Math.abs(often.loss / once.loss - 1) < 1e-12, `${often.loss} must be ${once.loss}`);
+  evaluator.destroy();
+  parameters.destroy();
+});
+
+Deno.test("who watches an evaluation sees its batches to the end, and the same result", async () => {
+  const gpu = await testGpu();
+  const parameters = weights(gpu);
+  const shape = { batchSize: 1, seqLen: 2 };
+  const seen: (EvaluationProgress & { totalBatches: number })[] = [];
+  const watched = await evaluateTokens(gpu, model, parameters, ids, {
+    ...shape,
+    onProgress: (p) => seen.push(p),
+  });
+  deepEqual(watched, await evaluateTokens(gpu, model, parameters, ids, shape));
+  ok(seen.length >= 2, "at least the first batch and one later are told");
+  seen.forEach(({ batches, tokens, totalBatches }, i) => {
+    equal(tokens, 2 * batches);
+    equal(totalBatches, 50);
+    ok(i === 0 ? batches === 1 : batches > seen[i - 1].batches);
+  });
+  parameters.destroy();
+});
+
+Deno.test("evaluateTokens() refuses a text of one token, and bits per byte need bytes", async () => {
+  const gpu = await testGpu();
+  const parameters = weights(gpu);
+  const shape = { batchSize: 2, seqLen: 8 };
+  await rejects(evaluateTokens(gpu, model, parameters, ids.subarray(0, 1), shape), {
+    name: "RangeError",
+    message: /at least 2 tokens: got 1/,
+  });
+  await rejects(evaluateTokens(gpu, model, parameters, ids, { ...shape, seqLen: 9 }), { name: "RangeError" });
+  const byteLengths = new Uint32Array(32);
+  equal(
+    (await evaluateTokens(gpu, model, parameters, ids, { ...shape, byteLengths })).bitsPerByte,
+    undefined,
+  );
+  parameters.destroy();
+});
