@@ -23,7 +23,7 @@ th:first-child, td:first-child { text-align: left; } th { font-weight: 600; vert
 tbody tr:first-child td { background: #f2f8f2; }
 small, .note { color: #555; } .warning { background: #fff4d6; border-left: 4px solid #e69f00; padding: 6px 12px; margin: 8px 0; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(520px, 100%), 1fr)); gap: 8px 32px; }
-.charts > div > div { min-height: 340px; }
+.charts > div > [id] { min-height: 340px; } .charts th, .charts td { padding: 5px 6px; }
 .dots { position: relative; display: block; width: 140px; height: 16px; border-left: 1px solid #bbb; border-right: 1px solid #bbb; }
 .dots i { position: absolute; top: 4px; width: 8px; height: 8px; margin-left: -4px; border-radius: 4px; background: #0072b2; opacity: .65; }
 .u-legend { text-align: left; } .u-legend .edge { display: none !important; }
