@@ -21,12 +21,12 @@ export interface BatchShape {
 }
 
 /** Inputs and what is to be predicted at each. */
-export interface Batch {
+export type Batch = {
   /** Token ids, (B, T). */
   readonly tokens: Uint32Array<ArrayBuffer>;
   /** The token after each, (B, T), or {@linkcode IGNORED_TARGET}. */
   readonly targets: Uint32Array<ArrayBuffer>;
-}
+};
 
 /** Where {@linkcode Batches} stands; fits into JSON. */
 export interface DataCursor {
@@ -121,6 +121,19 @@ export class Batches {
       }
     }
     return this.#batch;
+  }
+
+  /**
+   * The next batches, all valid until the next call.
+   *
+   * @param count How many.
+   */
+  take(count: number): Batch[] {
+    if (count === 1) return [this.next()];
+    return Array.from({ length: count }, () => {
+      const { tokens, targets } = this.next();
+      return { tokens: tokens.slice(), targets: targets.slice() };
+    });
   }
 }
 

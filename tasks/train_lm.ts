@@ -8,11 +8,9 @@ import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
 import { DEFAULT_ENCODING } from "../data/decode.ts";
 import { DEFAULT_TEXT_FIELD } from "../data/rows.ts";
-import { checkDataset, prepareTokens, trainOrLoadTokenizer } from "../data/token_dataset.ts";
-import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
+import { requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
-import type { LanguageModel } from "../models/model.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
 import { Generator } from "../training/generation.ts";
 import {
@@ -23,16 +21,15 @@ import {
   stderrWriter,
 } from "../training/progress.ts";
 import { adapterLayers } from "../training/lora.ts";
-import { describe, stepOptions, trainRun } from "../training/run.ts";
-import { tuneKernels } from "../training/tuning.ts";
+import { describe, trainRun } from "../training/run.ts";
 import { checkSameRun, RUN_VERSION, type RunConfig, type RunLora } from "../training/run_config.ts";
 import { runOptimizer } from "../training/run_optimizer.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
-import { openData } from "./data_options.ts";
 import { openInitialWeights, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
 import { askedAdapter } from "./lora_options.ts";
+import { prepareData, sayAdapter, withFastestKernels } from "./prepare_run.ts";
 import {
   askedModel,
   configKeys,
@@ -90,13 +87,8 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   try {
     const gpu = await requestGpu();
     try {
-      say(
-        `adapter: ${gpu.description}${
-          gpu.profile.isSoftware ? " (software: runs on the CPU, so it is slow)" : ""
-        }`,
-      );
-      const prepared = await prepare(values, draft, say, existing?.path);
-      const { tokenizer, dataset } = prepared;
+      sayAdapter(gpu, say);
+      const { tokenizer, dataset } = await prepareData(draft, values.cache, say, existing?.path);
       const steps = given.has("steps")
         ? values.steps
         : values.epochs !== undefined
@@ -118,7 +110,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         model: keys,
       };
       const tune = values.autotune && !recorded;
-      const config = tune ? await tuned(gpu, untuned, model, values.cache, say) : untuned;
+      const config = tune ? await withFastestKernels(gpu, untuned, model, values.cache, say) : untuned;
       using checkpoint = existing ? await readCheckpoint(existing.path) : undefined;
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
       using weights = await openInitialWeights(draft, checkpoint !== undefined);
@@ -206,59 +198,6 @@ function movedBase(config: RunConfig, base: string | undefined): RunConfig {
   throw new UsageError(
     "--base says where the model of an adapter is, but this run trains none; leave it out",
   );
-}
-
-/** Tokenizer and token ids; a resumed run takes the tokenizer of its checkpoint. */
-async function prepare(
-  values: TrainLmValues,
-  config: RunConfig,
-  say: (line: string) => void,
-  checkpoint?: string,
-) {
-  const data = openData(config);
-  const shared = {
-    sources: data.corpus,
-    validationFraction: config.validationFraction,
-    cacheDir: values.cache,
-  };
-  let tokenizer: Tokenizer;
-  if (checkpoint) {
-    using open = await readCheckpoint(checkpoint);
-    const { tokenizerJson } = open.model;
-    if (tokenizerJson === null) {
-      throw new TypeError(`${checkpoint} must hold tokenizer.json to be resumed`);
-    }
-    tokenizer = Tokenizer.fromJson(JSON.parse(tokenizerJson));
-  } else if (config.tokenizer !== null) {
-    tokenizer = await loadTokenizer(config.tokenizer);
-  } else {
-    tokenizer = await trainOrLoadTokenizer({ ...shared, vocabSize: config.vocabSize });
-  }
-  const dataset = await prepareTokens({ ...shared, tokenizer });
-  data.sayReport(say);
-  checkDataset(dataset, config.seqLen);
-  const bytes = dataset.trainBytes + dataset.validationBytes;
-  say(
-    `data: ${formatCount(bytes)} bytes, ${formatCount(dataset.train.length)} tokens to train on, ` +
-      `${formatCount(dataset.validation.length)} held out, vocabulary ${tokenizer.vocabSize}` +
-      (dataset.cached ? " (from the cache)" : ""),
-  );
-  return { tokenizer, dataset };
-}
-
-/** The configuration with the kernels that are fastest on this adapter. */
-async function tuned(
-  gpu: Gpu,
-  config: RunConfig,
-  model: LanguageModel,
-  cacheDir: string,
-  say: (line: string) => void,
-): Promise<RunConfig> {
-  const started = performance.now();
-  const { kernels, measured } = await tuneKernels(gpu, stepOptions(config, model), cacheDir);
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  if (measured > 0) say(`kernels: the fastest for ${measured} matrix products found in ${seconds} s`);
-  return { ...config, kernels };
 }
 
 /** A live bar on a terminal, a line for each logged step elsewhere. */

@@ -18,7 +18,8 @@ const MODEL = "Model and batches";
 const OPTIM = "Optimizer";
 const RUN = "Run";
 
-const dataOptions = {
+/** The text and its tokenizer. */
+export const dataOptions = {
   ...sourceOptions,
   "validation-fraction": {
     type: "number",
@@ -195,7 +196,8 @@ export const optimizerOptions = {
   },
 } as const;
 
-const scheduleOptions = {
+/** The learning rate over a run. */
+export const scheduleOptions = {
   "schedule": {
     type: "choice",
     choices: SCHEDULE_KINDS,
@@ -307,6 +309,17 @@ export type ModelValues = OptionValues<
   typeof modelOptions & typeof optimizerOptions & Pick<typeof dataOptions, "vocab-size">
 >;
 
+/** Values that decide a configuration. */
+export type ConfigValues =
+  & OptionValues<
+    & typeof dataOptions
+    & typeof modelOptions
+    & typeof optimizerOptions
+    & typeof scheduleOptions
+    & Pick<typeof runOptions, "steps" | "seed">
+  >
+  & Partial<Pick<TrainLmValues, "initFrom">>;
+
 /**
  * Keys of the configuration that must stay when resuming, by the options that set them; what is not given may
  * differ. Not here: the length of the run, and `recompute`, which does not change the weights.
@@ -344,14 +357,14 @@ export const configKeys = new Set([
  * The options with the defaults of a LoRA where they are not given: AdamW, since adapters learn faster with it than
  * with KOALA++, each at its best rate (measured on gpt2-nano and llama-nano).
  */
-function withLoraDefaults(values: TrainLmValues): TrainLmValues {
+function withLoraDefaults<V extends ConfigValues>(values: V): V {
   const { optimizer = "adamw" } = values;
-  const lr = values.lr ?? (OPTIMIZERS[optimizer].loraLr ?? OPTIMIZERS[optimizer].lr);
+  const lr = values.lr ?? OPTIMIZERS[optimizer].loraLr ?? OPTIMIZERS[optimizer].lr;
   return { ...values, optimizer, lr, weightDecay: values.weightDecay ?? 0 };
 }
 
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
-export async function newConfig(given: TrainLmValues, initial?: InitialModel): Promise<RunConfig> {
+export async function newConfig(given: ConfigValues, initial?: InitialModel): Promise<RunConfig> {
   const values = initial?.lora ? withLoraDefaults(given) : given;
   return {
     ...dataChoice(values),

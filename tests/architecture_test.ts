@@ -81,7 +81,7 @@ Deno.test("each npm package is imported by one source file, at an exact version"
     for (const target of new Set(imports.filter((target) => target.startsWith("npm:")))) {
       const [, name, version = ""] = /^npm:\/?((?:@[^/]+\/)?[^/@]+)(?:@([^/]*))?/.exec(target)!;
       ok(/^\d+\.\d+\.\d+/.test(version), `${path}: ${target} must have an exact version`);
-      places.set(name, [...places.get(name) ?? [], path]);
+      places.set(name, [...new Set([...places.get(name) ?? [], path])]);
     }
   }
   deepEqual([...places].filter(([, paths]) => paths.length > 1), []);

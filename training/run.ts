@@ -16,11 +16,10 @@ import type { Gpu } from "../gpu/device.ts";
 import { readTensors } from "../gpu/readback.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
-import { learningRateSchedule } from "../optim/schedule.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
 import { loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
-import { RUN_VERSION, type RunConfig } from "./run_config.ts";
+import { RUN_VERSION, type RunConfig, scheduleFactor } from "./run_config.ts";
 import { runOptimizer } from "./run_optimizer.ts";
 import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "./trainer.ts";
 
@@ -128,13 +127,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   }
   const batches = new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor });
   const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
-  const factor = learningRateSchedule({
-    kind: config.schedule,
-    peak: 1,
-    totalSteps: steps,
-    warmupSteps: Math.min(config.warmup, steps),
-    minRatio: config.minLrRatio,
-  });
+  const factor = scheduleFactor(config);
   // From here on the folder changes; a checkpoint that does not fit must leave it as it was.
   await cleanRunFolder(options.runDir);
   await writeRunFile(options.runDir, {
@@ -213,12 +206,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 
   let reading: Promise<void> | undefined;
   while (trainer.nextStep < steps && !options.interrupted()) {
-    const micro = Array.from({ length: gradAccum }, () => {
-      const { tokens, targets } = batches.next();
-      // The arrays are reused by the next call.
-      return gradAccum === 1 ? { tokens, targets } : { tokens: tokens.slice(), targets: targets.slice() };
-    });
-    trainer.step(micro, factor(trainer.nextStep));
+    trainer.step(batches.take(gradAccum), factor(trainer.nextStep));
     const step = trainer.nextStep;
     const evaluationDue = isDue(step, rhythm.evalEvery, steps);
     const saveDue = isDue(step, rhythm.saveEvery, steps);

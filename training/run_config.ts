@@ -5,7 +5,7 @@
  */
 import type { AdapterConfig } from "../checkpoint/adapter_config.ts";
 import type { MeasurementNoise } from "../optim/measurement_noise.ts";
-import type { ScheduleKind } from "../optim/schedule.ts";
+import { learningRateSchedule, type ScheduleKind } from "../optim/schedule.ts";
 
 /** Version of run.json that this code writes and reads. */
 export const RUN_VERSION = 1;
@@ -103,6 +103,17 @@ export type ModelConfig = Omit<
   | "minLrRatio"
   | "seed"
 >;
+
+/** What the learning rates of a run are multiplied with at a 0-based step. */
+export function scheduleFactor({ schedule, steps, warmup, minLrRatio }: RunConfig): (step: number) => number {
+  return learningRateSchedule({
+    kind: schedule,
+    peak: 1,
+    totalSteps: steps,
+    warmupSteps: Math.min(warmup, steps),
+    minRatio: minLrRatio,
+  });
+}
 
 /**
  * Compares a run's recorded configuration with what is asked for now.
