@@ -4,11 +4,9 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { readModelFolder } from "../checkpoint/hugging_face.ts";
 import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
-import { checkDataset, prepareTokens, trainOrLoadTokenizer } from "../data/token_dataset.ts";
-import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
@@ -28,6 +26,7 @@ import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
 import { openInitialModel, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
+import { prepareData } from "./prepare_data.ts";
 import {
   askedModel,
   configKeys,
@@ -55,6 +54,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   }
   if (given.has("initFrom") && given.has("model")) {
     throw new UsageError("--init-from and --model both say which model to train; give one of them");
+  }
+  if (given.has("validationData") && given.has("validationFraction")) {
+    throw new UsageError("--validation-data and --validation-fraction both say what is held out; give one");
   }
   const existing = await latestCheckpoint(runDir);
   // A run without a checkpoint has nothing to lose.
@@ -86,8 +88,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           gpu.profile.isSoftware ? " (software: runs on the CPU, so it is slow)" : ""
         }`,
       );
-      const prepared = await prepare(values, draft, say, existing?.path);
-      const { tokenizer, dataset } = prepared;
+      const prepared = await prepareData(draft, { ...values, runDir, checkpoint: existing?.path, say });
+      const { tokenizer } = prepared;
+      using dataset = prepared.dataset;
       const steps = given.has("steps")
         ? values.steps
         : values.epochs !== undefined
@@ -142,7 +145,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           ? undefined
           : await sampleText(gpu, model, result.trainer, tokenizer, values);
         result.trainer.destroy();
-        const { evaluation, step, interrupted, best, tokensPerSecond } = result;
+        const { evaluation, step, interrupted, best, tokensPerSecond, dataWaitShare } = result;
         const seconds = (performance.now() - started) / 1000;
         say(
           `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: ${
@@ -150,6 +153,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           }`,
         );
         say(`checkpoint: ${result.checkpoint}`);
+        say(`waiting for data: ${(100 * dataWaitShare).toFixed(2)}% of the time of training`);
         if (interrupted) {
           say(`go on with: deno task train-lm --resume ${runDir}`);
           Deno.exitCode = 130;
@@ -167,6 +171,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
             validation: evaluationRecord(evaluation),
             best,
             tokens_per_second: tokensPerSecond,
+            data_wait_share: dataWaitShare,
             seconds,
             sample: sample ?? null,
           });
@@ -181,41 +186,6 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
     await probe?.release();
     throw error;
   }
-}
-
-/** Tokenizer and token ids; a resumed run takes the tokenizer of its checkpoint. */
-async function prepare(
-  values: TrainLmValues,
-  config: RunConfig,
-  say: (line: string) => void,
-  checkpoint?: string,
-) {
-  const shared = {
-    sources: config.data,
-    validationFraction: config.validationFraction,
-    cacheDir: values.cache,
-  };
-  let tokenizer: Tokenizer;
-  if (checkpoint) {
-    using folder = await readModelFolder(checkpoint);
-    if (folder.tokenizerJson === null) {
-      throw new TypeError(`${checkpoint} must hold tokenizer.json to be resumed`);
-    }
-    tokenizer = Tokenizer.fromJson(JSON.parse(folder.tokenizerJson));
-  } else if (config.tokenizer !== null) {
-    tokenizer = await loadTokenizer(config.tokenizer);
-  } else {
-    tokenizer = await trainOrLoadTokenizer({ ...shared, vocabSize: config.vocabSize });
-  }
-  const dataset = await prepareTokens({ ...shared, tokenizer });
-  checkDataset(dataset, config.seqLen);
-  const bytes = dataset.trainBytes + dataset.validationBytes;
-  say(
-    `data: ${formatCount(bytes)} bytes, ${formatCount(dataset.train.length)} tokens to train on, ` +
-      `${formatCount(dataset.validation.length)} held out, vocabulary ${tokenizer.vocabSize}` +
-      (dataset.cached ? " (from the cache)" : ""),
-  );
-  return { tokenizer, dataset };
 }
 
 /** The configuration with the kernels that are fastest on this adapter. */

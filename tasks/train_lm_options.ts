@@ -23,7 +23,15 @@ const dataOptions = {
     multiple: true,
     placeholder: "PATH",
     group: DATA,
-    description: `text files, folders or globs (default: ${DEFAULT_SOURCE}, 18 books)`,
+    description: `text files, folders or globs (default: ${DEFAULT_SOURCE}, 18 books); ` +
+      ".bin files hold token ids of --tokenizer, as nanoGPT's do",
+  },
+  "validation-data": {
+    type: "string",
+    multiple: true,
+    placeholder: "PATH",
+    group: DATA,
+    description: "what to hold out, of the same kind as --data (default: a share of --data)",
   },
   "validation-fraction": {
     type: "number",
@@ -31,7 +39,7 @@ const dataOptions = {
     below: 1,
     default: DEFAULT_VALIDATION_FRACTION,
     group: DATA,
-    description: "share of the text that is held out",
+    description: "share of the text that is held out: documents by their content, of .bin files the end",
   },
   "tokenizer": {
     type: "string",
@@ -52,6 +60,17 @@ const dataOptions = {
     default: ".cache",
     group: DATA,
     description: "folder for trained tokenizers and token ids",
+  },
+  "no-cache": {
+    type: "boolean",
+    group: DATA,
+    description: "keep neither: token ids lie in the run's folder, without a name, until the run ends",
+  },
+  "workers": {
+    type: "integer",
+    min: 0,
+    group: DATA,
+    description: "threads that tokenise beside the main one (default: one for every core)",
   },
 } as const;
 
@@ -281,6 +300,7 @@ export type ModelValues = OptionValues<
  */
 export const configKeys = new Set([
   "data",
+  "validationData",
   "validationFraction",
   "tokenizer",
   "vocabSize",
@@ -310,6 +330,7 @@ const lrDefaults: Readonly<Record<string, number>> = { "koala++": 0.02, adamw: 0
 export async function newConfig(values: TrainLmValues, initial?: InitialModel): Promise<RunConfig> {
   return {
     data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
+    ...(values.validationData.length > 0 ? { validationData: values.validationData } : {}),
     validationFraction: values.validationFraction,
     tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
     ...await modelConfig(values, initial?.config),

@@ -17,7 +17,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ops: ["gpu"],
   optim: ["ops", "gpu"],
   models: ["ops", "gpu"],
-  data: ["ops/random.ts"],
+  data: ["ops/random.ts", "checkpoint/atomic_file.ts"],
   checkpoint: [],
   training: ["models", "optim", "data", "checkpoint", "ops", "gpu"],
   tasks: ["training", "models", "optim", "data", "checkpoint", "ops", "gpu"],

@@ -9,6 +9,7 @@ import { cleanRunFolder, pruneCheckpoints, writeRunFile } from "../checkpoint/ru
 import type { FloatTensors, TensorToWrite } from "../checkpoint/safetensors.ts";
 import { type Checkpoint, writeCheckpoint } from "../checkpoint/training_state.ts";
 import { Batches, type DataCursor, sequentialBatches } from "../data/batches.ts";
+import { StepBatches } from "../data/prefetch.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { formatTokenizerJson } from "../data/tokenizer_json.ts";
@@ -77,6 +78,8 @@ export interface RunResult {
   readonly best: { readonly step: number; readonly loss: number };
   /** Tokens per second of training, evaluation left out. */
   readonly tokensPerSecond: number;
+  /** The share of that time in which the loop waited for data. */
+  readonly dataWaitShare: number;
   /** The trainer, whose parameters are the final ones; destroy it when done. */
   readonly trainer: Trainer;
 }
@@ -118,7 +121,10 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   } else if (options.initial) {
     await loadTensors(gpu, trainer.parameters.all, options.initial);
   }
-  const batches = new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor });
+  const batches = new StepBatches(
+    new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor }),
+    gradAccum,
+  );
   const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
   const factor = learningRateSchedule({
     kind: config.schedule,
@@ -146,6 +152,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   let trained = 0;
   let since = performance.now();
   let steadyRate = 0;
+  let waited = 0;
 
   const evaluateOn = (maxBatches: number) =>
     evaluator.evaluate(
@@ -190,10 +197,16 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     trained += done.length * tokensPerStep;
     steadyRate = done.length * tokensPerStep / ((now - since) / 1000);
     since = now;
+    const dataWait = (batches.waited - waited) / Math.max(1, done.length);
+    waited = batches.waited;
     for (const metrics of done) checkFinite(metrics, checkpoint, config);
     for (const metrics of done) {
       if (!isDue(metrics.step + 1, rhythm.logEvery, steps)) continue;
-      await appendMetrics(metricsFile, metrics, config.lr * factor(metrics.step), steadyRate);
+      await appendMetrics(metricsFile, metrics, {
+        lr: config.lr * factor(metrics.step),
+        tokens_per_second: Math.round(steadyRate),
+        data_wait_ms: Number(dataWait.toFixed(3)),
+      });
     }
     const last = done[done.length - 1];
     if (!last) return;
@@ -203,12 +216,8 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 
   let reading: Promise<void> | undefined;
   while (trainer.nextStep < steps && !options.interrupted()) {
-    const micro = Array.from({ length: gradAccum }, () => {
-      const { tokens, targets } = batches.next();
-      // The arrays are reused by the next call.
-      return gradAccum === 1 ? { tokens, targets } : { tokens: tokens.slice(), targets: targets.slice() };
-    });
-    trainer.step(micro, factor(trainer.nextStep));
+    trainer.step(batches.next().map((batch) => ({ ...batch })), factor(trainer.nextStep));
+    if (trainer.nextStep < steps) batches.prepare();
     const step = trainer.nextStep;
     const evaluationDue = isDue(step, rhythm.evalEvery, steps);
     const saveDue = isDue(step, rhythm.saveEvery, steps);
@@ -246,6 +255,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     checkpoint,
     best: best!,
     tokensPerSecond: seconds > 0 ? trained / seconds : 0,
+    dataWaitShare: seconds > 0 ? batches.waited / 1000 / seconds : 0,
     trainer,
   };
 }
@@ -280,22 +290,14 @@ function checkFinite({ step, loss, gradientNorm }: StepMetrics, checkpoint: stri
   );
 }
 
+/** Appends a line: what the step gave, and the numbers of the loop around it. */
 async function appendMetrics(
   file: MetricsFile,
-  metrics: StepMetrics,
-  lr: number,
-  rate: number,
+  { step, loss, gradientNorm, gradientScale, summary }: StepMetrics,
+  { lr, ...rest }: Readonly<Record<string, number>>,
 ): Promise<void> {
-  const { step, loss, gradientNorm, gradientScale, summary } = metrics;
-  await file.append({
-    step: step + 1,
-    loss,
-    lr,
-    gradient_norm: gradientNorm,
-    gradient_scale: gradientScale,
-    tokens_per_second: Math.round(rate),
-    ...summary,
-  });
+  const gradient = { gradient_norm: gradientNorm, gradient_scale: gradientScale };
+  await file.append({ step: step + 1, loss, lr, ...gradient, ...rest, ...summary });
 }
 
 /** The most bytes of tensors that the host holds at once while saving. */

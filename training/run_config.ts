@@ -20,6 +20,8 @@ export const OPTIMIZERS = ["koala++", "adamw", "sgd"] as const;
 export interface RunConfig {
   /** Text sources, as `openCorpus` takes them. */
   readonly data: readonly string[];
+  /** What is held out, as `data`; absent: a share of `data`. */
+  readonly validationData?: readonly string[];
   /** Share of the text that is held out. */
   readonly validationFraction: number;
   /** Path of a tokenizer.json, or null to train one. */
@@ -78,6 +80,7 @@ export interface RunConfig {
 export type ModelConfig = Omit<
   RunConfig,
   | "data"
+  | "validationData"
   | "validationFraction"
   | "tokenizer"
   | "initFrom"
