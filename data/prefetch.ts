@@ -15,7 +15,7 @@ import type { Batch, Batches, DataCursor } from "./batches.ts";
  * import { Batches } from "./batches.ts";
  * const ids = Uint16Array.from({ length: 9 }, (_, i) => i);
  * const steps = new StepBatches(new Batches(ids, { batchSize: 1, seqLen: 2 }), 2);
- * const [first, second] = steps.next();
+ * equal(steps.next().length, 2);
  * // Here the step is given to the GPU, which copies the arrays.
  * steps.prepare();
  * equal(steps.cursor.position, 2);

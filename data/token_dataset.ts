@@ -181,7 +181,7 @@ export async function prepareTokens(
   }
   const folder = tokensFolder(cacheDir, scan.digest, options);
   const cached = await openTokenShards(folder);
-  if (cached !== null) return datasetOf(cached, true);
+  if (cached !== null) return datasetOf(cached, scan.digest, true);
   await writeTokenShards(folder, width, async (sides) => {
     await tokenize(corpus, scan, sides, options);
     return {
@@ -194,7 +194,7 @@ export async function prepareTokens(
     };
   });
   const made = await openTokenShards(folder);
-  if (made !== null) return datasetOf(made, false);
+  if (made !== null) return datasetOf(made, scan.digest, false);
   throw new Error(`The cache must stay as it was written: "${folder}" has changed; start again`);
 }
 
@@ -209,7 +209,7 @@ export async function readCachedTokens(
   options: DataOptions & { tokenizer: Tokenizer; corpusDigest: string; cacheDir: string },
 ): Promise<TokenDataset | null> {
   const shards = await openTokenShards(tokensFolder(options.cacheDir, options.corpusDigest, options));
-  return shards && datasetOf(shards, true);
+  return shards && datasetOf(shards, options.corpusDigest, true);
 }
 
 /**
@@ -243,14 +243,14 @@ function tokensFolder(
   return join(cacheDir, cacheKey("tokens", key));
 }
 
-function datasetOf(shards: TokenShards, cached: boolean): TokenDataset {
-  const { train, validation, made_from: { corpus, documents } } = shards.index;
+function datasetOf(shards: TokenShards, corpusDigest: string, cached: boolean): TokenDataset {
+  const { train, validation, made_from: { documents } } = shards.index;
   return {
     ...shards.ids,
     trainBytes: train.text_bytes,
     validationBytes: validation.text_bytes,
     documents: documents as number,
-    corpusDigest: corpus as string,
+    corpusDigest,
     cached,
     [Symbol.dispose]: () => shards[Symbol.dispose](),
   };

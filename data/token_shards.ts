@@ -19,7 +19,13 @@
 
 import { basename, dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
-import { explained, TEMPORARY_PREFIX, writeAll, writeFolderAtomically } from "../checkpoint/atomic_file.ts";
+import {
+  explained,
+  TEMPORARY_PREFIX,
+  writeAll,
+  writeFolderAtomically,
+  writeTextAtomically,
+} from "../checkpoint/atomic_file.ts";
 import { type BytesPerToken, type TokenArray, TokenFiles } from "./token_files.ts";
 
 /** How many ids a shard has, the last of a side aside. */
@@ -135,29 +141,33 @@ export async function writeTokenShards(
   try {
     await writeFolderAtomically(folder, async (temporary) => {
       const lockPath = join(temporary, LOCK);
-      const lock = await Deno.open(lockPath, { write: true, createNew: true });
-      await lock.lock(true);
-      using train = new ShardWriter(temporary, "train", width, shardTokens);
-      using validation = new ShardWriter(temporary, "validation", width, shardTokens);
-      const madeFrom = await write({ train, validation });
-      const index: TokenIndex = {
-        format: FORMAT,
-        version: VERSION,
-        bytes_per_token: width,
-        made_from: madeFrom,
-        train: await train.finish(),
-        validation: await validation.finish(),
-      };
-      const path = join(temporary, INDEX);
-      using file = await Deno.open(path, { write: true, createNew: true });
-      await writeAll(file, new TextEncoder().encode(JSON.stringify(index, null, 2) + "\n"), path);
-      await explained(`Cannot write ${path}`, () => file.sync());
-      lock.close();
+      {
+        using lock = await Deno.open(lockPath, { write: true, createNew: true });
+        await lock.lock(true);
+        await writeInto(temporary);
+      }
       await Deno.remove(lockPath);
     });
   } catch (error) {
-    // Another process was faster with the same.
-    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    // Another process may have been faster with the same.
+    const other = await openTokenShards(folder).catch(() => null);
+    if (other === null) throw error;
+    other[Symbol.dispose]();
+  }
+
+  async function writeInto(temporary: string): Promise<void> {
+    using train = new ShardWriter(temporary, "train", width, shardTokens);
+    using validation = new ShardWriter(temporary, "validation", width, shardTokens);
+    const madeFrom = await write({ train, validation });
+    const index: TokenIndex = {
+      format: FORMAT,
+      version: VERSION,
+      bytes_per_token: width,
+      made_from: madeFrom,
+      train: await train.finish(),
+      validation: await validation.finish(),
+    };
+    await writeTextAtomically(join(temporary, INDEX), JSON.stringify(index, null, 2) + "\n");
   }
 }
 
