@@ -10,7 +10,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 import type { WorkerAnswer } from "./tokenize_worker.ts";
 
 /** Texts are sent to a worker when together they are this long, in UTF-16 units. */
-const JOB_LENGTH = 1 << 18;
+const JOB_LENGTH = 1 << 16;
 /** How many jobs may wait for each worker, so that none is idle and memory stays bounded. */
 const JOBS_PER_WORKER = 3;
 
