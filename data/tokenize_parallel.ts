@@ -14,6 +14,8 @@ const JOB_LENGTH = 1 << 16;
 /** How many jobs may wait for each worker, so that none is idle and memory stays bounded. */
 const JOBS_PER_WORKER = 3;
 
+const WORKER = new URL("./tokenize_worker.ts", import.meta.url);
+
 /** Someone who tokenises. */
 interface Encoder {
   /** Jobs that are not answered yet. */
@@ -59,7 +61,7 @@ export async function startTokenizers(
   tokenizer: Tokenizer,
   workers: number = navigator.hardwareConcurrency,
 ): Promise<Tokenizers> {
-  const started = Array.from({ length: workers }, () => new TokenizeWorker());
+  const started = Array.from({ length: mayStart() ? workers : 0 }, () => new TokenizeWorker());
   const ready = await Promise.all(started.map((worker) => worker.start(tokenizer)));
   const close = () => started.forEach((worker) => worker.close());
   if (ready.includes(false)) {
@@ -73,6 +75,12 @@ export async function startTokenizers(
     encode: (items) => encodeInOrder(items, encoders),
     [Symbol.dispose]: close,
   };
+}
+
+/** Whether the worker's module may be read: asked before, since Deno prints what a worker fails with. */
+function mayStart(): boolean {
+  if (WORKER.protocol !== "file:") return true;
+  return Deno.permissions.querySync({ name: "read", path: WORKER }).state === "granted";
 }
 
 async function* encodeInOrder<Item extends { readonly text: string }>(
@@ -117,7 +125,7 @@ class TokenizeWorker implements Encoder {
   readonly #waiting: PromiseWithResolvers<WorkerAnswer>[] = [];
 
   constructor() {
-    this.#worker = new Worker(new URL("./tokenize_worker.ts", import.meta.url), { type: "module" });
+    this.#worker = new Worker(WORKER, { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<WorkerAnswer>) => this.#waiting.shift()?.resolve(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();

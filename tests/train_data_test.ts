@@ -53,6 +53,32 @@ Deno.test("token ids from the cache, from nowhere and from .bin files train to t
   refused(await runTask("train-lm", ["--resume", at("bins"), "--steps", "30"]), 1, /the data .* has changed/);
 });
 
+Deno.test("a disk that takes no more ends tokenising with one message, and nothing is left", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const module = new URL("../data/token_shards.ts", import.meta.url).href;
+    const script = `import { writeTokenShards } from ${JSON.stringify(module)};
+      const ids = new Uint16Array(4_000_000);
+      await writeTokenShards("cache/k", 2, ({ train }) => train.append(ids, 1).then(() => ({})))
+        .catch(({ message }) => console.log(message));`;
+    await Deno.writeTextFile(join(dir, "write.ts"), script);
+    // A limit on the size of files, 2 or 4 MiB by the shell, stands for a full disk.
+    const limited = `trap '' XFSZ; ulimit -f 4096; exec "$@"`;
+    const command = [Deno.execPath(), ..."run --no-prompt --allow-read --allow-write=. write.ts".split(" ")];
+    const { stdout } = await new Deno.Command("sh", { args: ["-c", limited, "sh", ...command], cwd: dir })
+      .output();
+    match(
+      new TextDecoder().decode(stdout),
+      /^Cannot write .*train-00000\.bin: File too large.*; allow larger files/,
+    );
+    deepEqual(await Array.fromAsync(Deno.readDir(join(dir, "cache"))), []);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 Deno.test("--validation-data holds out a text of its own", async () => {
   await using tiny = await tinyRun();
   const at = (name: string) => join(tiny.dir, name);
