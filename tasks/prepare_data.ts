@@ -13,6 +13,7 @@ import { openTokenFiles } from "../data/token_bins.ts";
 import {
   checkDataset,
   combineDatasets,
+  type DataProgress,
   prepareTokens,
   readCachedTokens,
   type TokenDataset,
@@ -147,9 +148,9 @@ async function openText(
   validationFraction: number,
   vocabSize: number,
   known: Tokenizer | undefined,
-  { cache: cacheDir, noCache, workers, checkpoint }: PrepareOptions,
+  { cache: cacheDir, noCache, workers, checkpoint, say }: PrepareOptions,
 ): Promise<{ tokenizer: Tokenizer; dataset: TokenDataset }> {
-  const shared = { validationFraction, cacheDir, workers };
+  const shared = { validationFraction, cacheDir, workers, onProgress: nowAndThen(say) };
   const corpus: ReturnType<typeof openCorpus> & { replayable?: boolean } = openCorpus(sources);
   if (corpus.replayable === false && checkpoint !== undefined && known !== undefined) {
     const { seeds } = await readTrainingState(checkpoint);
@@ -166,4 +167,19 @@ async function openText(
   const forTokenizer = { ...all, cacheDir: noCache ? null : cacheDir, vocabSize };
   const tokenizer = known ?? await trainOrLoadTokenizer(forTokenizer);
   return { tokenizer, dataset: await prepareTokens({ ...all, tokenizer }) };
+}
+
+/** Tells of what takes long, every ten seconds. */
+function nowAndThen(say: (line: string) => void): (progress: DataProgress) => void {
+  const words = {
+    count: "counting words, in bytes",
+    merge: "merging tokens",
+    tokenize: "tokenising, in bytes",
+  };
+  let last = performance.now();
+  return ({ stage, done, total }) => {
+    if (performance.now() - last < 10_000) return;
+    last = performance.now();
+    say(`${words[stage]}: ${formatCount(done)} of ${formatCount(total)}`);
+  };
 }
