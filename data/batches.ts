@@ -16,6 +16,8 @@ export interface BatchShape {
   batchSize: number;
   /** T: how many tokens a sequence has. */
   seqLen: number;
+  /** The id of the end-of-text token, to be told where documents start. */
+  endId?: number;
 }
 
 /** Inputs and what is to be predicted at each. */
@@ -24,6 +26,11 @@ export interface Batch {
   readonly tokens: Uint32Array<ArrayBuffer>;
   /** The token after each, (B, T), or {@linkcode IGNORED_TARGET}. */
   readonly targets: Uint32Array<ArrayBuffer>;
+  /**
+   * With `endId`: where in its row the document of each token starts, (B, T): at the last end-of-text token up
+   * to there, which stands before a document, else at 0.
+   */
+  readonly starts?: Uint32Array<ArrayBuffer>;
 }
 
 /** Where {@linkcode Batches} stands, the same for all that share an order; fits into JSON. */
@@ -166,13 +173,13 @@ export function sequentialBatches(
   ids: TokenIds,
   options: BatchShape & { maxBatches?: number },
 ): Generator<Batch, void, void> {
-  const { batchSize, seqLen, maxBatches = Infinity } = options;
+  const { batchSize, seqLen, endId, maxBatches = Infinity } = options;
   checkShape(options);
   if (ids.length < 2) throw new RangeError(`Evaluation data must have at least 2 tokens: got ${ids.length}`);
   if (!(maxBatches >= 1)) throw new RangeError(`The number of batches must be at least 1: got ${maxBatches}`);
   // An inner generator, so that bad arguments are told at the call and not at the first batch.
   return (function* () {
-    const rows = new RowFiller(ids, { batchSize, seqLen });
+    const rows = new RowFiller(ids, { batchSize, seqLen, endId });
     const batch = emptyBatch(rows);
     let start = 0;
     for (let n = 0; n < maxBatches && start < ids.length - 1; n++) {
@@ -190,27 +197,29 @@ function checkShape({ batchSize, seqLen }: BatchShape): void {
   }
 }
 
-function emptyBatch({ batchSize, seqLen }: BatchShape): Batch {
-  const size = batchSize * seqLen;
-  return { tokens: new Uint32Array(size), targets: new Uint32Array(size) };
+function emptyBatch({ batchSize, seqLen, endId }: BatchShape): Batch {
+  const array = () => new Uint32Array(batchSize * seqLen);
+  return { tokens: array(), targets: array(), ...(endId === undefined ? {} : { starts: array() }) };
 }
 
 /** Fills the rows of batches with sequences. */
 class RowFiller implements BatchShape {
   readonly batchSize: number;
   readonly seqLen: number;
+  readonly endId?: number;
   readonly #ids: TokenIds;
   readonly #sequence: Uint32Array;
 
-  constructor(ids: TokenIds, { batchSize, seqLen }: BatchShape) {
+  constructor(ids: TokenIds, { batchSize, seqLen, endId }: BatchShape) {
     this.batchSize = batchSize;
     this.seqLen = seqLen;
+    this.endId = endId;
     this.#ids = ids;
     this.#sequence = new Uint32Array(seqLen + 1);
   }
 
   /** Copies the sequence that begins at `start` into a row, with padding for what lies past the end. */
-  fill({ tokens, targets }: Batch, row: number, start: number): void {
+  fill({ tokens, targets, starts }: Batch, row: number, start: number): void {
     const { seqLen } = this;
     const to = row * seqLen;
     const filled = Math.max(0, Math.min(seqLen, this.#ids.length - 1 - start));
@@ -222,6 +231,11 @@ class RowFiller implements BatchShape {
     }
     tokens.fill(0, to + filled, to + seqLen);
     targets.fill(IGNORED_TARGET, to + filled, to + seqLen);
+    if (starts === undefined) return;
+    for (let t = 0, document = 0; t < seqLen; t++) {
+      if (tokens[to + t] === this.endId) document = t;
+      starts[to + t] = document;
+    }
   }
 }
 

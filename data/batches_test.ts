@@ -158,6 +158,18 @@ Deno.test("Batches and sequentialBatches() read from a reader what they read fro
   for (let i = 0; i < 20; i++) deepEqual(b.next(), a.next());
 });
 
+Deno.test("with an end-of-text id, batches tell where each token's document starts in its row", () => {
+  const ids = Uint16Array.of(5, 9, 6, 7, 9, 9, 8, 1, 2, 3, 4, 9, 5);
+  const [batch] = sequentialBatches(ids, { batchSize: 3, seqLen: 4, endId: 9 });
+  deepEqual([...batch.tokens], [5, 9, 6, 7, 9, 9, 8, 1, 2, 3, 4, 9]);
+  deepEqual([...batch.starts!], [0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 3]);
+  const [none] = sequentialBatches(ids, { batchSize: 3, seqLen: 4 });
+  equal(none.starts, undefined);
+  const shuffled = new StepBatches(new Batches(ids, { batchSize: 3, seqLen: 4, endId: 9 }), 1);
+  const [{ tokens, starts }] = shuffled.next();
+  for (const [i, id] of tokens.entries()) if (id === 9) equal(starts![i], i % 4);
+});
+
 Deno.test("Batches fills the same arrays each time", () => {
   const batches = new Batches(places(64), { batchSize: 2, seqLen: 5 });
   equal(batches.next().tokens, batches.next().tokens);

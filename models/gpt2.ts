@@ -173,12 +173,12 @@ export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel 
     return add(g, x, dropout(g, linear(g, y, weight, { bias: b }), c.resid_pdrop));
   };
 
-  const block = (g: Graph, x: Tensor, i: number): Tensor => {
+  const block = (g: Graph, x: Tensor, i: number, starts?: Tensor): Tensor => {
     const h = `h.${i}`;
     let y = norm(g, `${h}.ln_1`, x); // [B, T, C]
     const bias3 = bias(g, `${h}.attn.c_attn.bias`, 3 * C);
     y = linear(g, y, matrix(g, `${h}.attn.c_attn.weight`, [C, 3 * C]), { bias: bias3 }); // [B, T, 3C]
-    y = packedAttention(g, y, { numHeads: c.n_head, dropout: c.attn_pdrop }); // [B, T, C]
+    y = packedAttention(g, y, { numHeads: c.n_head, dropout: c.attn_pdrop, starts }); // [B, T, C]
     x = projectBack(g, x, y, `${h}.attn.c_proj`);
     y = norm(g, `${h}.ln_2`, x);
     const biasInner = bias(g, `${h}.mlp.c_fc.bias`, inner);
@@ -197,11 +197,11 @@ export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel 
     },
     vocabSize: c.vocab_size,
     maxSeqLen: c.n_positions,
-    hidden(g, tokens) {
+    hidden(g, tokens, starts) {
       let x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
       x = addPositions(g, x, table(g, "transformer.wpe.weight", c.n_positions));
       x = dropout(g, x, c.embd_pdrop);
-      for (let i = 0; i < c.n_layer; i++) x = g.recompute(x, (x) => block(g, x, i));
+      for (let i = 0; i < c.n_layer; i++) x = g.recompute(x, (x) => block(g, x, i, starts));
       return norm(g, "ln_f", x);
     },
     head(g) {

@@ -197,14 +197,14 @@ export function llama(options: Readonly<Record<string, unknown>>): LanguageModel
     return linear(g, x, weight, { layout: "out-in", bias, residual });
   };
 
-  const block = (g: Graph, x: Tensor, angles: Tensor, i: number): Tensor => {
+  const block = (g: Graph, x: Tensor, angles: Tensor, i: number, starts?: Tensor): Tensor => {
     const attn = (name: string) => `layers.${i}.self_attn.${name}`;
     const mlp = (name: string) => `layers.${i}.mlp.${name}`;
     let y = norm(g, `layers.${i}.input_layernorm`, x); // [B, T, C]
     const q = rotary(g, project(g, y, attn("q_proj"), queries, c.attention_bias), angles); // [B, T, NH * HS]
     const k = rotary(g, project(g, y, attn("k_proj"), keys, c.attention_bias), angles); // [B, T, KV * HS]
     const v = project(g, y, attn("v_proj"), keys, c.attention_bias); // [B, T, KV * HS]
-    y = attention(g, q, k, v, { numHeads, numKeyValueHeads, dropout: c.attention_dropout });
+    y = attention(g, q, k, v, { numHeads, numKeyValueHeads, dropout: c.attention_dropout, starts });
     x = project(g, y, attn("o_proj"), C, c.attention_bias, x); // [B, T, C]
     y = norm(g, `layers.${i}.post_attention_layernorm`, x);
     const gate = project(g, y, mlp("gate_proj"), c.intermediate_size, c.mlp_bias); // [B, T, intermediate]
@@ -225,10 +225,10 @@ export function llama(options: Readonly<Record<string, unknown>>): LanguageModel
     },
     vocabSize: c.vocab_size,
     maxSeqLen: c.max_position_embeddings,
-    hidden(g, tokens) {
+    hidden(g, tokens, starts) {
       const angles = rotaryTable(g, tokens.shape[1], c.head_dim, rotaryOptions(c.rope_parameters));
       let x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
-      for (let i = 0; i < c.num_hidden_layers; i++) x = g.recompute(x, (x) => block(g, x, angles, i));
+      for (let i = 0; i < c.num_hidden_layers; i++) x = g.recompute(x, (x) => block(g, x, angles, i, starts));
       return norm(g, "norm", x);
     },
     head(g) {

@@ -21,9 +21,11 @@ export interface LanguageModel {
    *
    * @param g The graph to record in.
    * @param tokens u32 [B, T].
+   * @param starts u32 [B, T]: the first position that each may attend to; default 0. Positions count on from
+   * the row's beginning all the same.
    * @returns Hidden states [B, T, C].
    */
-  hidden(g: Graph, tokens: Tensor): Tensor;
+  hidden(g: Graph, tokens: Tensor, starts?: Tensor): Tensor;
   /**
    * The output head's weight.
    *

@@ -24,14 +24,14 @@ const dataOptions = {
     placeholder: "PATH",
     group: DATA,
     description: `text files, folders or globs (default: ${DEFAULT_SOURCE}, 18 books); ` +
-      ".bin files hold token ids of --tokenizer, as nanoGPT's do",
+      ".bin files hold token ids, as nanoGPT's do, and need the tokenizer of these",
   },
   "validation-data": {
     type: "string",
     multiple: true,
     placeholder: "PATH",
     group: DATA,
-    description: "what to hold out, of the same kind as --data (default: a share of --data)",
+    description: "what to hold out, all text or all .bin as the data are (default: a share of the data)",
   },
   "validation-fraction": {
     type: "number",
@@ -115,6 +115,14 @@ export const modelOptions = {
 } as const;
 
 const initOptions = {
+  "cross-document": {
+    type: "boolean",
+    default: true,
+    group: MODEL,
+    description: "let attention reach over the end of a document into the one before it in the sequence; " +
+      "positions count on either way",
+  },
+
   "init-from": {
     type: "string",
     placeholder: "DIR",
@@ -308,6 +316,7 @@ export const configKeys = new Set([
   "seqLen",
   "batchSize",
   "gradAccum",
+  "crossDocument",
   "optimizer",
   "koalaScope",
   "lr",
@@ -332,6 +341,7 @@ export async function newConfig(values: TrainLmValues, initial?: InitialModel): 
     data: values.data.length > 0 ? values.data : [DEFAULT_SOURCE],
     ...(values.validationData.length > 0 ? { validationData: values.validationData } : {}),
     validationFraction: values.validationFraction,
+    crossDocument: values.crossDocument,
     tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
     ...await modelConfig(values, initial?.config),
     ...(initial ? { initFrom: values.initFrom, initWeights: initial.digest } : {}),

@@ -220,6 +220,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "validation-fraction": 0.05,
     "tokenizer": at("tokenizer.json"),
     "vocab-size": 333,
+    "cross-document": false,
     "seq-len": 12,
     "batch-size": 3,
     "grad-accum": 2,

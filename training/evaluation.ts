@@ -9,7 +9,7 @@ import { type ParameterStore, writeTensor } from "../gpu/parameters.ts";
 import { compileProgram, type Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
-import { linearCrossEntropy } from "../ops/cross_entropy.ts";
+import { languageModelLoss } from "./trainer.ts";
 
 /** Token ids of a batch and what follows each of them. */
 export interface TokenBatch {
@@ -17,6 +17,8 @@ export interface TokenBatch {
   readonly tokens: Uint32Array;
   /** The next id of each; {@linkcode IGNORED_TARGET} does not count. */
   readonly targets: Uint32Array;
+  /** The first position that each attends to, for an evaluation that is masked by document. */
+  readonly starts?: Uint32Array;
 }
 
 /** Loss over a text. */
@@ -56,6 +58,7 @@ export class Evaluator {
    * @param parameters Its parameters.
    * @param batchSize Sequences per batch, B.
    * @param seqLen Tokens per sequence, T.
+   * @param masked Whether each position attends from its `starts` on only; default false.
    */
   static async create(
     gpu: Gpu,
@@ -63,16 +66,10 @@ export class Evaluator {
     parameters: ParameterStore,
     batchSize: number,
     seqLen: number,
+    masked = false,
   ): Promise<Evaluator> {
     const g = new Graph({ profile: gpu.profile, parameters });
-    const tokens = g.input("tokens", [batchSize, seqLen], "u32");
-    const targets = g.input("targets", [batchSize, seqLen], "u32");
-    const { sequenceLosses, sequenceCounts } = linearCrossEntropy(
-      g,
-      model.hidden(g, tokens),
-      model.head(g),
-      targets,
-    );
+    const { sequenceLosses, sequenceCounts } = languageModelLoss(model, batchSize, seqLen, masked)(g);
     const totals = g.output("totals", [2]);
     g.dispatch({
       label: "add_losses",
@@ -101,9 +98,10 @@ export class Evaluator {
   async evaluate(batches: Iterable<TokenBatch>, byteLengths?: ArrayLike<number>): Promise<Evaluation> {
     writeTensor(this.#gpu, this.#totals, new Float32Array(2));
     let bytes = 0;
-    for (const { tokens, targets } of batches) {
+    for (const { tokens, targets, starts } of batches) {
       this.#program.write("tokens", tokens);
       this.#program.write("targets", targets);
+      if (starts) this.#program.write("starts", starts);
       this.#program.run();
       // Ids past the table are ignored targets.
       if (byteLengths) { for (const target of targets) bytes += byteLengths[target] ?? 0; }

@@ -101,6 +101,7 @@ export class NonFiniteLossError extends Error {
 export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { gpu, config, rhythm, model, dataset, progress } = options;
   const { batchSize, seqLen, gradAccum, steps } = config;
+  const endId = documentEnd(config, options.tokenizer);
   const trainer = await Trainer.create(gpu, stepOptions(config, model));
   let cursor: DataCursor | undefined;
   let best: { step: number; loss: number } | undefined;
@@ -121,11 +122,19 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   } else if (options.initial) {
     await loadTensors(gpu, trainer.parameters.all, options.initial);
   }
+  const shape = { batchSize, seqLen, endId };
   const batches = new StepBatches(
-    new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor }),
+    new Batches(dataset.train, { ...shape, seed: config.seed, cursor }),
     gradAccum,
   );
-  const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
+  const evaluator = await Evaluator.create(
+    gpu,
+    model,
+    trainer.parameters,
+    batchSize,
+    seqLen,
+    endId !== undefined,
+  );
   const factor = learningRateSchedule({
     kind: config.schedule,
     peak: 1,
@@ -156,7 +165,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 
   const evaluateOn = (maxBatches: number) =>
     evaluator.evaluate(
-      sequentialBatches(dataset.validation, { batchSize, seqLen, ...(maxBatches > 0 ? { maxBatches } : {}) }),
+      sequentialBatches(dataset.validation, { ...shape, ...(maxBatches > 0 ? { maxBatches } : {}) }),
       options.tokenizer.byteLengths,
     );
   const evaluate = async () => {
@@ -263,8 +272,18 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 /** The training step of a configuration. */
 export function stepOptions(config: RunConfig, model: LanguageModel): TrainerOptions {
   const { gradAccum, clip, seed, recompute, kernels } = config;
-  const record = languageModelLoss(model, config.batchSize, config.seqLen);
+  const record = languageModelLoss(model, config.batchSize, config.seqLen, config.crossDocument === false);
   return { record, optimizer: runOptimizer(config), gradAccum, clip, seed, recompute, kernels };
+}
+
+/** The token that ends a document, where attention must know it. */
+function documentEnd({ crossDocument }: RunConfig, { eosId }: Tokenizer): number | undefined {
+  if (crossDocument !== false) return undefined;
+  if (eosId !== null) return eosId;
+  throw new RangeError(
+    "Attention within documents needs a tokenizer with an end-of-text token, such as <|endoftext|>, and this " +
+      "one has none; leave --no-cross-document out",
+  );
 }
 
 /** The last step always is. */

@@ -38,6 +38,8 @@ export interface RunConfig {
   readonly seqLen: number;
   /** Sequences per micro-batch, B. */
   readonly batchSize: number;
+  /** Whether attention reaches back over the ends of documents; absent: it does. */
+  readonly crossDocument?: boolean;
   /** Micro-batches per step. */
   readonly gradAccum: number;
   /** Whether activations are computed again for the backward pass; no matter for the weights. Absent: false. */
@@ -82,6 +84,7 @@ export type ModelConfig = Omit<
   | "data"
   | "validationData"
   | "validationFraction"
+  | "crossDocument"
   | "tokenizer"
   | "initFrom"
   | "initWeights"
