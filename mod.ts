@@ -137,12 +137,12 @@ export type { RopeParameters } from "./models/rope.ts";
 export {
   type Batch,
   Batches,
+  type BatchesOptions,
   type BatchShape,
   type DataCursor,
   sequentialBatchCount,
   sequentialBatches,
   type SequentialOptions,
-  type TokenIds,
 } from "./data/batches.ts";
 export {
   type Corpus,
@@ -155,14 +155,25 @@ export {
   type SourceShare,
 } from "./data/corpus.ts";
 export type { HubOptions } from "./data/hub_source.ts";
+export { StepBatches } from "./data/prefetch.ts";
+export { type CorpusScan, scanCorpus } from "./data/split.ts";
+export { openTokenFiles, type TokenFilesOptions } from "./data/token_bins.ts";
 export {
   type DataOptions,
   type DataProgress,
   prepareTokens,
-  type TokenArray,
   type TokenDataset,
   trainOrLoadTokenizer,
 } from "./data/token_dataset.ts";
+export {
+  type BytesPerToken,
+  readTokens,
+  type TokenArray,
+  TokenFiles,
+  type TokenIds,
+  tokenRange,
+  type TokenReader,
+} from "./data/token_files.ts";
 export { loadTokenizer, Tokenizer } from "./data/tokenizer.ts";
 export type { AddedToken, TokenizerJson, TokenizerModel, TokenizerStep } from "./data/tokenizer_json.ts";
 

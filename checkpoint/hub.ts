@@ -12,7 +12,7 @@
 
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type HubClient, loadHubClient } from "../data/hub_client.ts";
+import { type HubClient, loadHubClient } from "./hub_client.ts";
 import { explained } from "./atomic_file.ts";
 import { hubError } from "./hub_error.ts";
 import { hubFetch } from "./hub_fetch.ts";

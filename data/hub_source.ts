@@ -7,7 +7,7 @@
 import { isTextFile } from "./formats.ts";
 import { globToRegExp, isGlob, splitGlob } from "./glob.ts";
 import { HttpSource } from "./http_source.ts";
-import { type HubClient, loadHubClient } from "./hub_client.ts";
+import { type HubClient, loadHubClient } from "../checkpoint/hub_client.ts";
 
 /** Where the hub is, and who asks. */
 export interface HubOptions {

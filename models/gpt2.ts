@@ -13,10 +13,9 @@ import { add } from "../ops/add.ts";
 import { dropout } from "../ops/dropout.ts";
 import { addPositions, embedding } from "../ops/embedding.ts";
 import { gelu, type GeluKind } from "../ops/gelu.ts";
-import type { SequenceContext } from "../ops/key_value_cache.ts";
 import { layerNorm } from "../ops/layer_norm.ts";
 import { type Layers, plainLayers } from "./layers.ts";
-import { constant, type LanguageModel, normal } from "./model.ts";
+import { constant, type HiddenOptions, type LanguageModel, normal } from "./model.ts";
 
 /** Hyper-parameters under the names of Hugging Face's config.json. */
 export interface Gpt2Config {
@@ -184,14 +183,14 @@ export function gpt2(
     return add(g, x, dropout(g, linear(g, y, weight, { bias: b }), c.resid_pdrop));
   };
 
-  const block = (g: Graph, x: Tensor, i: number, context?: SequenceContext): Tensor => {
+  const block = (g: Graph, x: Tensor, i: number, { context, starts }: HiddenOptions): Tensor => {
     const cache = context && { context, layer: i };
     const h = `h.${i}`;
     let y = norm(g, `${h}.ln_1`, x); // [B, T, C]
     const bias3 = bias(g, `${h}.attn.c_attn.bias`, 3 * C);
     const qkv = matrix(g, `${h}.attn.c_attn.weight`, [C, 3 * C], { parts: 3 });
     y = linear(g, y, qkv, { bias: bias3 }); // [B, T, 3C]
-    y = packedAttention(g, y, { numHeads: c.n_head, dropout: c.attn_pdrop, cache }); // [B, T, C]
+    y = packedAttention(g, y, { numHeads: c.n_head, dropout: c.attn_pdrop, cache, starts }); // [B, T, C]
     x = projectBack(g, x, y, `${h}.attn.c_proj`);
     y = norm(g, `${h}.ln_2`, x);
     const biasInner = bias(g, `${h}.mlp.c_fc.bias`, inner);
@@ -210,11 +209,11 @@ export function gpt2(
     },
     vocabSize: c.vocab_size,
     maxSeqLen: c.n_positions,
-    hidden(g, tokens, context) {
+    hidden(g, tokens, options = {}) {
       let x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
-      x = addPositions(g, x, table(g, "transformer.wpe.weight", c.n_positions), context?.starts);
+      x = addPositions(g, x, table(g, "transformer.wpe.weight", c.n_positions), options.context?.starts);
       x = dropout(g, x, c.embd_pdrop);
-      for (let i = 0; i < c.n_layer; i++) x = g.recompute(x, (x) => block(g, x, i, context));
+      for (let i = 0; i < c.n_layer; i++) x = g.recompute(x, (x) => block(g, x, i, options));
       return norm(g, "ln_f", x);
     },
     head(g) {

@@ -11,12 +11,11 @@ import type { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
-import type { SequenceContext } from "../ops/key_value_cache.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rotary, rotaryTable } from "../ops/rotary.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import { type Layers, plainLayers } from "./layers.ts";
-import { constant, type LanguageModel, normal } from "./model.ts";
+import { constant, type HiddenOptions, type LanguageModel, normal } from "./model.ts";
 import { ropeKeys, type RopeParameters, ropeParameters, rotaryOptions } from "./rope.ts";
 
 /** Hyper-parameters under the names of Hugging Face's config.json. */
@@ -204,7 +203,13 @@ export function llama(
     return linear(g, x, weight, { layout: "out-in", bias, residual });
   };
 
-  const block = (g: Graph, x: Tensor, angles: Tensor, i: number, context?: SequenceContext): Tensor => {
+  const block = (
+    g: Graph,
+    x: Tensor,
+    angles: Tensor,
+    i: number,
+    { context, starts }: HiddenOptions,
+  ): Tensor => {
     const cache = context && { context, layer: i };
     const turned = (x: Tensor) => rotary(g, x, angles, context?.starts);
     const attn = (name: string) => `layers.${i}.self_attn.${name}`;
@@ -213,7 +218,7 @@ export function llama(
     const q = turned(project(g, y, attn("q_proj"), queries, c.attention_bias)); // [B, T, NH * HS]
     const k = turned(project(g, y, attn("k_proj"), keys, c.attention_bias)); // [B, T, KV * HS]
     const v = project(g, y, attn("v_proj"), keys, c.attention_bias); // [B, T, KV * HS]
-    y = attention(g, q, k, v, { numHeads, numKeyValueHeads, dropout: c.attention_dropout, cache });
+    y = attention(g, q, k, v, { numHeads, numKeyValueHeads, dropout: c.attention_dropout, cache, starts });
     x = project(g, y, attn("o_proj"), C, c.attention_bias, x); // [B, T, C]
     y = norm(g, `layers.${i}.post_attention_layernorm`, x);
     const gate = project(g, y, mlp("gate_proj"), c.intermediate_size, c.mlp_bias); // [B, T, intermediate]
@@ -234,12 +239,12 @@ export function llama(
     },
     vocabSize: c.vocab_size,
     maxSeqLen: c.max_position_embeddings,
-    hidden(g, tokens, context) {
-      const positions = context?.length ?? tokens.shape[1];
+    hidden(g, tokens, options = {}) {
+      const positions = options.context?.length ?? tokens.shape[1];
       const angles = rotaryTable(g, positions, c.head_dim, rotaryOptions(c.rope_parameters));
       let x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
       for (let i = 0; i < c.num_hidden_layers; i++) {
-        x = g.recompute(x, (x) => block(g, x, angles, i, context));
+        x = g.recompute(x, (x) => block(g, x, angles, i, options));
       }
       return norm(g, "norm", x);
     },

@@ -9,6 +9,17 @@ import type { Tensor } from "../gpu/tensor.ts";
 import type { SequenceContext } from "../ops/key_value_cache.ts";
 import { fillNormal, fillUniform } from "../ops/random.ts";
 
+/** Where tokens stand and what they see, for {@linkcode LanguageModel.hidden}. */
+export interface HiddenOptions {
+  /** Where the tokens stand in sequences that are continued; default: each begins one. */
+  readonly context?: SequenceContext;
+  /**
+   * u32 [B, T]: the first position that each may attend to, such as the start of its document; default 0. Positions
+   * count on from the row's beginning all the same.
+   */
+  readonly starts?: Tensor;
+}
+
 /** A language model. */
 export interface LanguageModel {
   /** The content of config.json, in Hugging Face's own keys. */
@@ -22,10 +33,10 @@ export interface LanguageModel {
    *
    * @param g The graph to record in.
    * @param tokens u32 [B, T].
-   * @param context Where the tokens stand in sequences that are continued; default: each begins one.
+   * @param options Where the tokens stand and what they see.
    * @returns Hidden states [B, T, C].
    */
-  hidden(g: Graph, tokens: Tensor, context?: SequenceContext): Tensor;
+  hidden(g: Graph, tokens: Tensor, options?: HiddenOptions): Tensor;
   /**
    * The output head's weight.
    *

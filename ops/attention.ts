@@ -2,7 +2,7 @@
  * Causal multi-head attention without a T x T matrix in memory (online softmax, arXiv 1805.02867; backward
  * by recomputation as in FlashAttention, arXiv 2205.14135):
  *
- * s_ij = scale q_i k_j for j <= i, p_i = softmax(s_i), o_i = sum_j p_ij v_j.
+ * s_ij = scale q_i k_j for starts_i <= j <= i, p_i = softmax(s_i), o_i = sum_j p_ij v_j.
  *
  * Saved: o and l_i = log sum_j exp(s_ij). Backward, with D_i = do_i o_i:
  * dv_j = sum_i p_ij do_i, ds_ij = p_ij (do_i v_j - D_i), dq_i = scale sum_j ds_ij k_j,
@@ -34,6 +34,8 @@ export interface AttentionOptions {
   readonly dropout?: number;
   /** Attend to all positions of sequences that are continued, through the cache of a layer; default none. */
   readonly cache?: { readonly context: SequenceContext; readonly layer: number };
+  /** u32 [B, T]: the first key that each query sees, such as the start of its document; default 0. */
+  readonly starts?: Tensor;
 }
 
 const THREADS = 16;
@@ -131,7 +133,15 @@ function record(
   const zeros = (name: string) => each((c) => `var ${name}${c} = V();`);
   const dot = (a: string, b: string) => all.map((c) => `product(${a}${c}, ${b}${c})`).join(" + ");
   const dropProbability = g.training ? options.dropout ?? 0 : 0;
-  const seed: Record<string, Tensor> = dropProbability > 0 ? { seed: randomSeed(g) } : {};
+  const { starts } = options;
+  if (starts) expectShape("attention", "starts", starts, [batch, length], "u32");
+  const extra: Record<string, Tensor> = {
+    ...(dropProbability > 0 ? { seed: randomSeed(g) } : {}),
+    ...(starts ? { starts } : {}),
+  };
+  /** Whether query `i` sees key `j`. */
+  const sees = (i: string, j: string) =>
+    starts ? `${j} <= ${i} && ${j} >= starts[b * T + ${i}]` : `${j} <= ${i}`;
 
   const inputs: Record<string, Operand> = packed
     ? { qkv: wrap(q.tensor) }
@@ -182,7 +192,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
   const l = g.activation("attention.logsumexp", [batch, numHeads, length]);
   g.dispatch({
     label: "attention_forward",
-    read: { ...inputs, ...seed },
+    read: { ...inputs, ...extra },
     write: { o: wrap(o), l },
     constants,
     workgroups: grid(numHeads),
@@ -202,10 +212,10 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     let v_start = v_at(b, j, head / GROUP);
     ${loadShared("k", (c) => `load_k(k_start, ${c})`)}
     ${loadShared("v", (c) => `load_v(v_start, ${c})`)}
-    let s = select(-3.0e38, ${dot("q", "k")}, j <= row);
+    let s = select(-3.0e38, ${dot("q", "k")}, ${sees("row", "j")});
     let new_top = max(top, s);
     let shrink = exp(top - new_top);
-    let p = select(0.0, exp(s - new_top), j <= row);
+    let p = select(0.0, exp(s - new_top), ${sees("row", "j")});
     total = total * shrink + p;
     let kept = p * keep(b, head, row, j);
     ${each((c) => `sum${c} = sum${c} * shrink + kept * v${c};`)}
@@ -239,7 +249,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     const d = g.activation("attention.d", [batch, numHeads, length]);
     g.dispatch({
       label: "attention_backward_q",
-      read: { ...inputs, o: wrap(o), l, dO: wrap(dO), ...seed },
+      read: { ...inputs, o: wrap(o), l, dO: wrap(dO), ...extra },
       write: { ...into(packed ? { dqkv: dq } : { dq }), d },
       constants,
       workgroups: grid(numHeads),
@@ -262,7 +272,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     let v_start = v_at(b, j, head / GROUP);
     ${loadShared("k", (c) => `load_k(k_start, ${c})`)}
     ${loadShared("v", (c) => `load_v(v_start, ${c})`)}
-    let p = select(0.0, exp(${dot("q", "k")} - l_row), j <= row);
+    let p = select(0.0, exp(${dot("q", "k")} - l_row), ${sees("row", "j")});
     let ds = p * ((${dot("g", "v")}) * keep(b, head, row, j) - d_row) * SCALE;
     ${each((c) => `sum${c} += ds * k${c};`)}
   }
@@ -274,7 +284,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     if (!dk && !dv) return;
     g.dispatch({
       label: "attention_backward_kv",
-      read: { ...inputs, l, d, dO: wrap(dO), ...seed },
+      read: { ...inputs, l, d, dO: wrap(dO), ...extra },
       write: into(packed ? { dqkv: dk } : { dk, dv }),
       constants,
       workgroups: grid(numKeyValueHeads),
@@ -296,7 +306,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
       ${loadShared("q", (c) => `load_q(q_start, ${c})`)}
       ${loadShared("g", (c) => `dO[o_start + ${c}]`)}
       let at = l_at(b, i, head);
-      let p = select(0.0, exp(${dot("k", "q")} - l[at]), row <= i);
+      let p = select(0.0, exp(${dot("k", "q")} - l[at]), ${sees("i", "row")});
       let mask = keep(b, head, i, row);
       let ds = p * ((${dot("v", "g")}) * mask - d[at]) * SCALE;
       let kept = p * mask;

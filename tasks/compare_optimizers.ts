@@ -28,7 +28,8 @@ import { comparisonTable } from "./comparison_table.ts";
 import { comparisonEvents } from "./comparison_events.ts";
 import { comparisonOptions, type ComparisonValues, contestantsOf, withQuick } from "./comparison_options.ts";
 import { watchInterrupts } from "./interrupts.ts";
-import { prepareData, sayAdapter, withFastestKernels } from "./prepare_run.ts";
+import { prepareData } from "./prepare_data.ts";
+import { sayAdapter, withFastestKernels } from "./prepare_run.ts";
 
 async function main(asked: ComparisonValues, { given, output }: TaskContext): Promise<void> {
   const say = (line: string) => output.say(line);
@@ -40,7 +41,9 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
     const gpu = await requestGpu();
     try {
       sayAdapter(gpu, say);
-      const { tokenizer, dataset } = await prepareData(contestants[0].config, values.cache, say);
+      const prepared = await prepareData(contestants[0].config, { ...values, runDir: outDir, say });
+      const { tokenizer } = prepared;
+      using dataset = prepared.dataset;
       const model = modelFromConfig({ ...contestants[0].config.model, vocab_size: tokenizer.vocabSize });
       const ready: Contestant[] = [];
       for (const contestant of contestants) {

@@ -29,7 +29,8 @@ import { runTask, type TaskContext, UsageError } from "./command_line.ts";
 import { openInitialWeights, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
 import { askedAdapter } from "./lora_options.ts";
-import { prepareData, sayAdapter, withFastestKernels } from "./prepare_run.ts";
+import { prepareData } from "./prepare_data.ts";
+import { sayAdapter, withFastestKernels } from "./prepare_run.ts";
 import {
   askedModel,
   configKeys,
@@ -57,6 +58,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   }
   if (given.has("initFrom") && given.has("model")) {
     throw new UsageError("--init-from and --model both say which model to train; give one of them");
+  }
+  if (given.has("validationData") && given.has("validationFraction")) {
+    throw new UsageError("--validation-data and --validation-fraction both say what is held out; give one");
   }
   const existing = await latestCheckpoint(runDir);
   // A run without a checkpoint has nothing to lose.
@@ -88,7 +92,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
     const gpu = await requestGpu();
     try {
       sayAdapter(gpu, say);
-      const { tokenizer, dataset } = await prepareData(draft, values.cache, say, existing?.path);
+      const prepared = await prepareData(draft, { ...values, runDir, checkpoint: existing?.path, say });
+      const { tokenizer } = prepared;
+      using dataset = prepared.dataset;
       const steps = given.has("steps")
         ? values.steps
         : values.epochs !== undefined
@@ -150,7 +156,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           ? undefined
           : await sampleText(gpu, model, result.trainer, tokenizer, values);
         result.trainer.destroy();
-        const { evaluation, step, interrupted, best, tokensPerSecond } = result;
+        const { evaluation, step, interrupted, best, tokensPerSecond, dataWaitShare } = result;
         const seconds = (performance.now() - started) / 1000;
         say(
           `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: validation ${
@@ -158,6 +164,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           }`,
         );
         say(`checkpoint: ${result.checkpoint}`);
+        say(`waiting for data: ${(100 * dataWaitShare).toFixed(2)}% of the time of training`);
         if (interrupted) {
           say(`go on with: deno task train-lm --resume ${runDir}`);
           Deno.exitCode = 130;
@@ -175,6 +182,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
             validation: evaluationRecord(evaluation),
             best,
             tokens_per_second: tokensPerSecond,
+            data_wait_share: dataWaitShare,
             seconds,
             sample: sample ?? null,
           });

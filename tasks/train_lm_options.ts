@@ -21,13 +21,25 @@ const RUN = "Run";
 /** The text and its tokenizer. */
 export const dataOptions = {
   ...sourceOptions,
+  "data": {
+    ...sourceOptions.data,
+    description:
+      `${sourceOptions.data.description}; .bin files hold token ids, as nanoGPT's do, and need their --tokenizer`,
+  },
+  "validation-data": {
+    type: "string",
+    multiple: true,
+    placeholder: "PATH",
+    group: DATA,
+    description: "what to hold out, all text or all .bin as the data are (default: a share of the data)",
+  },
   "validation-fraction": {
     type: "number",
     above: 0,
     below: 1,
     default: DEFAULT_VALIDATION_FRACTION,
     group: DATA,
-    description: "share of the text that is held out",
+    description: "share of the text that is held out: documents by their content, of .bin files the end",
   },
   "tokenizer": {
     type: "string",
@@ -48,6 +60,17 @@ export const dataOptions = {
     default: ".cache",
     group: DATA,
     description: "folder for trained tokenizers and token ids",
+  },
+  "no-cache": {
+    type: "boolean",
+    group: DATA,
+    description: "keep neither: token ids lie in the run's folder, without a name, until the run ends",
+  },
+  "workers": {
+    type: "integer",
+    min: 0,
+    group: DATA,
+    description: "threads that tokenise beside the main one (default: one for every core)",
   },
 } as const;
 
@@ -92,6 +115,14 @@ export const modelOptions = {
 } as const;
 
 const initOptions = {
+  "cross-document": {
+    type: "boolean",
+    default: true,
+    group: MODEL,
+    description: "let attention reach over the end of a document into the one before it in the sequence; " +
+      "positions count on either way",
+  },
+
   "init-from": {
     type: "string",
     placeholder: "DIR",
@@ -318,7 +349,7 @@ export type ConfigValues =
     & typeof scheduleOptions
     & Pick<typeof runOptions, "steps" | "seed">
   >
-  & Partial<Pick<TrainLmValues, "initFrom">>;
+  & Partial<Pick<TrainLmValues, "initFrom" | "crossDocument">>;
 
 /**
  * Keys of the configuration that must stay when resuming, by the options that set them; what is not given may
@@ -328,6 +359,7 @@ export const configKeys = new Set([
   "data",
   "textField",
   "encoding",
+  "validationData",
   "validationFraction",
   "tokenizer",
   "vocabSize",
@@ -335,6 +367,7 @@ export const configKeys = new Set([
   "seqLen",
   "batchSize",
   "gradAccum",
+  "crossDocument",
   "optimizer",
   "koalaScope",
   "lr",
@@ -368,7 +401,9 @@ export async function newConfig(given: ConfigValues, initial?: InitialModel): Pr
   const values = initial?.lora ? withLoraDefaults(given) : given;
   return {
     ...dataChoice(values),
+    ...(values.validationData.length > 0 ? { validationData: values.validationData } : {}),
     validationFraction: values.validationFraction,
+    crossDocument: values.crossDocument ?? true,
     tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
     ...await modelConfig(values, initial?.config),
     ...(initial ? { initFrom: values.initFrom, initWeights: initial.digest } : {}),

@@ -26,6 +26,7 @@ Deno.test("train-lm refuses bad input with one message and leaves nothing half-w
     "options.json": '{"stepz": 3}',
     "number.json": '{"steps": "many"}',
     "bert.json": '{"model_type": "bert"}',
+    "ids.bin": "abcdef",
   };
   for (const [name, text] of Object.entries(files)) await Deno.writeTextFile(at(name), text);
   await Deno.mkdir(at("nothing"));
@@ -50,6 +51,10 @@ Deno.test("train-lm refuses bad input with one message and leaves nothing half-w
     [["--config", at("options.json")], 2, /key "stepz" is not an option; did you mean steps\?/],
     [["--config", at("number.json")], 2, /key "steps" must be an integer of at least 1, received "many"/],
     [["--config", at("none.json")], 2, /cannot read config file .*none\.json/],
+    [["--validation-data", at("missing.txt")], 1, /there is no file or folder .*missing\.txt/],
+    [["--validation-data", at("short.txt"), "--validation-fraction", "0.1"], 2, /give one/],
+    [["--validation-data", at("ids.bin")], 2, /all be \.bin files of token ids or none/],
+    [["--data", at("ids.bin")], 2, /give the tokenizer\.json they are of by --tokenizer/],
     [["--resume"], 1, /run\.json/],
     [["--resume", at("nothing"), "--out", at("nothing")], 1, /run\.json/],
     // A file where a folder must be is unwritable for every user, root included.

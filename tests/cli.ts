@@ -116,6 +116,21 @@ export async function tinyRun(): Promise<TinyRun> {
   return { dir, options, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
 }
 
+/** The last checkpoint of a {@linkcode TinyRun}. */
+export const finalStep = "checkpoints/step-00000024";
+
+/** Holds the last checkpoints of two runs of the same length to the same bytes. */
+export async function sameWeights(a: string, b: string): Promise<void> {
+  for (const file of ["model.safetensors", "optimizer.safetensors"]) {
+    const [x, y] = await Promise.all([a, b].map((run) => Deno.readFile(join(run, finalStep, file))));
+    // Not deepEqual: its message would list the bytes.
+    ok(
+      x.length === y.length && x.every((byte, i) => byte === y[i]),
+      `${file} must be the same byte for byte`,
+    );
+  }
+}
+
 /** Whether something is at that path. */
 export async function exists(path: string): Promise<boolean> {
   return await Deno.lstat(path).then(() => true, () => false);

@@ -44,6 +44,7 @@ async function context(overrides: Partial<CellContext> = {}): Promise<CellContex
       documents: 1,
       corpusDigest: "made up",
       cached: false,
+      [Symbol.dispose]() {},
     },
     byteLengths: new Array(32).fill(1),
     evalPoints: 4,

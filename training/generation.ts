@@ -109,7 +109,7 @@ export class Generator {
     const record = (batch: number, length: number) => {
       const g = new Graph({ profile: gpu.profile, parameters });
       const tokens = g.input("tokens", [batch, length], "u32");
-      return { g, hidden: model.hidden(g, tokens, cache.context(g, batch)) }; // [B, T, C]
+      return { g, hidden: model.hidden(g, tokens, { context: cache.context(g, batch) }) }; // [B, T, C]
     };
     const { g: prefill } = record(1, Math.min(PIECE, contextLength));
     // Only the cache counts here: the last block's output and what follows are not computed.

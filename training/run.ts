@@ -9,6 +9,7 @@ import { cleanRunFolder, pruneCheckpoints, writeRunFile } from "../checkpoint/ru
 import type { FloatTensors, TensorToWrite } from "../checkpoint/safetensors.ts";
 import { type Checkpoint, writeCheckpoint } from "../checkpoint/training_state.ts";
 import { Batches, type DataCursor, sequentialBatches } from "../data/batches.ts";
+import { StepBatches } from "../data/prefetch.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { formatTokenizerJson } from "../data/tokenizer_json.ts";
@@ -81,6 +82,8 @@ export interface RunResult {
   readonly best: { readonly step: number; readonly loss: number };
   /** Tokens per second of training, evaluation left out. */
   readonly tokensPerSecond: number;
+  /** The share of that time in which the loop waited for data. */
+  readonly dataWaitShare: number;
   /** The trainer, whose parameters are the final ones; destroy it when done. */
   readonly trainer: Trainer;
 }
@@ -102,6 +105,7 @@ export class NonFiniteLossError extends Error {
 export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { gpu, config, rhythm, model, dataset, progress } = options;
   const { batchSize, seqLen, gradAccum, steps } = config;
+  const endId = documentEnd(config, options.tokenizer);
   const trainer = await Trainer.create(gpu, stepOptions(config, model));
   const { all } = trainer.parameters;
   const trainable = all.filter((p) => p.trainable);
@@ -125,8 +129,19 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   } else if (options.initial) {
     await loadTensors(gpu, trainable, options.initial);
   }
-  const batches = new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor });
-  const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
+  const shape = { batchSize, seqLen, endId };
+  const batches = new StepBatches(
+    new Batches(dataset.train, { ...shape, seed: config.seed, cursor }),
+    gradAccum,
+  );
+  const evaluator = await Evaluator.create(
+    gpu,
+    model,
+    trainer.parameters,
+    batchSize,
+    seqLen,
+    endId !== undefined,
+  );
   const factor = scheduleFactor(config);
   // From here on the folder changes; a checkpoint that does not fit must leave it as it was.
   await cleanRunFolder(options.runDir);
@@ -147,10 +162,11 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   let trained = 0;
   let since = performance.now();
   let steadyRate = 0;
+  let waited = 0;
 
   const evaluateOn = (maxBatches: number) =>
     evaluator.evaluate(
-      sequentialBatches(dataset.validation, { batchSize, seqLen, ...(maxBatches > 0 ? { maxBatches } : {}) }),
+      sequentialBatches(dataset.validation, { ...shape, ...(maxBatches > 0 ? { maxBatches } : {}) }),
       options.tokenizer.byteLengths,
     );
   const evaluate = async () => {
@@ -193,10 +209,16 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     trained += done.length * tokensPerStep;
     steadyRate = done.length * tokensPerStep / ((now - since) / 1000);
     since = now;
+    const dataWait = (batches.waited - waited) / Math.max(1, done.length);
+    waited = batches.waited;
     for (const metrics of done) checkFinite(metrics, checkpoint, config);
     for (const metrics of done) {
       if (!isDue(metrics.step + 1, rhythm.logEvery, steps)) continue;
-      await appendMetrics(metricsFile, metrics, config.lr * factor(metrics.step), steadyRate);
+      await appendMetrics(metricsFile, metrics, {
+        lr: config.lr * factor(metrics.step),
+        tokens_per_second: Math.round(steadyRate),
+        data_wait_ms: Number(dataWait.toFixed(3)),
+      });
     }
     const last = done[done.length - 1];
     if (!last) return;
@@ -206,7 +228,8 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 
   let reading: Promise<void> | undefined;
   while (trainer.nextStep < steps && !options.interrupted()) {
-    trainer.step(batches.take(gradAccum), factor(trainer.nextStep));
+    trainer.step(batches.next().map((batch) => ({ ...batch })), factor(trainer.nextStep));
+    if (trainer.nextStep < steps) batches.prepare();
     const step = trainer.nextStep;
     const evaluationDue = isDue(step, rhythm.evalEvery, steps);
     const saveDue = isDue(step, rhythm.saveEvery, steps);
@@ -244,6 +267,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     checkpoint,
     best: best!,
     tokensPerSecond: seconds > 0 ? trained / seconds : 0,
+    dataWaitShare: seconds > 0 ? batches.waited / 1000 / seconds : 0,
     trainer,
   };
 }
@@ -251,7 +275,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 /** The training step of a configuration. */
 export function stepOptions(config: RunConfig, model: LanguageModel): TrainerOptions {
   const { gradAccum, clip, seed, recompute, kernels } = config;
-  const record = languageModelLoss(model, config.batchSize, config.seqLen);
+  const record = languageModelLoss(model, config.batchSize, config.seqLen, config.crossDocument === false);
   return { record, optimizer: runOptimizer(config), gradAccum, clip, seed, recompute, kernels };
 }
 
@@ -260,6 +284,16 @@ function adapterOf({ lora }: RunConfig) {
   if (lora === undefined) return {};
   const { base_weights: baseWeights, ...adapter } = lora;
   return { adapter, baseWeights };
+}
+
+/** The token that ends a document, where attention must know it. */
+function documentEnd({ crossDocument }: RunConfig, { eosId }: Tokenizer): number | undefined {
+  if (crossDocument !== false) return undefined;
+  if (eosId !== null) return eosId;
+  throw new RangeError(
+    "Attention within documents needs a tokenizer with an end-of-text token, such as <|endoftext|>, and this " +
+      "one has none; leave --no-cross-document out",
+  );
 }
 
 /** The last step always is. */
@@ -285,22 +319,14 @@ function checkFinite({ step, loss, gradientNorm }: StepMetrics, checkpoint: stri
   );
 }
 
+/** Appends a line: what the step gave, and the numbers of the loop around it. */
 async function appendMetrics(
   file: MetricsFile,
-  metrics: StepMetrics,
-  lr: number,
-  rate: number,
+  { step, loss, gradientNorm, gradientScale, summary }: StepMetrics,
+  { lr, ...rest }: Readonly<Record<string, number>>,
 ): Promise<void> {
-  const { step, loss, gradientNorm, gradientScale, summary } = metrics;
-  await file.append({
-    step: step + 1,
-    loss,
-    lr,
-    gradient_norm: gradientNorm,
-    gradient_scale: gradientScale,
-    tokens_per_second: Math.round(rate),
-    ...summary,
-  });
+  const gradient = { gradient_norm: gradientNorm, gradient_scale: gradientScale };
+  await file.append({ step: step + 1, loss, lr, ...gradient, ...rest, ...summary });
 }
 
 /** The most bytes of tensors that the host holds at once while saving. */

@@ -26,6 +26,8 @@ export interface RunConfig {
   readonly textField?: string;
   /** Encoding of the text. Absent: UTF-8. */
   readonly encoding?: string;
+  /** What is held out, as `data`; absent: a share of `data`. */
+  readonly validationData?: readonly string[];
   /** Share of the text that is held out. */
   readonly validationFraction: number;
   /** Path of a tokenizer.json, or null to train one. */
@@ -44,6 +46,8 @@ export interface RunConfig {
   readonly seqLen: number;
   /** Sequences per micro-batch, B. */
   readonly batchSize: number;
+  /** Whether attention reaches back over the ends of documents; absent: it does. */
+  readonly crossDocument?: boolean;
   /** Micro-batches per step. */
   readonly gradAccum: number;
   /** Whether activations are computed again for the backward pass; no matter for the weights. Absent: false. */
@@ -92,7 +96,9 @@ export type ModelConfig = Omit<
   | "data"
   | "textField"
   | "encoding"
+  | "validationData"
   | "validationFraction"
+  | "crossDocument"
   | "tokenizer"
   | "initFrom"
   | "initWeights"
