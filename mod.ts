@@ -130,7 +130,7 @@ export { type Layers, plainLayers } from "./models/layers.ts";
 export { llama, type LlamaConfig, llamaPresets } from "./models/llama.ts";
 export { defaultLoraTargets, modelFromConfig, modelPresets } from "./models/load.ts";
 export { loraLayers, type LoraOptions } from "./models/lora.ts";
-export { constant, type LanguageModel, normal, uniform } from "./models/model.ts";
+export { constant, type HiddenOptions, type LanguageModel, normal, uniform } from "./models/model.ts";
 export type { RopeParameters } from "./models/rope.ts";
 
 // data: text, tokenizers, batches
