@@ -33,17 +33,21 @@ export function startTask(
   env: Record<string, string> = {},
   permissions: readonly string[] = [],
 ): Deno.ChildProcess {
-  return start(taskCommand(name, args, permissions), env);
+  return startCommand(taskCommand(name, args, permissions), env);
 }
 
 /** Runs a command that can write no more than so many KiB into a file: what comes after fails, as on a full disk. */
 export async function runWithFullDisk(command: readonly string[], kibibytes: number): Promise<TaskResult> {
   // The limit's signal would kill the process; ignored, the write itself fails. sh counts in blocks of 512 bytes.
   const limited = ["sh", "-c", 'trap "" XFSZ && ulimit -f "$0" && exec "$@"', String(2 * kibibytes)];
-  return resultOf(await start([...limited, ...command], {}).output());
+  return resultOf(await startCommand([...limited, ...command]).output());
 }
 
-function start([command, ...args]: readonly string[], env: Record<string, string>): Deno.ChildProcess {
+/** Starts a command with nothing on its standard input. */
+export function startCommand(
+  [command, ...args]: readonly string[],
+  env: Record<string, string> = {},
+): Deno.ChildProcess {
   return new Deno.Command(command, {
     args,
     cwd: root,
