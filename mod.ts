@@ -81,8 +81,9 @@ export { attention, type AttentionOptions, packedAttention } from "./ops/attenti
 export { type CrossEntropy, headLogits, IGNORED_TARGET, linearCrossEntropy } from "./ops/cross_entropy.ts";
 export { dropout } from "./ops/dropout.ts";
 export { elementwise, type ElementwiseOptions, passGradient } from "./ops/elementwise.ts";
-export { addPositions, embedding, selectPositions } from "./ops/embedding.ts";
+export { addPositions, embedding } from "./ops/embedding.ts";
 export { gelu, type GeluKind } from "./ops/gelu.ts";
+export { KeyValueCache, type LayerCache, type SequenceContext } from "./ops/key_value_cache.ts";
 export { layerNorm } from "./ops/layer_norm.ts";
 export { linear, type LinearOptions } from "./ops/linear.ts";
 export { rmsNorm } from "./ops/rms_norm.ts";
@@ -93,11 +94,15 @@ export {
   type RotaryScaling,
   rotaryTable,
 } from "./ops/rotary.ts";
+export { scale } from "./ops/scale.ts";
 export { swiglu } from "./ops/swiglu.ts";
 
 // optim: optimizers and schedules
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
-export { koalaPlusPlus, type KoalaPlusPlusOptions, type MeasurementNoise } from "./optim/koala_plus_plus.ts";
+export { koalaM, type KoalaMOptions, koalaV, type KoalaVOptions } from "./optim/koala.ts";
+export { koalaPlusPlus, type KoalaPlusPlusOptions } from "./optim/koala_plus_plus.ts";
+export { lion, type LionOptions } from "./optim/lion.ts";
+export type { MeasurementNoise, MeasurementNoiseOptions } from "./optim/measurement_noise.ts";
 export { muon, type MuonOptions } from "./optim/muon.ts";
 export type {
   BegunUpdate,
@@ -117,24 +122,27 @@ export {
   type ScheduleOptions,
 } from "./optim/schedule.ts";
 export { sgd, type SgdOptions } from "./optim/sgd.ts";
+export { soap, type SoapOptions } from "./optim/soap.ts";
 
 // models: plain functions over ops
 export { gpt2, type Gpt2Config, gpt2Presets } from "./models/gpt2.ts";
+export { type Layers, plainLayers } from "./models/layers.ts";
 export { llama, type LlamaConfig, llamaPresets } from "./models/llama.ts";
-export { modelFromConfig, modelPresets } from "./models/load.ts";
-export { constant, type LanguageModel, normal } from "./models/model.ts";
+export { defaultLoraTargets, modelFromConfig, modelPresets } from "./models/load.ts";
+export { loraLayers, type LoraOptions } from "./models/lora.ts";
+export { constant, type HiddenOptions, type LanguageModel, normal, uniform } from "./models/model.ts";
 export type { RopeParameters } from "./models/rope.ts";
 
 // data: text, tokenizers, batches
 export {
   type Batch,
   Batches,
+  type BatchesOptions,
   type BatchShape,
   type DataCursor,
   sequentialBatchCount,
   sequentialBatches,
   type SequentialOptions,
-  type TokenIds,
 } from "./data/batches.ts";
 export {
   type Corpus,
@@ -147,18 +155,37 @@ export {
   type SourceShare,
 } from "./data/corpus.ts";
 export type { HubOptions } from "./data/hub_source.ts";
+export { StepBatches } from "./data/prefetch.ts";
+export { type CorpusScan, scanCorpus } from "./data/split.ts";
+export { openTokenFiles, type TokenFilesOptions } from "./data/token_bins.ts";
 export {
   type DataOptions,
   type DataProgress,
   prepareTokens,
-  type TokenArray,
   type TokenDataset,
   trainOrLoadTokenizer,
 } from "./data/token_dataset.ts";
+export {
+  type BytesPerToken,
+  readTokens,
+  type TokenArray,
+  TokenFiles,
+  type TokenIds,
+  tokenRange,
+  type TokenReader,
+} from "./data/token_files.ts";
 export { loadTokenizer, Tokenizer } from "./data/tokenizer.ts";
 export type { AddedToken, TokenizerJson, TokenizerModel, TokenizerStep } from "./data/tokenizer_json.ts";
 
 // checkpoint: Hugging Face folders
+export type { AdapterConfig } from "./checkpoint/adapter_config.ts";
+export {
+  type AdaptedModel,
+  AdapterFolder,
+  type AdapterFolderContents,
+  readAdapterFolder,
+  writeAdapterFolder,
+} from "./checkpoint/adapter_folder.ts";
 export { parseByteSize } from "./checkpoint/byte_size.ts";
 export { convertTensors } from "./checkpoint/convert_tensors.ts";
 export type { FloatFormat } from "./checkpoint/float_formats.ts";
@@ -175,8 +202,11 @@ export {
   type ModelFolderContents,
   readModelFolder,
   type TensorPlace,
+  type TokenizerDocuments,
   writeModelFolder,
 } from "./checkpoint/hugging_face.ts";
+export { mergedTensors } from "./checkpoint/merge_adapter.ts";
+export { openBase, type OpenModel, openModel } from "./checkpoint/open_model.ts";
 export {
   encodeSafetensors,
   type FloatTensors,
@@ -190,6 +220,8 @@ export {
   type TensorToWrite,
   writeSafetensors,
 } from "./checkpoint/safetensors.ts";
+export type { LinearLayer } from "./checkpoint/tensor_names.ts";
+export { weightsDigest } from "./checkpoint/weights_digest.ts";
 
 // training: steps, evaluation, text
 export {
@@ -200,9 +232,27 @@ export {
   Evaluator,
   type TokenBatch,
 } from "./training/evaluation.ts";
-export { type GenerateOptions, Generator } from "./training/generation.ts";
+export {
+  type GenerateOptions,
+  type GenerateRequest,
+  Generator,
+  type GeneratorOptions,
+} from "./training/generation.ts";
 export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
-export { sampleToken, type SamplingOptions } from "./training/sampling.ts";
+export { adapterLayers } from "./training/lora.ts";
+export {
+  sampleToken,
+  type SamplingOptions,
+  type TokenDistribution,
+  tokenDistribution,
+} from "./training/sampling.ts";
+export {
+  boundaryIds,
+  type GeneratedText,
+  generateTexts,
+  promptIds,
+  type TextRequest,
+} from "./training/text_generation.ts";
 export {
   languageModelLoss,
   type RecordedLoss,

@@ -1,5 +1,5 @@
 /**
- * Optimizers: the update alone and the whole step, KOALA++ beside AdamW.
+ * Optimizers: the update of every optimizer alone on two models, and the whole step, KOALA++ beside AdamW.
  *
  * @module
  */
@@ -18,17 +18,32 @@ const FOUR_MILLION_LOSSES = [9.365618517730903, 7.402658511992681, 5.57725432158
 /** Work in bytes. */
 export const BYTES = { unit: "GB/s", scale: 1e9 };
 const optimizers = [["AdamW", "adamw"], ["KOALA++", "koala++"]] as const;
+const others = [
+  ["KOALA-V", "koala-v"],
+  ["KOALA-M", "koala-m"],
+  ["SGD", "sgd"],
+  ["Lion", "lion"],
+  ["Muon", "muon"],
+  ["SOAP", "soap"],
+] as const;
+
+/** As `gpt2-nano` with the default vocabulary: 1.1 million parameters. */
+const NANO: ModelShape = { layers: 4, width: 128, heads: 4, seqLen: 128, batch: 16, vocab: 2048 };
 
 /** Measures optimizers. */
 export const optimizerBench: Section = {
   name: "optimizer",
   implementations: () => [koala],
   async measure([runner], { rounds, say }) {
-    const contestants = (kind: ModelCase["kind"]) =>
-      optimizers.map(([name, optimizer]) => ({
+    const contestants = (
+      kind: ModelCase["kind"],
+      chosen: readonly (readonly [string, string])[],
+      model: ModelShape,
+    ) =>
+      chosen.map(([name, optimizer]) => ({
         name: `${koala.name} ${name}`,
         runner,
-        what: { kind, model: FOUR_MILLION, optimizer },
+        what: { kind, model, optimizer },
         ...kind === "step"
           ? {
             work: FOUR_MILLION.batch * FOUR_MILLION.seqLen,
@@ -36,14 +51,22 @@ export const optimizerBench: Section = {
           }
           : {},
       }));
-    const update = "optimizer update alone, 4.0 M parameters; rate: planned bytes / time";
-    say(update);
-    const updates = await race(contestants("update"), { rounds: 2 * rounds, seconds: 0.3 });
+    const updates = [];
+    for (const [size, model] of [["1.1", NANO], ["4.0", FOUR_MILLION]] as const) {
+      const title = `optimizer update alone, ${size} M parameters; rate: planned bytes / time`;
+      say(title);
+      const all = contestants("update", [...optimizers, ...others], model);
+      const measured = await race(all, { rounds: 2 * rounds, seconds: 0.3 });
+      updates.push({ title, rate: BYTES, measured, ceiling: "kernelCopyGBps" as const });
+    }
     const step = "whole step of the same model";
     say(step);
-    const steps = await race(contestants("step"), { rounds: 2 * rounds, seconds: 0.6 });
+    const steps = await race(contestants("step", optimizers, FOUR_MILLION), {
+      rounds: 2 * rounds,
+      seconds: 0.6,
+    });
     return [
-      { title: update, rate: BYTES, measured: updates, ceiling: "kernelCopyGBps" },
+      ...updates,
       { title: step, rate: TOKENS, measured: steps },
     ];
   },

@@ -44,7 +44,7 @@ export interface ModelCase {
   /** The model. */
   readonly model: ModelShape;
   /** By its name in `train-lm`. */
-  readonly optimizer: "adamw" | "koala++";
+  readonly optimizer: string;
 }
 
 /** What a child may be asked to measure. */

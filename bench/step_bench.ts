@@ -31,7 +31,7 @@ export const stepBench: Section = {
     const title = "GPT step: 4 layers, d=128, 4 heads, T=128, B=8, V=2048";
     say(title);
     const contestants = runners.map((runner, i) => {
-      const optimizer = i === 1 ? "koala++" as const : "adamw" as const;
+      const optimizer = i === 1 ? "koala++" : "adamw";
       const ours = runner.name === koala.name;
       return {
         name: ours ? `${runner.name} ${i === 1 ? "KOALA++" : "AdamW"}` : runner.name,

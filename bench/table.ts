@@ -4,6 +4,7 @@
  * @module
  */
 import type { Ceilings } from "../gpu/ceilings.ts";
+import { quantile } from "../training/statistics.ts";
 import type { Measured } from "./rounds.ts";
 
 /** Contestants that were measured in turns. The first is what the others are compared with. */
@@ -79,12 +80,12 @@ export function rowsOf(heat: Heat, ceilings: Readonly<Record<string, number>>): 
       case: title,
       name: m.name,
       best,
-      median: median(m.samples),
+      median: quantile(m.samples),
       first: m.first,
       rate: perSecond === undefined ? undefined : perSecond / rate!.scale,
       unit: perSecond === undefined ? undefined : rate!.unit,
       ratio: compared ? share * best / Math.min(...base.samples) : undefined,
-      pairedRatio: compared ? median(pairs) : undefined,
+      pairedRatio: compared ? quantile(pairs) : undefined,
       ofCeiling: ceiling === undefined || perSecond === undefined ? undefined : perSecond / ceiling,
       aim,
       error: m.error,
@@ -92,13 +93,6 @@ export function rowsOf(heat: Heat, ceilings: Readonly<Record<string, number>>): 
       samples: m.samples,
     };
   });
-}
-
-/** The middle value, or the mean of the two in the middle. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
 const heads = ["", "best", "median", "rate", "first", "ratio", "paired", "of ceiling", "aim"];

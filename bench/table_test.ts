@@ -1,6 +1,6 @@
-import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
+import { equal, match, ok, throws } from "node:assert/strict";
 import { checkProduct, matmulInputs } from "./inputs.ts";
-import { formatTable, median, rowsOf } from "./table.ts";
+import { formatTable, rowsOf } from "./table.ts";
 
 Deno.test("rowsOf() compares with the first contestant, best against best and round by round", () => {
   const [ours, peer] = rowsOf({
@@ -31,10 +31,6 @@ Deno.test("a contestant that failed stands in the table with its reason and stop
     measured: [{ name: "ours", samples: [0.5] }, { name: "peer", samples: [], failure: "no adapter" }],
   }, {});
   match(formatTable(rows), /ours +500 ms +500 ms\n +peer.* failed: no adapter/);
-});
-
-Deno.test("median() takes the middle", () => {
-  deepEqual([median([3, 1, 2]), median([4, 1, 2, 3])], [2, 2.5]);
 });
 
 Deno.test("checkProduct() accepts a product in each layout and refuses one wrong value", () => {

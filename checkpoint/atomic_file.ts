@@ -217,5 +217,6 @@ function remedy(error: Error): string {
     return "; a part of the path is a file where a folder must be";
   }
   if (/os error (28|112|122)\b/.test(error.message)) return "; free some space and try again";
+  if (/os error 27\b/.test(error.message)) return "; allow larger files here, see ulimit -f";
   return "";
 }

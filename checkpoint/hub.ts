@@ -12,14 +12,10 @@
 
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { type HubClient, loadHubClient } from "./hub_client.ts";
 import { explained } from "./atomic_file.ts";
 import { hubError } from "./hub_error.ts";
 import { hubFetch } from "./hub_fetch.ts";
-
-type HubLibrary = typeof import("npm:@huggingface/hub@2.17.5");
-
-// The specifier is a variable, so that importing this module does not fetch the library: only pushing does.
-const PACKAGE: string = "npm:@huggingface/hub@2.17.5";
 
 /** The Hugging Face Hub. */
 export const HUB_ENDPOINT = "https://huggingface.co";
@@ -98,7 +94,7 @@ export async function pushToHub(options: PushOptions): Promise<PushResult> {
   const { dir, repo: name, token, endpoint = HUB_ENDPOINT, isPublic = false, onProgress, onRetry } = options;
   checkRepoName(name);
   const files = await filesOf(dir);
-  const hub = await loadLibrary();
+  const hub = await loadHubClient();
   const progress = new Progress(files, onProgress);
   const access = {
     accessToken: token,
@@ -141,20 +137,6 @@ interface HubAccess {
 /** A push that this module refuses; its message is complete. */
 class Refusal extends Error {}
 
-/** The library, from Deno's cache or from npm. */
-async function loadLibrary(): Promise<HubLibrary> {
-  try {
-    return await import(PACKAGE);
-  } catch (cause) {
-    throw new Deno.errors.NotFound(
-      `The package that talks to the Hub must be in Deno's npm cache or be fetched from npm, and neither worked (${
-        (cause as Error).message.split("\n")[0]
-      }): run \`deno cache ${PACKAGE}\` once with a network`,
-      { cause },
-    );
-  }
-}
-
 /** Sizes of the files in a folder by name, hidden ones left out: those are being written, or are a system's own. */
 async function filesOf(dir: string): Promise<Map<string, number>> {
   return await explained(`Cannot push ${dir}`, async () => {
@@ -169,7 +151,7 @@ async function filesOf(dir: string): Promise<Map<string, number>> {
 
 /** Makes the repository unless it is there; says whether it is private. */
 async function openRepo(
-  hub: HubLibrary,
+  hub: HubClient,
   access: HubAccess,
   name: string,
   isPublic: boolean,
@@ -199,7 +181,7 @@ async function openRepo(
 
 /** Weights that an earlier push left there and Python would load in place of, or beside, those of this one. */
 async function staleWeights(
-  hub: HubLibrary,
+  hub: HubClient,
   access: HubAccess,
   name: string,
   files: ReadonlyMap<string, number>,
@@ -210,7 +192,7 @@ async function staleWeights(
 }
 
 /** Takes one answer of the Hub for "nothing". */
-function unless(hub: HubLibrary, status: number): (error: unknown) => undefined {
+function unless(hub: HubClient, status: number): (error: unknown) => undefined {
   return (error) => {
     if (error instanceof hub.HubApiError && error.statusCode === status) return undefined;
     throw error;

@@ -11,7 +11,13 @@ import { parseJsonObject, writeJsonFile } from "./json_file.ts";
 import type { TensorToWrite } from "./safetensors.ts";
 import { writeWeights } from "./weights_files.ts";
 
-export { type ModelDocuments, ModelFolder, readModelFolder, type TensorPlace } from "./model_folder.ts";
+export {
+  type ModelDocuments,
+  ModelFolder,
+  readModelFolder,
+  type TensorPlace,
+  type TokenizerDocuments,
+} from "./model_folder.ts";
 
 const CONFIG = "config.json";
 const TOKENIZER = "tokenizer.json";
@@ -65,18 +71,32 @@ export interface ModelFolderContents {
  * ```
  */
 export async function writeModelFolder(dir: string, contents: ModelFolderContents): Promise<void> {
-  const { config, tensors, tokenizerJson, generationConfig, chatTemplate, maxShardBytes } = contents;
-  const tokenizer = tokenizerJson === undefined ? null : parseJsonObject(tokenizerJson, TOKENIZER);
-  await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
+  const { config, tensors, generationConfig, maxShardBytes } = contents;
+  await makeTokenizerFolder(dir, contents);
   await writeJsonFile(join(dir, CONFIG), config);
   await writeJsonFile(join(dir, GENERATION_CONFIG), generationConfig ?? defaultGenerationConfig(config));
-  if (tokenizer !== null) {
-    await writeTextAtomically(join(dir, TOKENIZER), tokenizerJson!);
-    const ofTokenizer = contents.tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config);
-    await writeJsonFile(join(dir, TOKENIZER_CONFIG), ofTokenizer);
-    if (chatTemplate !== undefined) await writeTextAtomically(join(dir, CHAT_TEMPLATE), chatTemplate);
-  }
   await writeWeights(dir, tensors, maxShardBytes);
+}
+
+/**
+ * Makes a folder and writes `tokenizer.json`, `tokenizer_config.json` and the chat template into it, as far as there are.
+ *
+ * @param dir The folder; made if it does not exist.
+ * @param contents The tokenizer, and the `config.json` of its model.
+ * @throws {SyntaxError} If the tokenizer is not a JSON object; nothing is made then.
+ * @throws {Error} If a file cannot be written, with what to do about it.
+ */
+export async function makeTokenizerFolder(
+  dir: string,
+  { config, tokenizerJson, tokenizerConfig, chatTemplate }: Omit<ModelFolderContents, "tensors">,
+): Promise<void> {
+  const tokenizer = tokenizerJson === undefined ? null : parseJsonObject(tokenizerJson, TOKENIZER);
+  await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
+  if (tokenizer === null) return;
+  await writeTextAtomically(join(dir, TOKENIZER), tokenizerJson!);
+  const ofTokenizer = tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config);
+  await writeJsonFile(join(dir, TOKENIZER_CONFIG), ofTokenizer);
+  if (chatTemplate !== undefined) await writeTextAtomically(join(dir, CHAT_TEMPLATE), chatTemplate);
 }
 
 function defaultGenerationConfig(config: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -28,10 +28,7 @@ const CHAT_TEMPLATE = "chat_template.jinja";
  * @throws {Error} If it cannot be read for another reason, with what to do about it.
  */
 export async function readModelFolder(dir: string): Promise<ModelFolder> {
-  const entries = await explained(`Cannot read the model folder ${dir}`, async () => {
-    const names = await Array.fromAsync(Deno.readDir(dir), ({ name }) => name);
-    return new Set(names.sort());
-  });
+  const entries = await entriesOf(dir);
   if (!entries.has(CONFIG)) {
     throw new Deno.errors.NotFound(
       `${dir} is not a model folder: it must hold ${CONFIG}, got ${
@@ -43,6 +40,33 @@ export async function readModelFolder(dir: string): Promise<ModelFolder> {
   const generationConfig = entries.has(GENERATION_CONFIG)
     ? await readJsonFile(join(dir, GENERATION_CONFIG))
     : null;
+  const tokenizer = await readTokenizer(dir, entries);
+  const files: SafetensorsFile[] = [];
+  try {
+    const owners = await openWeights(dir, entries, files);
+    const places = new Map<string, TensorPlace>();
+    for (const [name, savedName] of modelTensorNames(owners.keys(), config)) {
+      places.set(name, { file: owners.get(savedName)!, savedName });
+    }
+    return new ModelFolder(dir, { config, generationConfig, ...tokenizer }, places, files);
+  } catch (error) {
+    for (const file of files) file.close();
+    throw error;
+  }
+}
+
+/** The documents of a tokenizer. */
+export type TokenizerDocuments = Pick<ModelDocuments, "tokenizerJson" | "tokenizerConfig" | "chatTemplate">;
+
+/**
+ * Reads the tokenizer of a folder.
+ *
+ * @param dir The folder.
+ * @param entries The names of what is in it.
+ * @throws {SyntaxError} If a file is not a JSON object.
+ * @throws {Error} If a file cannot be read, with what to do about it.
+ */
+export async function readTokenizer(dir: string, entries: ReadonlySet<string>): Promise<TokenizerDocuments> {
   const tokenizerConfig = entries.has(TOKENIZER_CONFIG)
     ? await readJsonFile(join(dir, TOKENIZER_CONFIG))
     : null;
@@ -58,19 +82,21 @@ export async function readModelFolder(dir: string): Promise<ModelFolder> {
     : typeof within === "string"
     ? within
     : null;
-  const files: SafetensorsFile[] = [];
-  try {
-    const owners = await openWeights(dir, entries, files);
-    const places = new Map<string, TensorPlace>();
-    for (const [name, savedName] of modelTensorNames(owners.keys(), config)) {
-      places.set(name, { file: owners.get(savedName)!, savedName });
-    }
-    const documents = { config, generationConfig, tokenizerJson, tokenizerConfig, chatTemplate };
-    return new ModelFolder(dir, documents, places, files);
-  } catch (error) {
-    for (const file of files) file.close();
-    throw error;
-  }
+  return { tokenizerJson, tokenizerConfig, chatTemplate };
+}
+
+/**
+ * The names in a folder.
+ *
+ * @param dir The folder.
+ * @returns The names in alphabetical order.
+ * @throws {Error} If it cannot be read, with what to do about it.
+ */
+export async function entriesOf(dir: string): Promise<ReadonlySet<string>> {
+  return await explained(`Cannot read the model folder ${dir}`, async () => {
+    const names = await Array.fromAsync(Deno.readDir(dir), ({ name }) => name);
+    return new Set(names.sort());
+  });
 }
 
 /** Where a tensor of a {@linkcode ModelFolder} is. */

@@ -12,7 +12,12 @@ import { readJsonFile, writeJsonFile } from "./json_file.ts";
 const CHECKPOINTS = "checkpoints";
 const RUN = "run.json";
 const CHECKPOINT_NAME = /^step-(\d{8,15})$/;
-const CHECKPOINT_FILES = ["config.json", "model.safetensors", "optimizer.safetensors", "training_state.json"];
+const CHECKPOINT_FILES = ["optimizer.safetensors", "training_state.json"];
+/** A checkpoint holds a model, or the adapter of one. */
+const WEIGHTS_FILES = [
+  ["config.json", "model.safetensors"],
+  ["adapter_config.json", "adapter_model.safetensors"],
+];
 
 /** Start of the name of a checkpoint that is just being replaced by one of the same step. */
 export const REPLACED_PREFIX = ".replaced-";
@@ -56,7 +61,8 @@ export async function listCheckpoints(runDir: string): Promise<CheckpointEntry[]
     const path = join(runDir, CHECKPOINTS, name);
     const isFolder = await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
     const files = isFolder ? await namesIn(path) : [];
-    if (CHECKPOINT_FILES.every((file) => files.includes(file))) entries.push({ step: Number(digits), path });
+    const has = (names: readonly string[]) => names.every((name) => files.includes(name));
+    if (has(CHECKPOINT_FILES) && WEIGHTS_FILES.some(has)) entries.push({ step: Number(digits), path });
   }
   return entries.sort((a, b) => a.step - b.step);
 }

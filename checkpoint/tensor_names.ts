@@ -17,6 +17,10 @@ interface Naming {
   readonly embedding: string;
   /** Whether the head is tied when `config.json` does not say. */
   readonly tied: boolean;
+  /** The weights of the blocks. */
+  readonly blocks: RegExp;
+  /** Whether the weights of linear layers lie as [in, out]; else as [out, in]. */
+  readonly inOut: boolean;
 }
 
 const NAMINGS: ReadonlyMap<unknown, Naming> = new Map([
@@ -26,6 +30,8 @@ const NAMINGS: ReadonlyMap<unknown, Naming> = new Map([
     buffers: /\.attn\.(masked_)?bias$/,
     embedding: "transformer.wte.weight",
     tied: true,
+    blocks: /^transformer\.h\./,
+    inOut: true,
   }],
   ["llama", {
     prefix: "model.",
@@ -33,10 +39,13 @@ const NAMINGS: ReadonlyMap<unknown, Naming> = new Map([
     buffers: /(^|\.)rotary_emb\.(inv_freq|cos_cached|sin_cached)$/,
     embedding: "model.embed_tokens.weight",
     tied: false,
+    blocks: /^model\.layers\./,
+    inOut: false,
   }],
 ]);
 
 const HEAD = "lm_head.weight";
+const WEIGHT = ".weight";
 
 /**
  * Maps the names by which a model knows its tensors to those by which a checkpoint does.
@@ -74,6 +83,38 @@ export function modelTensorNames(
     if (!result.has(naming.embedding)) result.set(naming.embedding, head);
   }
   return result;
+}
+
+/** A linear layer inside of a model's blocks. */
+export interface LinearLayer {
+  /** Its name, such as `model.layers.0.self_attn.q_proj`; its weight is the tensor `NAME.weight`. */
+  readonly module: string;
+  /** Number of inputs. */
+  readonly inputs: number;
+  /** Number of outputs. */
+  readonly outputs: number;
+  /** Whether its weight lies as [in, out], as GPT-2's; else as [out, in]. */
+  readonly inOut: boolean;
+}
+
+/**
+ * The linear layers inside of a model's blocks: neither embeddings nor the head.
+ *
+ * @param tensors The model's tensors by its own names, see {@linkcode modelTensorNames}.
+ * @param config Its `config.json`; `model_type` matters. Models other than `gpt2` and `llama` have none.
+ */
+export function linearLayers(
+  tensors: ReadonlyMap<string, FoundTensor>,
+  config: Readonly<Record<string, unknown>>,
+): LinearLayer[] {
+  const naming = NAMINGS.get(config.model_type);
+  if (naming === undefined) return [];
+  const { blocks, inOut } = naming;
+  return [...tensors].flatMap(([name, { shape }]) => {
+    if (!blocks.test(name) || !name.endsWith(WEIGHT) || shape.length !== 2) return [];
+    const [inputs, outputs] = inOut ? shape : [shape[1], shape[0]];
+    return [{ module: name.slice(0, -WEIGHT.length), inputs, outputs, inOut }];
+  });
 }
 
 /** A tensor that a model needs. */
@@ -144,12 +185,17 @@ const LISTED = 20;
  *
  * @param expected The model's tensors.
  * @param found The checkpoint's tensors by name.
+ * @param words What to say of it otherwise. Default: that it is a checkpoint of another model.
  * @throws {TypeError} If any is missing, superfluous, of another shape or no tensor of floats; one error lists
  * them all by name (the first 20 of each kind).
  */
 export function matchTensors(
   expected: readonly ExpectedTensor[],
   found: ReadonlyMap<string, FoundTensor>,
+  words = {
+    fault: "This is a checkpoint of another model",
+    remedy: "use the model that its config.json describes",
+  },
 ): void {
   const { missing, extra, reshaped, retyped } = compareTensors(expected, found);
   const problems = [
@@ -160,8 +206,9 @@ export function matchTensors(
   ].filter((problem) => problem !== "");
   if (problems.length === 0) return;
   throw new TypeError(
-    `This is a checkpoint of another model: it must hold the model's ${expected.length} tensors, ` +
-      `got ${problems.join("; ")}; use the model that its config.json describes`,
+    `${words.fault}: it must hold the model's ${expected.length} tensors, got ${
+      problems.join("; ")
+    }; ${words.remedy}`,
   );
 }
 

@@ -1,11 +1,18 @@
 /**
- * Checkpoints of a training run: a Hugging Face model folder with `optimizer.safetensors` and
+ * Checkpoints of a training run: a Hugging Face model folder, or an adapter's, with `optimizer.safetensors` and
  * `training_state.json` beside the weights, which together say how to go on bit for bit.
  *
  * @module
  */
 
 import { basename, dirname, join } from "node:path";
+import {
+  type AdapterFolder,
+  type AdapterFolderContents,
+  isAdapterFolder,
+  readAdapterFolder,
+  writeAdapterFolder,
+} from "./adapter_folder.ts";
 import { explained, syncFolder, temporaryPath } from "./atomic_file.ts";
 import {
   type ModelFolder,
@@ -43,8 +50,8 @@ export interface TrainingState {
 
 /** What goes into a checkpoint. */
 export interface CheckpointContents {
-  /** The model folder. */
-  readonly model: ModelFolderContents;
+  /** The model folder, or that of an adapter. */
+  readonly model: ModelFolderContents | AdapterFolderContents;
   /** The optimizer's tensors, under names of its choice. */
   readonly optimizer: Iterable<TensorToWrite> | AsyncIterable<TensorToWrite>;
   /** The rest. */
@@ -57,8 +64,8 @@ export interface Checkpoint extends Disposable {
   readonly path: string;
   /** Step, seeds, data cursor and metrics. */
   readonly state: TrainingState;
-  /** Configuration, weights and tokenizer. */
-  readonly model: ModelFolder;
+  /** Configuration, weights and tokenizer of the model, or of an adapter. */
+  readonly model: ModelFolder | AdapterFolder;
   /** The optimizer's tensors. */
   readonly optimizer: SafetensorsFile;
   /** Closes its files. */
@@ -87,7 +94,8 @@ export async function writeCheckpoint(runDir: string, contents: CheckpointConten
   const attempt = `Cannot write the checkpoint ${path}`;
   try {
     await explained(attempt, () => Deno.mkdir(temporary, { recursive: true }));
-    await writeModelFolder(temporary, model);
+    if ("adapter" in model) await writeAdapterFolder(temporary, model);
+    else await writeModelFolder(temporary, model);
     await writeSafetensors(join(temporary, OPTIMIZER), optimizer, { format: "pt" });
     await writeJsonFile(join(temporary, TRAINING_STATE), document);
     await explained(attempt, () => renameInto(temporary, path));
@@ -110,7 +118,7 @@ export async function writeCheckpoint(runDir: string, contents: CheckpointConten
  * @throws {Error} If it cannot be read for another reason, with what to do about it.
  */
 export async function readCheckpoint(dir: string): Promise<Checkpoint> {
-  const model = await readModelFolder(dir);
+  const model = await (await isAdapterFolder(dir) ? readAdapterFolder(dir) : readModelFolder(dir));
   try {
     const state = await readTrainingState(dir);
     const optimizer = await readSafetensors(join(dir, OPTIMIZER));

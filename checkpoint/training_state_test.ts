@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import type { ModelFolder } from "./hugging_face.ts";
 import { latestCheckpoint, listCheckpoints } from "./run_folder.ts";
 import type { TensorToWrite } from "./safetensors.ts";
 import {
@@ -56,7 +57,7 @@ Deno.test("readCheckpoint() reads back what writeCheckpoint() wrote", () =>
     assert.deepEqual(await namesIn(join(run, "checkpoints")), ["step-00000300"]);
     using checkpoint = await readCheckpoint(path);
     assert.deepEqual(checkpoint.state, contents(300).state);
-    assert.deepEqual(await checkpoint.model.read("w"), Uint8Array.of(0));
+    assert.deepEqual(await (checkpoint.model as ModelFolder).read("w"), Uint8Array.of(0));
     assert.deepEqual(await checkpoint.optimizer.read("w.v"), Uint8Array.of(1));
   }));
 
@@ -65,7 +66,7 @@ Deno.test("writeCheckpoint() replaces a checkpoint of the same step", () =>
     await writeCheckpoint(dir, contents(1, 10));
     const path = await writeCheckpoint(dir, contents(1, 20));
     using checkpoint = await readCheckpoint(path);
-    assert.deepEqual(await checkpoint.model.read("w"), Uint8Array.of(20));
+    assert.deepEqual(await (checkpoint.model as ModelFolder).read("w"), Uint8Array.of(20));
     assert.deepEqual(await namesIn(join(dir, "checkpoints")), ["step-00000001"]);
   }));
 
@@ -95,7 +96,7 @@ Deno.test("writeCheckpoint() that fails leaves the older checkpoint of the step 
     await assert.rejects(writeCheckpoint(dir, contents(1.5)), RangeError);
     assert.deepEqual(await namesIn(join(dir, "checkpoints")), ["step-00000005"]);
     using checkpoint = await readCheckpoint(join(dir, "checkpoints", "step-00000005"));
-    assert.deepEqual(await checkpoint.model.read("w"), Uint8Array.of(1));
+    assert.deepEqual(await (checkpoint.model as ModelFolder).read("w"), Uint8Array.of(1));
   }));
 
 Deno.test("writeCheckpoint() says where it cannot write", () =>

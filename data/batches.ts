@@ -1,16 +1,14 @@
 /**
- * Batches of sequences from an array of token ids: shuffled for training, in order for evaluation.
+ * Batches of sequences of token ids: shuffled for training, in order for evaluation.
  *
  * @module
  */
 
 import { hashCombine } from "../ops/random.ts";
+import { readTokens, type TokenIds } from "./token_files.ts";
 
 /** The target at a position that has none: it adds nothing to loss or gradient. */
 export const IGNORED_TARGET = 0xffffffff as const;
-
-/** Token ids of any width. */
-export type TokenIds = Uint16Array | Uint32Array;
 
 /** The shape of batches. */
 export interface BatchShape {
@@ -18,28 +16,51 @@ export interface BatchShape {
   batchSize: number;
   /** T: how many tokens a sequence has. */
   seqLen: number;
+  /** The id of the end-of-text token, to be told where documents start. */
+  endId?: number;
 }
 
 /** Inputs and what is to be predicted at each. */
-export interface Batch {
+export type Batch = {
   /** Token ids, (B, T). */
   readonly tokens: Uint32Array<ArrayBuffer>;
   /** The token after each, (B, T), or {@linkcode IGNORED_TARGET}. */
   readonly targets: Uint32Array<ArrayBuffer>;
-}
+  /**
+   * With `endId`: where in its row the document of each token starts, (B, T): at the last end-of-text token up
+   * to there, which stands before a document, else at 0.
+   */
+  readonly starts?: Uint32Array<ArrayBuffer>;
+};
 
-/** Where {@linkcode Batches} stands; fits into JSON. */
+/** Where {@linkcode Batches} stands, the same for all that share an order; fits into JSON. */
 export interface DataCursor {
   /** How many epochs are over. */
   readonly epoch: number;
-  /** How many sequences of this epoch have been used. */
+  /** How many sequences of this epoch have been used, by all together. */
   readonly position: number;
+}
+
+/** Options of {@linkcode Batches}. */
+export interface BatchesOptions extends BatchShape {
+  /** The seed of the order, an integer; 0 by default. */
+  seed?: number;
+  /** Where to go on; by default the beginning. */
+  cursor?: DataCursor;
+  /** Which of several processes that share the order this is, from 0; 0 by default. */
+  rank?: number;
+  /** How many processes share it; 1 by default. */
+  worldSize?: number;
 }
 
 /**
  * Endless batches for training. Sequence i is the tokens [i T, i T + T), its targets are one further, so
  * every token but the last few is predicted once per epoch. Each epoch has its own order, drawn from the
  * seed, and a batch goes on into the next epoch where one ends.
+ *
+ * Several processes may share the order: of each W B sequences in it, the first B are rank 0's, the next B
+ * rank 1's, and so on. So W processes together use what one alone with batches of W B sequences would use,
+ * step by step, every sequence once per epoch; and a cursor of one number of processes is good for another.
  *
  * @example
  * ```ts
@@ -53,26 +74,28 @@ export interface DataCursor {
 export class Batches {
   /** How many sequences there are: (number of tokens - 1) / T, rounded down. */
   readonly sequencesPerEpoch: number;
-  readonly #ids: TokenIds;
-  readonly #shape: BatchShape;
-  readonly #seed: number;
+  readonly #rows: RowFiller;
   readonly #batch: Batch;
-  #epoch: number;
-  #position: number;
+  readonly #seed: number;
+  readonly #rank: number;
+  readonly #worldSize: number;
+  #cursor: DataCursor;
 
   /**
-   * Begins at the cursor; makes the two arrays of a batch and nothing else.
+   * Begins at the cursor; reads nothing yet.
    *
    * @param ids The token ids.
-   * @param options The shape; the `seed` of the order, an integer, 0 by default; and the `cursor` to go on
-   * from, by default the beginning.
+   * @param options See {@linkcode BatchesOptions}.
    *
    * @throws {RangeError} When there is no whole sequence, or a number is out of range.
    */
-  constructor(ids: TokenIds, options: BatchShape & { seed?: number; cursor?: DataCursor }) {
-    const { batchSize, seqLen, seed = 0, cursor = { epoch: 0, position: 0 } } = options;
+  constructor(ids: TokenIds, options: BatchesOptions) {
+    const { seqLen, seed = 0, cursor = { epoch: 0, position: 0 }, rank = 0, worldSize = 1 } = options;
     checkShape(options);
     if (!Number.isInteger(seed)) throw new RangeError(`The data seed must be an integer: got ${seed}`);
+    if (!Number.isInteger(worldSize) || !Number.isInteger(rank) || rank < 0 || rank >= worldSize) {
+      throw new RangeError(`The rank must be an integer from 0 to below ${worldSize}: got ${rank}`);
+    }
     const count = Math.floor((ids.length - 1) / seqLen);
     if (count < 1) {
       throw new RangeError(
@@ -91,36 +114,56 @@ export class Batches {
       );
     }
     this.sequencesPerEpoch = count;
-    this.#ids = ids;
-    this.#shape = { batchSize, seqLen };
+    this.#rows = new RowFiller(ids, options);
+    this.#batch = emptyBatch(options);
     this.#seed = seed;
-    this.#epoch = epoch;
-    this.#position = position;
-    this.#batch = emptyBatch(this.#shape);
+    this.#rank = rank;
+    this.#worldSize = worldSize;
+    this.#cursor = { epoch, position };
   }
 
   /** Where the next batch begins. */
   get cursor(): DataCursor {
-    return { epoch: this.#epoch, position: this.#position };
+    return this.#cursor;
+  }
+
+  /** Two arrays for a batch. */
+  emptyBatch(): Batch {
+    return emptyBatch(this.#rows);
   }
 
   /**
    * The next batch.
    *
-   * @returns The same two arrays every time, filled anew: copy what has to outlive the next call.
+   * @param batch The arrays to fill; by default the same two every time: copy what has to outlive the next call.
+   * @returns These arrays.
    */
-  next(): Batch {
-    const { batchSize, seqLen } = this.#shape;
+  next(batch: Batch = this.#batch): Batch {
+    const { batchSize, seqLen } = this.#rows;
     for (let row = 0; row < batchSize; row++) {
-      const key = hashCombine(this.#seed, this.#epoch);
-      const sequence = permute(this.#position, this.sequencesPerEpoch, key);
-      fillRow(this.#batch, row, seqLen, this.#ids, sequence * seqLen);
-      if (++this.#position === this.sequencesPerEpoch) {
-        this.#position = 0;
-        this.#epoch++;
-      }
+      const { epoch, position } = this.#ahead(this.#rank * batchSize + row);
+      const key = hashCombine(this.#seed, epoch);
+      const sequence = permute(position, this.sequencesPerEpoch, key);
+      this.#rows.fill(batch, row, sequence * seqLen);
     }
-    return this.#batch;
+    this.#cursor = this.#ahead(this.#worldSize * batchSize);
+    return batch;
+  }
+
+  /** The place so many sequences further. */
+  #ahead(sequences: number): DataCursor {
+    const position = this.#cursor.position + sequences;
+    const epochs = Math.floor(position / this.sequencesPerEpoch);
+    return { epoch: this.#cursor.epoch + epochs, position: position - epochs * this.sequencesPerEpoch };
+  }
+
+  /**
+   * The next batches, each in arrays of its own.
+   *
+   * @param count How many.
+   */
+  take(count: number): Batch[] {
+    return Array.from({ length: count }, () => this.next(emptyBatch(this.#rows)));
   }
 }
 
@@ -170,7 +213,7 @@ export function sequentialBatches(
   ids: TokenIds,
   options: SequentialOptions,
 ): Generator<Batch, void, void> {
-  const { batchSize, seqLen, stride = seqLen, maxBatches = Infinity } = options;
+  const { batchSize, seqLen, endId, stride = seqLen, maxBatches = Infinity } = options;
   checkShape(options);
   if (!Number.isInteger(stride) || stride < 1 || stride > seqLen) {
     throw new RangeError(
@@ -181,12 +224,13 @@ export function sequentialBatches(
   if (!(maxBatches >= 1)) throw new RangeError(`The number of batches must be at least 1: got ${maxBatches}`);
   // An inner generator, so that bad arguments are told at the call and not at the first batch.
   return (function* () {
-    const batch = emptyBatch({ batchSize, seqLen });
+    const rows = new RowFiller(ids, { batchSize, seqLen, endId });
+    const batch = emptyBatch(rows);
     const count = sequentialBatchCount(ids.length, options);
     let start = 0;
     for (let n = 0; n < count; n++) {
       for (let row = 0; row < batchSize; row++, start += stride) {
-        fillRow(batch, row, seqLen, ids, start);
+        rows.fill(batch, row, start);
         const end = (row + 1) * seqLen;
         if (start > 0) batch.targets.fill(IGNORED_TARGET, end - seqLen, end - stride);
       }
@@ -203,25 +247,46 @@ function checkShape({ batchSize, seqLen }: BatchShape): void {
   }
 }
 
-function emptyBatch({ batchSize, seqLen }: BatchShape): Batch {
-  const size = batchSize * seqLen;
-  return { tokens: new Uint32Array(size), targets: new Uint32Array(size) };
+function emptyBatch({ batchSize, seqLen, endId }: BatchShape): Batch {
+  const array = () => new Uint32Array(batchSize * seqLen);
+  return { tokens: array(), targets: array(), ...(endId === undefined ? {} : { starts: array() }) };
 }
 
-/** Copies the sequence that begins at `start` into a row, with padding for what lies past the end. */
-function fillRow(
-  { tokens, targets }: Batch,
-  row: number,
-  seqLen: number,
-  ids: TokenIds,
-  start: number,
-): void {
-  const to = row * seqLen;
-  const filled = Math.max(0, Math.min(seqLen, ids.length - 1 - start));
-  tokens.set(ids.subarray(start, start + filled), to);
-  targets.set(ids.subarray(start + 1, start + 1 + filled), to);
-  tokens.fill(0, to + filled, to + seqLen);
-  targets.fill(IGNORED_TARGET, to + filled, to + seqLen);
+/** Fills the rows of batches with sequences. */
+class RowFiller implements BatchShape {
+  readonly batchSize: number;
+  readonly seqLen: number;
+  readonly endId?: number;
+  readonly #ids: TokenIds;
+  readonly #sequence: Uint32Array;
+
+  constructor(ids: TokenIds, { batchSize, seqLen, endId }: BatchShape) {
+    this.batchSize = batchSize;
+    this.seqLen = seqLen;
+    this.endId = endId;
+    this.#ids = ids;
+    this.#sequence = new Uint32Array(seqLen + 1);
+  }
+
+  /** Copies the sequence that begins at `start` into a row, with padding for what lies past the end. */
+  fill({ tokens, targets, starts }: Batch, row: number, start: number): void {
+    const { seqLen } = this;
+    const to = row * seqLen;
+    const filled = Math.max(0, Math.min(seqLen, this.#ids.length - 1 - start));
+    if (filled > 0) {
+      const sequence = this.#sequence.subarray(0, filled + 1);
+      readTokens(this.#ids, start, sequence);
+      tokens.set(sequence.subarray(0, filled), to);
+      targets.set(sequence.subarray(1), to);
+    }
+    tokens.fill(0, to + filled, to + seqLen);
+    targets.fill(IGNORED_TARGET, to + filled, to + seqLen);
+    if (starts === undefined) return;
+    for (let t = 0, document = 0; t < seqLen; t++) {
+      if (tokens[to + t] === this.endId) document = t;
+      starts[to + t] = document;
+    }
+  }
 }
 
 /**

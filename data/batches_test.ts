@@ -1,6 +1,15 @@
 import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
-import { Batches, IGNORED_TARGET, permute, sequentialBatchCount, sequentialBatches } from "./batches.ts";
-import { hash32 } from "../ops/random.ts";
+import {
+  Batches,
+  type DataCursor,
+  IGNORED_TARGET,
+  permute,
+  sequentialBatchCount,
+  sequentialBatches,
+} from "./batches.ts";
+import { StepBatches } from "./prefetch.ts";
+import { tokenRange } from "./token_files.ts";
+import { hash32, hashCombine } from "../ops/random.ts";
 
 /** Ids that tell their place. */
 const places = (length: number) => Uint32Array.from({ length }, (_, i) => i);
@@ -72,9 +81,112 @@ Deno.test("Batches continued from a cursor equals Batches uninterrupted", () => 
   ok(whole.cursor.epoch > 5);
 });
 
+/** The sequences of so many batches, each by its first id divided by the sequence length. */
+function sequencesOf(batches: Batches, steps: number, seqLen: number): number[] {
+  return Array.from({ length: steps }, () => {
+    const { tokens } = batches.next();
+    return Array.from({ length: tokens.length / seqLen }, (_, row) => tokens[row * seqLen] / seqLen);
+  }).flat();
+}
+
+Deno.test("over random corpora, ranks and seeds every sequence is seen by one rank once an epoch, in one order", () => {
+  const seed = Date.now() % 2 ** 31;
+  for (let trial = 0; trial < 200; trial++) {
+    const random = (below: number, key: number) => hashCombine(seed, trial, key) % below;
+    const [seqLen, batchSize, worldSize] = [1 + random(9, 0), 1 + random(5, 1), 1 + random(6, 2)];
+    const ids = places(seqLen + 1 + random(400, 3));
+    const options = { seqLen, seed: random(1000, 4) };
+    const alone = new Batches(ids, { ...options, batchSize: 1 });
+    const count = alone.sequencesPerEpoch;
+    const steps = Math.ceil(3 * count / (batchSize * worldSize));
+    const ranks = Array.from(
+      { length: worldSize },
+      (_, rank) => new Batches(ids, { ...options, batchSize, worldSize, rank }),
+    );
+    const shared = Array.from({ length: steps }, () => ranks.flatMap((r) => sequencesOf(r, 1, seqLen)))
+      .flat();
+    const where = `seed ${seed}, trial ${trial}`;
+    deepEqual(shared, sequencesOf(alone, steps * batchSize * worldSize, seqLen), where);
+    for (let epoch = 0; epoch < 3; epoch++) {
+      const seen = shared.slice(epoch * count, (epoch + 1) * count).sort((a, b) => a - b);
+      deepEqual(seen, Array.from({ length: count }, (_, i) => i), where);
+    }
+    for (const rank of ranks) deepEqual(rank.cursor, alone.cursor, where);
+  }
+});
+
+Deno.test("an epoch stopped ten times at random, and gone on with by other numbers of ranks, is the same epoch", () => {
+  const seed = Date.now() % 2 ** 31;
+  const seqLen = 4;
+  const options = { seqLen, seed: 5 };
+  const ids = places(4 * 480 + 1);
+  const whole = sequencesOf(new Batches(ids, { ...options, batchSize: 1 }), 480, seqLen);
+  equal(new Set(whole).size, 480);
+  const seen: number[] = [];
+  let cursor: DataCursor | undefined;
+  for (let life = 0; seen.length < 480; life++) {
+    const worldSize = 1 + hashCombine(seed, life, 0) % 4;
+    const ranks = Array.from({ length: worldSize }, (_, rank) => {
+      return new StepBatches(new Batches(ids, { ...options, batchSize: 2, worldSize, rank, cursor }), 2);
+    });
+    const steps = life < 10 ? hashCombine(seed, life, 1) % 5 : Infinity;
+    for (let step = 0; step < steps && seen.length < 480; step++) {
+      const micro = ranks.map((rank) => rank.next().map(({ tokens }) => [tokens[0], tokens[seqLen]]));
+      for (const i of [0, 1]) seen.push(...micro.flatMap((batches) => batches[i].map((id) => id / seqLen)));
+      // Read ahead, and then killed: what was only prepared counts as not seen.
+      for (const rank of ranks) rank.prepare();
+    }
+    const cursors = ranks.map((rank) => JSON.stringify(rank.cursor));
+    equal(new Set(cursors).size, 1);
+    cursor = JSON.parse(cursors[0]);
+  }
+  deepEqual(seen.slice(0, 480), whole, `seed ${seed}`);
+});
+
+Deno.test("StepBatches gives what Batches gives, prepared or not, and its cursor is the next step's", () => {
+  const make = () => new Batches(places(64), { batchSize: 2, seqLen: 5, seed: 1 });
+  const [plain, steps] = [make(), new StepBatches(make(), 3)];
+  for (let step = 0; step < 8; step++) {
+    if (step % 3 > 0) steps.prepare();
+    deepEqual(steps.cursor, plain.cursor);
+    const expected = Array.from({ length: 3 }, () => structuredClone(plain.next()));
+    deepEqual(steps.next(), expected);
+  }
+  deepEqual(steps.cursor, plain.cursor);
+  ok(steps.waited > 0);
+});
+
+Deno.test("Batches and sequentialBatches() read from a reader what they read from an array", () => {
+  const ids = places(103);
+  const reader = tokenRange(ids, 0, ids.length);
+  const options = { batchSize: 3, seqLen: 4 };
+  deepEqual([...sequentialBatches(reader, options)], [...sequentialBatches(ids, options)]);
+  const [a, b] = [ids, reader].map((ids) => new Batches(ids, options));
+  for (let i = 0; i < 20; i++) deepEqual(b.next(), a.next());
+});
+
+Deno.test("with an end-of-text id, batches tell where each token's document starts in its row", () => {
+  const ids = Uint16Array.of(5, 9, 6, 7, 9, 9, 8, 1, 2, 3, 4, 9, 5);
+  const [batch] = sequentialBatches(ids, { batchSize: 3, seqLen: 4, endId: 9 });
+  deepEqual([...batch.tokens], [5, 9, 6, 7, 9, 9, 8, 1, 2, 3, 4, 9]);
+  deepEqual([...batch.starts!], [0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 3]);
+  const [none] = sequentialBatches(ids, { batchSize: 3, seqLen: 4 });
+  equal(none.starts, undefined);
+  const shuffled = new StepBatches(new Batches(ids, { batchSize: 3, seqLen: 4, endId: 9 }), 1);
+  const [{ tokens, starts }] = shuffled.next();
+  for (const [i, id] of tokens.entries()) if (id === 9) equal(starts![i], i % 4);
+});
+
 Deno.test("Batches fills the same arrays each time", () => {
   const batches = new Batches(places(64), { batchSize: 2, seqLen: 5 });
   equal(batches.next().tokens, batches.next().tokens);
+});
+
+Deno.test("take() gives the next batches, all valid together", () => {
+  const make = () => new Batches(places(64), { batchSize: 2, seqLen: 5, seed: 1 });
+  const [one, several] = [make(), make()];
+  const expected = Array.from({ length: 4 }, () => structuredClone(one.next()));
+  deepEqual([...several.take(3), ...several.take(1)], expected);
 });
 
 Deno.test("Batches rejects too little data, bad shapes and cursors of other data", () => {
@@ -86,6 +198,8 @@ Deno.test("Batches rejects too little data, bad shapes and cursors of other data
   throws(() => make(9, { batchSize: 0 }), { name: "RangeError", message: /batch size/ });
   throws(() => make(9, { seqLen: 1.5 }), RangeError);
   throws(() => make(9, { seed: 0.5 }), RangeError);
+  throws(() => make(9, { rank: 2, worldSize: 2 }), { name: "RangeError", message: /rank/ });
+  throws(() => make(9, { rank: 0, worldSize: 0 }), RangeError);
   throws(() => make(11, { cursor: { epoch: 0, position: 2 } }), {
     name: "RangeError",
     message: /other data/,

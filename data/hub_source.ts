@@ -7,11 +7,7 @@
 import { isTextFile } from "./formats.ts";
 import { globToRegExp, isGlob, splitGlob } from "./glob.ts";
 import { HttpSource } from "./http_source.ts";
-
-// A variable, so that importing this module does not load the client: only reading does.
-const HUB: string = "npm:@huggingface/hub@2.17.5";
-
-type Hub = typeof import("npm:@huggingface/hub@2.17.5");
+import { type HubClient, loadHubClient } from "../checkpoint/hub_client.ts";
 
 /** Where the hub is, and who asks. */
 export interface HubOptions {
@@ -44,7 +40,7 @@ export async function findHubFiles(source: string, options: HubOptions = {}): Pr
   const [, owner, escaped = "main", rest = ""] = match;
   const path = rest.replace(/\/+$/, "");
   const revision = decodeURIComponent(escaped);
-  const hub = (await import(HUB)) as Hub;
+  const hub = await loadHubClient();
   const shared = {
     repo: { type: "dataset", name: owner } as const,
     hubUrl: (options.hubUrl ?? environment("HF_ENDPOINT") ?? hub.HUB_URL).replace(/\/+$/, ""),
@@ -94,7 +90,7 @@ function environment(variable: string): string | undefined {
   return state === "granted" ? Deno.env.get(variable) || undefined : undefined;
 }
 
-function explained(error: unknown, source: string, hub: Hub): unknown {
+function explained(error: unknown, source: string, hub: HubClient): unknown {
   if (error instanceof Deno.errors.NotCapable || error instanceof SyntaxError) return error;
   if (!(error instanceof hub.HubApiError)) {
     return new Error(

@@ -47,7 +47,7 @@ Deno.test("scanCorpus() and splitRuns() set about the fraction aside, and divide
   equal(scan.bytes, texts.join("").length);
   let validation = 0;
   const all: string[] = [];
-  for await (const run of splitRuns(corpus, scan.threshold, 3000)) {
+  for await (const run of splitRuns(corpus, scan.threshold, { pieceLength: 3000 })) {
     all.push(run.text);
     if (run.validation) validation += run.text.length;
   }
@@ -87,7 +87,7 @@ Deno.test("the same block twice is on one side", async () => {
   const corpus = [document(text), document(paragraphs(10, 100)), document(text)];
   const { threshold } = await scanCorpus(corpus, 0.3);
   const blocks = [new Set<number>(), new Set<number>()];
-  for await (const run of splitRuns(corpus, threshold, Infinity)) {
+  for await (const run of splitRuns(corpus, threshold, { pieceLength: Infinity })) {
     for (const block of cutBlocks(run.text)) blocks[run.validation ? 1 : 0].add(blockHash(block));
   }
   ok(blocks[0].size > 10 && blocks[1].size > 10);
@@ -106,8 +106,47 @@ Deno.test("scanCorpus() raises the threshold until one block of a small corpus i
 Deno.test("splitRuns() joins the parts of a document and no two documents", async () => {
   const corpus = [document("one "), { name: "d", text: "two", part: 1 }, document("three", "e")];
   deepEqual((await Array.fromAsync(splitRuns(corpus, 0))).map((run) => run.text), ["one two", "three"]);
-  const pieces = await Array.fromAsync(splitRuns([document("aa bb cc dd")], 0, 4));
+  const pieces = await Array.fromAsync(splitRuns([document("aa bb cc dd")], 0, { pieceLength: 4 }));
   deepEqual(pieces.map((run) => [run.text, run.first]), [["aa bb cc", true], [" dd", false]]);
+});
+
+Deno.test("splitRuns() cuts pieces where it is told to", async () => {
+  const options = { pieceLength: 4, cut: (text: string) => text.length - 1 };
+  const pieces = await Array.fromAsync(splitRuns([document("abcdef")], 0, options));
+  deepEqual(pieces.map((run) => [run.text, run.first]), [["abcde", true], ["f", false]]);
+});
+
+Deno.test("a document of up to 64 KiB stays whole, and keeps its side when the corpus grows", async () => {
+  const text = (seed: number, length: number) => paragraphs(seed, 200).padEnd(length, "x").slice(0, length);
+  const lengths = [30, 300, 5000, 40000, 65536];
+  const short = Array.from({ length: 60 }, (_, i) => document(text(20 + i, lengths[i % 5]), `short ${i}`));
+  const sides = async (documents: Document[]) => {
+    const { threshold } = await scanCorpus(documents, 0.3);
+    const runs = await Array.fromAsync(splitRuns(documents, threshold, { pieceLength: Infinity }));
+    return new Map(runs.map((run) => [run.text, run.validation]));
+  };
+  const found = await sides(short);
+  deepEqual([...found.keys()].sort(), short.map((d) => d.text).sort());
+  ok(new Set(found.values()).size === 2);
+  // Longer ones, parts of one, and more short ones come before, between and after.
+  const long = document(text(90, 65537), "long");
+  const parts = [document(text(91, 9000), "parts"), { name: "parts", text: text(92, 9000), part: 1 }];
+  const grown = await sides([long, ...short.slice(0, 30), ...parts, document("new"), ...short.slice(30)]);
+  for (const [text, side] of found) equal(grown.get(text), side);
+  ok(!grown.has(long.text) && !grown.has(parts[0].text + parts[1].text), "long ones are cut");
+});
+
+Deno.test("a book and a corpus of one document are read in blocks, however short", async () => {
+  const text = paragraphs(93, 60);
+  ok(text.length < 65536);
+  const alone = await scanCorpus([document(text)], 0.3);
+  const sides = async (documents: Document[]) => {
+    const runs = await Array.fromAsync(splitRuns(documents, alone.threshold));
+    return new Set(runs.map((run) => run.validation)).size;
+  };
+  equal(await sides([document(text)]), 2);
+  const book = { ...document(text), isBook: true };
+  equal(await sides([book, document("another", "e")]), 2);
 });
 
 Deno.test("scanCorpus() rejects a corpus without text and fractions out of range", async () => {

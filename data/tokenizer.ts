@@ -6,8 +6,13 @@
  */
 
 import { CHAR_TO_BYTE, flatCopy, toByteChars, utf8Length, wordPattern } from "./byte_level.ts";
+import {
+  checkTokenizerJson,
+  type TokenizerJson,
+  type TokenizerStep,
+  type TokenTable,
+} from "./tokenizer_json.ts";
 import { type Library, openLibrary } from "./tokenizer_library.ts";
-import { checkTokenizerJson, type TokenizerJson, type TokenTable } from "./tokenizer_json.ts";
 
 /** How texts end in the vocabularies of common models, the likeliest first. */
 const END_TOKENS = ["<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]", "<|im_end|>"];
@@ -31,6 +36,11 @@ export class Tokenizer {
   readonly vocabSize: number;
   /** The id of the token that ends a text, such as `<|endoftext|>` or `</s>`; null when there is none. */
   readonly eosId: number | null;
+  /**
+   * What Hugging Face's libraries put before every text, such as Llama's `<|begin_of_text|>`; mostly nothing.
+   * {@linkcode Tokenizer.encode} does not.
+   */
+  readonly startIds: readonly number[];
   /**
    * How many bytes of text each id stands for: exact for byte-level vocabularies, with 0 for special tokens
    * and unused ids. Elsewhere it is the length of the token's text, a leading `▁` counting as a space.
@@ -68,6 +78,7 @@ export class Tokenizer {
     this.vocabSize = 1 + [...tokens.values()].reduce((a, b) => Math.max(a, b), 0);
     const end = END_TOKENS.find((content) => tokenizer.added_tokens.some((t) => t.content === content));
     this.eosId = end === undefined ? null : tokens.get(end)!;
+    this.startIds = templateStart(tokenizer.post_processor).flatMap((token) => tokens.get(token) ?? []);
     this.byteLengths = this.#measureTokens();
     this.takesPieces = isPlainByteLevel(tokenizer, tokens);
     // Of added tokens that start at the same place the longest is meant.
@@ -181,6 +192,16 @@ export class Tokenizer {
 function usesByteLevel({ decoder }: TokenizerJson): boolean {
   const steps = decoder?.type === "Sequence" ? decoder.decoders : [decoder];
   return Array.isArray(steps) && steps.some((step) => step?.type === "ByteLevel");
+}
+
+/** The special tokens that a template puts before a text. */
+function templateStart(step: TokenizerStep | null): string[] {
+  if (step?.type === "Sequence" && Array.isArray(step.processors)) {
+    return step.processors.flatMap(templateStart);
+  }
+  if (step?.type !== "TemplateProcessing" || !Array.isArray(step.single)) return [];
+  const text = step.single.findIndex((piece) => piece?.Sequence !== undefined);
+  return step.single.slice(0, Math.max(0, text)).map((piece) => String(piece?.SpecialToken?.id));
 }
 
 /** Whether a tokenizer does nothing else than to cut text by GPT-2's pattern and merge bytes. */

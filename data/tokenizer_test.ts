@@ -39,6 +39,24 @@ Deno.test("encode() and decode() agree with Hugging Face's library on every gold
   }
 });
 
+Deno.test("startIds are the special tokens that a template puts before a text", () => {
+  const of = (post_processor: unknown) => Tokenizer.fromJson({ ...goldenJson, post_processor }).startIds;
+  const special = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
+  const text = { Sequence: { id: "A", type_id: 0 } };
+  const template = (...single: unknown[]) => ({
+    type: "TemplateProcessing",
+    single,
+    pair: [text],
+    special_tokens: { "<|endoftext|>": { id: "<|endoftext|>", ids: [0], tokens: ["<|endoftext|>"] } },
+  });
+  deepEqual(of(null), []);
+  deepEqual(of(template(special("<|endoftext|>"), text)), [0]);
+  deepEqual(of(template(text, special("<|endoftext|>"))), []);
+  // As Llama 3 has it.
+  const byteLevel = { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true };
+  deepEqual(of({ type: "Sequence", processors: [byteLevel, template(special("<|endoftext|>"), text)] }), [0]);
+});
+
 Deno.test("encode() agrees with Hugging Face's library at the edges of the word pattern", async () => {
   const cases = JSON.parse(await Deno.readTextFile(new URL("bpe_cases.json", golden)));
   for (const { text, vocab_size, min_frequency, probe, ids } of cases) {

@@ -10,6 +10,15 @@ import type { Tensor } from "./tensor.ts";
 /** The most bytes that pass through one staging buffer at a time. */
 const STAGING_BYTES = 64 << 20;
 
+/** Part of a tensor that passes through the staging buffer at once. */
+interface Piece {
+  readonly from: GPUBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly result: number;
+  readonly at: number;
+}
+
 /**
  * Copies f32 tensors to the host.
  *
@@ -20,28 +29,62 @@ const STAGING_BYTES = 64 << 20;
  * @throws {GpuError} If the device reports an error.
  */
 export async function readTensors(gpu: Gpu, tensors: readonly Tensor[]): Promise<Float32Array[]> {
-  const results = tensors.map((t) => new Float32Array(t.size));
-  // Pieces of at most STAGING_BYTES, so that host memory stays bounded for any model.
-  const pieces: { from: GPUBuffer; offset: number; bytes: number; result: number; at: number }[] = [];
-  tensors.forEach((tensor, result) => {
-    const from = tensor.storage.buffer;
-    if (!from) throw new TypeError(`${tensor.label} must have a buffer before it is read`);
-    for (let done = 0; done < tensor.byteLength; done += STAGING_BYTES) {
-      const bytes = Math.min(STAGING_BYTES, tensor.byteLength - done);
-      pieces.push({ from, offset: tensor.byteOffset + done, bytes, result, at: done / 4 });
-    }
-  });
-  const total = pieces.reduce((sum, p) => sum + p.bytes, 0);
-  if (total === 0) return results;
-  const staging = gpu.device.createBuffer({
-    label: "readback",
-    size: Math.min(STAGING_BYTES, total),
-    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
-  });
+  const readback = new Readback(gpu, tensors);
   try {
+    return await readback.read();
+  } finally {
+    readback.destroy();
+  }
+}
+
+/** Reads the same tensors again and again through one staging buffer, without making a GPU object. */
+export class Readback {
+  readonly #gpu: Gpu;
+  readonly #sizes: readonly number[];
+  readonly #pieces: readonly Piece[];
+  readonly #staging: GPUBuffer | undefined;
+
+  /**
+   * Makes the staging buffer.
+   *
+   * @param gpu The device.
+   * @param tensors What to read; each must have a buffer, and keep it.
+   * @throws {TypeError} If one has no buffer.
+   */
+  constructor(gpu: Gpu, tensors: readonly Tensor[]) {
+    this.#gpu = gpu;
+    this.#sizes = tensors.map((t) => t.size);
+    // Pieces of at most STAGING_BYTES, so that host memory stays bounded for any model.
+    this.#pieces = tensors.flatMap((tensor, result) => {
+      const from = tensor.storage.buffer;
+      if (!from) throw new TypeError(`${tensor.label} must have a buffer before it is read`);
+      return Array.from({ length: Math.ceil(tensor.byteLength / STAGING_BYTES) }, (_, i) => {
+        const done = i * STAGING_BYTES;
+        const bytes = Math.min(STAGING_BYTES, tensor.byteLength - done);
+        return { from, offset: tensor.byteOffset + done, bytes, result, at: done / 4 };
+      });
+    });
+    const total = this.#pieces.reduce((sum, p) => sum + p.bytes, 0);
+    this.#staging = total === 0 ? undefined : gpu.device.createBuffer({
+      label: "readback",
+      size: Math.min(STAGING_BYTES, total),
+      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    });
+  }
+
+  /**
+   * Waits for the work so far and copies. One read must end before the next begins.
+   *
+   * @returns The tensors' values, in their order.
+   * @throws {GpuError} If the device reports an error.
+   */
+  async read(): Promise<Float32Array[]> {
+    const results = this.#sizes.map((size) => new Float32Array(size));
+    const [gpu, staging, pieces] = [this.#gpu, this.#staging, this.#pieces];
+    if (!staging) return results;
     for (let next = 0; next < pieces.length;) {
       const encoder = gpu.device.createCommandEncoder();
-      const batch: typeof pieces = [];
+      const batch: Piece[] = [];
       let used = 0;
       while (next < pieces.length && used + pieces[next].bytes <= staging.size) {
         const piece = pieces[next++];
@@ -60,9 +103,12 @@ export async function readTensors(gpu: Gpu, tensors: readonly Tensor[]): Promise
       }
       staging.unmap();
     }
-  } finally {
-    staging.destroy();
+    gpu.check();
+    return results;
   }
-  gpu.check();
-  return results;
+
+  /** Gives the staging buffer back. */
+  destroy(): void {
+    this.#staging?.destroy();
+  }
 }

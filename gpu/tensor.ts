@@ -60,7 +60,7 @@ export class Tensor {
    * @param dtype Element type.
    * @param place Where the root's values are.
    * @param requiresGradient Whether backward passes a gradient to it.
-   * @param label Name for messages.
+   * @param label Name for messages; a parameter's is its own.
    * @param view Of a view: its root, and where in it the view starts.
    */
   constructor(

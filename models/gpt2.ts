@@ -14,8 +14,8 @@ import { dropout } from "../ops/dropout.ts";
 import { addPositions, embedding } from "../ops/embedding.ts";
 import { gelu, type GeluKind } from "../ops/gelu.ts";
 import { layerNorm } from "../ops/layer_norm.ts";
-import { linear } from "../ops/linear.ts";
-import { constant, type LanguageModel, normal } from "./model.ts";
+import { type Layers, plainLayers } from "./layers.ts";
+import { constant, type HiddenOptions, type LanguageModel, normal } from "./model.ts";
 
 /** Hyper-parameters under the names of Hugging Face's config.json. */
 export interface Gpt2Config {
@@ -132,6 +132,7 @@ export function gpt2Config(config: Readonly<Record<string, unknown>>): Gpt2Confi
  * A GPT-2 model.
  *
  * @param options Any of {@linkcode Gpt2Config}; `vocab_size` is required.
+ * @param layers How weights are declared and applied; default all are trained.
  * @returns The model, to be recorded in graphs.
  * @throws {RangeError} If a value is impossible or a feature is not supported.
  *
@@ -142,30 +143,34 @@ export function gpt2Config(config: Readonly<Record<string, unknown>>): Gpt2Confi
  * equal(model.maxSeqLen, 128);
  * ```
  */
-export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel {
+export function gpt2(
+  options: Readonly<Record<string, unknown>>,
+  layers: Layers = plainLayers,
+): LanguageModel {
   const c = gpt2Config(options);
+  const { parameter, linear } = layers;
   const C = c.n_embd;
   const inner = c.n_inner ?? 4 * C;
   const std = c.initializer_range;
   // The residual stream sums 2 L outputs; scaling them keeps its variance at the start.
   const residualStd = std / Math.sqrt(2 * c.n_layer);
   const matrix = (g: Graph, name: string, shape: number[], { deviation = std, parts = 1 } = {}) =>
-    g.parameter(`transformer.${name}`, shape, {
+    parameter(g, `transformer.${name}`, shape, {
       init: normal(deviation),
       role: "matrix",
       layout: "in-out",
       parts,
     });
   const bias = (g: Graph, name: string, size: number) =>
-    g.parameter(`transformer.${name}`, [size], { init: constant(0), role: "bias" });
+    parameter(g, `transformer.${name}`, [size], { init: constant(0), role: "bias" });
   const table = (g: Graph, name: string, rows: number) =>
-    g.parameter(name, [rows, C], { init: normal(std), role: "embedding" });
+    parameter(g, name, [rows, C], { init: normal(std), role: "embedding" });
   const norm = (g: Graph, name: string, x: Tensor) =>
     layerNorm(
       g,
       x,
-      g.parameter(`transformer.${name}.weight`, [C], { init: constant(1), role: "norm" }),
-      g.parameter(`transformer.${name}.bias`, [C], { init: constant(0), role: "norm" }),
+      parameter(g, `transformer.${name}.weight`, [C], { init: constant(1), role: "norm" }),
+      parameter(g, `transformer.${name}.bias`, [C], { init: constant(0), role: "norm" }),
       c.layer_norm_epsilon,
     );
   const tokenTable = (g: Graph) => table(g, "transformer.wte.weight", c.vocab_size);
@@ -178,13 +183,14 @@ export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel 
     return add(g, x, dropout(g, linear(g, y, weight, { bias: b }), c.resid_pdrop));
   };
 
-  const block = (g: Graph, x: Tensor, i: number): Tensor => {
+  const block = (g: Graph, x: Tensor, i: number, { context, starts }: HiddenOptions): Tensor => {
+    const cache = context && { context, layer: i };
     const h = `h.${i}`;
     let y = norm(g, `${h}.ln_1`, x); // [B, T, C]
     const bias3 = bias(g, `${h}.attn.c_attn.bias`, 3 * C);
     const qkv = matrix(g, `${h}.attn.c_attn.weight`, [C, 3 * C], { parts: 3 });
     y = linear(g, y, qkv, { bias: bias3 }); // [B, T, 3C]
-    y = packedAttention(g, y, { numHeads: c.n_head, dropout: c.attn_pdrop }); // [B, T, C]
+    y = packedAttention(g, y, { numHeads: c.n_head, dropout: c.attn_pdrop, cache, starts }); // [B, T, C]
     x = projectBack(g, x, y, `${h}.attn.c_proj`);
     y = norm(g, `${h}.ln_2`, x);
     const biasInner = bias(g, `${h}.mlp.c_fc.bias`, inner);
@@ -203,11 +209,11 @@ export function gpt2(options: Readonly<Record<string, unknown>>): LanguageModel 
     },
     vocabSize: c.vocab_size,
     maxSeqLen: c.n_positions,
-    hidden(g, tokens) {
+    hidden(g, tokens, options = {}) {
       let x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
-      x = addPositions(g, x, table(g, "transformer.wpe.weight", c.n_positions));
+      x = addPositions(g, x, table(g, "transformer.wpe.weight", c.n_positions), options.context?.starts);
       x = dropout(g, x, c.embd_pdrop);
-      for (let i = 0; i < c.n_layer; i++) x = g.recompute(x, (x) => block(g, x, i));
+      for (let i = 0; i < c.n_layer; i++) x = g.recompute(x, (x) => block(g, x, i, options));
       return norm(g, "ln_f", x);
     },
     head(g) {

@@ -11,11 +11,11 @@ import type { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
-import { linear } from "../ops/linear.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rotary, rotaryTable } from "../ops/rotary.ts";
 import { swiglu } from "../ops/swiglu.ts";
-import { constant, type LanguageModel, normal } from "./model.ts";
+import { type Layers, plainLayers } from "./layers.ts";
+import { constant, type HiddenOptions, type LanguageModel, normal } from "./model.ts";
 import { ropeKeys, type RopeParameters, ropeParameters, rotaryOptions } from "./rope.ts";
 
 /** Hyper-parameters under the names of Hugging Face's config.json. */
@@ -165,6 +165,7 @@ export function llamaConfig(config: Readonly<Record<string, unknown>>): LlamaCon
  * A Llama model.
  *
  * @param options Any of {@linkcode LlamaConfig}; `vocab_size` is required.
+ * @param layers How weights are declared and applied; default all are trained.
  * @returns The model, to be recorded in graphs.
  * @throws {RangeError} If a value is impossible or a feature is not supported.
  *
@@ -175,36 +176,49 @@ export function llamaConfig(config: Readonly<Record<string, unknown>>): LlamaCon
  * equal(model.maxSeqLen, 128);
  * ```
  */
-export function llama(options: Readonly<Record<string, unknown>>): LanguageModel {
+export function llama(
+  options: Readonly<Record<string, unknown>>,
+  layers: Layers = plainLayers,
+): LanguageModel {
   const c = llamaConfig(options);
+  const { parameter, linear } = layers;
   const C = c.hidden_size;
   const [numHeads, numKeyValueHeads] = [c.num_attention_heads, c.num_key_value_heads]; // NH, KV
   const [queries, keys] = [numHeads * c.head_dim, numKeyValueHeads * c.head_dim]; // NH * HS, KV * HS
   const init = normal(c.initializer_range);
-  const table = (g: Graph, name: string) => g.parameter(name, [c.vocab_size, C], { init, role: "embedding" });
+  const table = (g: Graph, name: string) =>
+    parameter(g, name, [c.vocab_size, C], { init, role: "embedding" });
   const tokenTable = (g: Graph) => table(g, "model.embed_tokens.weight");
   const norm = (g: Graph, name: string, x: Tensor) => {
-    const weight = g.parameter(`model.${name}.weight`, [C], { init: constant(1), role: "norm" });
+    const weight = parameter(g, `model.${name}.weight`, [C], { init: constant(1), role: "norm" });
     return rmsNorm(g, x, weight, c.rms_norm_eps);
   };
 
   /** x W^T, with a bias where the model has them and a residual where one is given. */
   const project = (g: Graph, x: Tensor, name: string, out: number, biased: boolean, residual?: Tensor) => {
-    const weight = g.parameter(`model.${name}.weight`, [out, x.shape[2]], { init, role: "matrix" });
+    const weight = parameter(g, `model.${name}.weight`, [out, x.shape[2]], { init, role: "matrix" });
     const bias = biased
-      ? g.parameter(`model.${name}.bias`, [out], { init: constant(0), role: "bias" })
+      ? parameter(g, `model.${name}.bias`, [out], { init: constant(0), role: "bias" })
       : undefined;
     return linear(g, x, weight, { layout: "out-in", bias, residual });
   };
 
-  const block = (g: Graph, x: Tensor, angles: Tensor, i: number): Tensor => {
+  const block = (
+    g: Graph,
+    x: Tensor,
+    angles: Tensor,
+    i: number,
+    { context, starts }: HiddenOptions,
+  ): Tensor => {
+    const cache = context && { context, layer: i };
+    const turned = (x: Tensor) => rotary(g, x, angles, context?.starts);
     const attn = (name: string) => `layers.${i}.self_attn.${name}`;
     const mlp = (name: string) => `layers.${i}.mlp.${name}`;
     let y = norm(g, `layers.${i}.input_layernorm`, x); // [B, T, C]
-    const q = rotary(g, project(g, y, attn("q_proj"), queries, c.attention_bias), angles); // [B, T, NH * HS]
-    const k = rotary(g, project(g, y, attn("k_proj"), keys, c.attention_bias), angles); // [B, T, KV * HS]
+    const q = turned(project(g, y, attn("q_proj"), queries, c.attention_bias)); // [B, T, NH * HS]
+    const k = turned(project(g, y, attn("k_proj"), keys, c.attention_bias)); // [B, T, KV * HS]
     const v = project(g, y, attn("v_proj"), keys, c.attention_bias); // [B, T, KV * HS]
-    y = attention(g, q, k, v, { numHeads, numKeyValueHeads, dropout: c.attention_dropout });
+    y = attention(g, q, k, v, { numHeads, numKeyValueHeads, dropout: c.attention_dropout, cache, starts });
     x = project(g, y, attn("o_proj"), C, c.attention_bias, x); // [B, T, C]
     y = norm(g, `layers.${i}.post_attention_layernorm`, x);
     const gate = project(g, y, mlp("gate_proj"), c.intermediate_size, c.mlp_bias); // [B, T, intermediate]
@@ -225,10 +239,13 @@ export function llama(options: Readonly<Record<string, unknown>>): LanguageModel
     },
     vocabSize: c.vocab_size,
     maxSeqLen: c.max_position_embeddings,
-    hidden(g, tokens) {
-      const angles = rotaryTable(g, tokens.shape[1], c.head_dim, rotaryOptions(c.rope_parameters));
+    hidden(g, tokens, options = {}) {
+      const positions = options.context?.length ?? tokens.shape[1];
+      const angles = rotaryTable(g, positions, c.head_dim, rotaryOptions(c.rope_parameters));
       let x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
-      for (let i = 0; i < c.num_hidden_layers; i++) x = g.recompute(x, (x) => block(g, x, angles, i));
+      for (let i = 0; i < c.num_hidden_layers; i++) {
+        x = g.recompute(x, (x) => block(g, x, angles, i, options));
+      }
       return norm(g, "norm", x);
     },
     head(g) {

@@ -5,21 +5,34 @@
  */
 import { gpt2, gpt2Presets } from "./gpt2.ts";
 import { llama, llamaPresets } from "./llama.ts";
+import type { Layers } from "./layers.ts";
 import type { LanguageModel } from "./model.ts";
 
 type Config = Readonly<Record<string, unknown>>;
 
 interface Architecture {
-  readonly build: (config: Config) => LanguageModel;
+  readonly build: (config: Config, layers?: Layers) => LanguageModel;
   readonly presets: Readonly<Record<string, Config>>;
   /** Keys of config.json that are probabilities of dropping something. */
   readonly dropout: readonly string[];
+  /** Linear layers that get a LoRA unless told otherwise; the same as in PEFT. */
+  readonly lora: readonly string[];
 }
 
 /** Architectures by the `model_type` of config.json. */
 const architectures: Readonly<Record<string, Architecture>> = {
-  gpt2: { build: gpt2, presets: gpt2Presets, dropout: ["resid_pdrop", "embd_pdrop", "attn_pdrop"] },
-  llama: { build: llama, presets: llamaPresets, dropout: ["attention_dropout"] },
+  gpt2: {
+    build: gpt2,
+    presets: gpt2Presets,
+    dropout: ["resid_pdrop", "embd_pdrop", "attn_pdrop"],
+    lora: ["c_attn"],
+  },
+  llama: {
+    build: llama,
+    presets: llamaPresets,
+    dropout: ["attention_dropout"],
+    lora: ["q_proj", "v_proj"],
+  },
 };
 
 /** The presets of all architectures by name, as the content of config.json without `vocab_size`. */
@@ -33,10 +46,14 @@ export const modelPresets: Readonly<Record<string, Readonly<Record<string, unkno
  * Builds the model of a checkpoint.
  *
  * @param config The content of config.json.
+ * @param layers How weights are declared and applied; default all are trained.
  * @throws {RangeError} If the architecture or one of its features is not supported; the message names it.
  */
-export function modelFromConfig(config: Readonly<Record<string, unknown>>): LanguageModel {
-  return architectureOf(config).build(config);
+export function modelFromConfig(
+  config: Readonly<Record<string, unknown>>,
+  layers?: Layers,
+): LanguageModel {
+  return architectureOf(config).build(config, layers);
 }
 
 /**
@@ -47,6 +64,16 @@ export function modelFromConfig(config: Readonly<Record<string, unknown>>): Lang
  */
 export function dropoutKeys(config: Readonly<Record<string, unknown>>): readonly string[] {
   return architectureOf(config).dropout;
+}
+
+/**
+ * The linear layers of a model that get a LoRA unless told otherwise, by the last parts of their names.
+ *
+ * @param config The content of config.json; `model_type` matters.
+ * @throws {RangeError} If the architecture is not supported.
+ */
+export function defaultLoraTargets(config: Readonly<Record<string, unknown>>): readonly string[] {
+  return architectureOf(config).lora;
 }
 
 function architectureOf({ model_type: type }: Config): Architecture {

@@ -6,7 +6,19 @@
 import type { Graph } from "../gpu/graph.ts";
 import type { Initializer } from "../gpu/parameters.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { fillNormal } from "../ops/random.ts";
+import type { SequenceContext } from "../ops/key_value_cache.ts";
+import { fillNormal, fillUniform } from "../ops/random.ts";
+
+/** Where tokens stand and what they see, for {@linkcode LanguageModel.hidden}. */
+export interface HiddenOptions {
+  /** Where the tokens stand in sequences that are continued; default: each begins one. */
+  readonly context?: SequenceContext;
+  /**
+   * u32 [B, T]: the first position that each may attend to, such as the start of its document; default 0. Positions
+   * count on from the row's beginning all the same.
+   */
+  readonly starts?: Tensor;
+}
 
 /** A language model. */
 export interface LanguageModel {
@@ -21,9 +33,10 @@ export interface LanguageModel {
    *
    * @param g The graph to record in.
    * @param tokens u32 [B, T].
+   * @param options Where the tokens stand and what they see.
    * @returns Hidden states [B, T, C].
    */
-  hidden(g: Graph, tokens: Tensor): Tensor;
+  hidden(g: Graph, tokens: Tensor, options?: HiddenOptions): Tensor;
   /**
    * The output head's weight.
    *
@@ -35,6 +48,11 @@ export interface LanguageModel {
 /** Starting values from a normal distribution with mean 0. */
 export function normal(std: number): Initializer {
   return (values, seed) => fillNormal(values, seed, std);
+}
+
+/** Starting values from a uniform distribution over [-bound, bound). */
+export function uniform(bound: number): Initializer {
+  return (values, seed) => fillUniform(values, seed, bound);
 }
 
 /** One starting value for all. */

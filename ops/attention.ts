@@ -2,7 +2,7 @@
  * Causal multi-head attention without a T x T matrix in memory (online softmax, arXiv 1805.02867; backward
  * by recomputation as in FlashAttention, arXiv 2205.14135):
  *
- * s_ij = scale q_i k_j for j <= i, p_i = softmax(s_i), o_i = sum_j p_ij v_j.
+ * s_ij = scale q_i k_j for starts_i <= j <= i, p_i = softmax(s_i), o_i = sum_j p_ij v_j.
  *
  * Saved: o and l_i = log sum_j exp(s_ij). Backward, with D_i = do_i o_i:
  * dv_j = sum_i p_ij do_i, ds_ij = p_ij (do_i v_j - D_i), dq_i = scale sum_j ds_ij k_j,
@@ -15,11 +15,12 @@
  *
  * @module
  */
-import type { Graph, Operand } from "../gpu/graph.ts";
-import { vec4 } from "../gpu/graph.ts";
+import { type GradientTarget, type Graph, type Operand, vec4 } from "../gpu/graph.ts";
 import { mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { cachedAttention, type Columns } from "./cached_attention.ts";
 import { keepFactorWgsl, randomSeed } from "./dropout.ts";
+import type { SequenceContext } from "./key_value_cache.ts";
 
 /** Options of {@linkcode attention}. */
 export interface AttentionOptions {
@@ -31,13 +32,10 @@ export interface AttentionOptions {
   readonly scale?: number;
   /** Probability of dropping an attention weight while training; default 0. */
   readonly dropout?: number;
-}
-
-/** Where q, k or v lies: rows of `stride` values, of which `offset` and the following belong to it. */
-interface Columns {
-  readonly tensor: Tensor;
-  readonly offset: number;
-  readonly stride: number;
+  /** Attend to all positions of sequences that are continued, through the cache of a layer; default none. */
+  readonly cache?: { readonly context: SequenceContext; readonly layer: number };
+  /** u32 [B, T]: the first key that each query sees, such as the start of its document; default 0. */
+  readonly starts?: Tensor;
 }
 
 const THREADS = 16;
@@ -101,6 +99,10 @@ function record(
         `${numHeads} heads, ${numKeyValueHeads} key heads`,
     );
   }
+  const scale = options.scale ?? 1 / Math.sqrt(headDim);
+  if (options.cache) {
+    return cachedAttention(g, q, k, v, { numHeads, numKeyValueHeads, headDim, scale, ...options.cache });
+  }
   const [batch, length] = q.tensor.shape; // B, T
   const packed = q.tensor === k.tensor;
   // Vectors need every head and every part to start at a multiple of 4.
@@ -131,7 +133,15 @@ function record(
   const zeros = (name: string) => each((c) => `var ${name}${c} = V();`);
   const dot = (a: string, b: string) => all.map((c) => `product(${a}${c}, ${b}${c})`).join(" + ");
   const dropProbability = g.training ? options.dropout ?? 0 : 0;
-  const seed: Record<string, Tensor> = dropProbability > 0 ? { seed: randomSeed(g) } : {};
+  const { starts } = options;
+  if (starts) expectShape("attention", "starts", starts, [batch, length], "u32");
+  const extra: Record<string, Tensor> = {
+    ...(dropProbability > 0 ? { seed: randomSeed(g) } : {}),
+    ...(starts ? { starts } : {}),
+  };
+  /** Whether query `i` sees key `j`. */
+  const sees = (i: string, j: string) =>
+    starts ? `${j} <= ${i} && ${j} >= starts[b * T + ${i}]` : `${j} <= ${i}`;
 
   const inputs: Record<string, Operand> = packed
     ? { qkv: wrap(q.tensor) }
@@ -163,7 +173,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     GROUP: numHeads / numKeyValueHeads,
     ...(dropProbability > 0 ? { STREAM: g.randomStream() } : {}),
   };
-  const scaleWgsl = `const SCALE = f32(${options.scale ?? 1 / Math.sqrt(headDim)});`;
+  const scaleWgsl = `const SCALE = f32(${scale});`;
   const blocks = Math.ceil(length / THREADS);
   const grid = (heads: number): [number, number, number] => [blocks, heads * batch, 1];
   // Multiply-adds of one T x T by HS product, of which a causal kernel needs half.
@@ -182,7 +192,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
   const l = g.activation("attention.logsumexp", [batch, numHeads, length]);
   g.dispatch({
     label: "attention_forward",
-    read: { ...inputs, ...seed },
+    read: { ...inputs, ...extra },
     write: { o: wrap(o), l },
     constants,
     workgroups: grid(numHeads),
@@ -202,10 +212,10 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     let v_start = v_at(b, j, head / GROUP);
     ${loadShared("k", (c) => `load_k(k_start, ${c})`)}
     ${loadShared("v", (c) => `load_v(v_start, ${c})`)}
-    let s = select(-3.0e38, ${dot("q", "k")}, j <= row);
+    let s = select(-3.0e38, ${dot("q", "k")}, ${sees("row", "j")});
     let new_top = max(top, s);
     let shrink = exp(top - new_top);
-    let p = select(0.0, exp(s - new_top), j <= row);
+    let p = select(0.0, exp(s - new_top), ${sees("row", "j")});
     total = total * shrink + p;
     let kept = p * keep(b, head, row, j);
     ${each((c) => `sum${c} = sum${c} * shrink + kept * v${c};`)}
@@ -224,19 +234,23 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     const targets = packed
       ? [g.gradientTarget(q.tensor)]
       : [q.tensor, k.tensor, v.tensor].map((t) => g.gradientTarget(t));
-    if (targets.some((t) => !t)) {
-      if (targets.some((t) => t)) {
-        throw new TypeError("attention: q, k and v must all require a gradient, or none of them");
-      }
-      return;
-    }
-    const [dq, dk, dv] = packed ? [targets[0]!, targets[0]!, targets[0]!] : targets.map((t) => t!);
-    const assign = (target: { accumulate: boolean }) => (target.accumulate ? "+=" : "=");
+    if (targets.every((t) => !t)) return;
+    const [dq, dk, dv] = packed ? [targets[0], targets[0], targets[0]] : targets;
+    /** A row's part of a gradient, where one is required. */
+    const add = (name: string, target: GradientTarget | undefined, sums: string, start: string) =>
+      target
+        ? store(sums, (value, c) => `${name}[${start} + ${c}] ${target.accumulate ? "+=" : "="} ${value};`)
+        : "";
+    /** Where the gradients go, by their names in WGSL. */
+    const into = (targets: Record<string, GradientTarget | undefined>) =>
+      Object.fromEntries(
+        Object.entries(targets).flatMap(([name, t]) => t ? [[name, wrap(t.tensor)] as const] : []),
+      );
     const d = g.activation("attention.d", [batch, numHeads, length]);
     g.dispatch({
       label: "attention_backward_q",
-      read: { ...inputs, o: wrap(o), l, dO: wrap(dO), ...seed },
-      write: packed ? { dqkv: wrap(dq.tensor), d } : { dq: wrap(dq.tensor), d },
+      read: { ...inputs, o: wrap(o), l, dO: wrap(dO), ...extra },
+      write: { ...into(packed ? { dqkv: dq } : { dq }), d },
       constants,
       workgroups: grid(numHeads),
       flops: 6 * causalProduct,
@@ -258,19 +272,20 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     let v_start = v_at(b, j, head / GROUP);
     ${loadShared("k", (c) => `load_k(k_start, ${c})`)}
     ${loadShared("v", (c) => `load_v(v_start, ${c})`)}
-    let p = select(0.0, exp(${dot("q", "k")} - l_row), j <= row);
+    let p = select(0.0, exp(${dot("q", "k")} - l_row), ${sees("row", "j")});
     let ds = p * ((${dot("g", "v")}) * keep(b, head, row, j) - d_row) * SCALE;
     ${each((c) => `sum${c} += ds * k${c};`)}
   }
   if (t >= T) { return; }
   d[l_at(b, row, head)] = d_row;
-  ${store("sum", (value, c) => `${packed ? "dqkv" : "dq"}[q_start + ${c}] ${assign(dq)} ${value};`)}`,
+  ${add(packed ? "dqkv" : "dq", dq, "sum", "q_start")}`,
       ),
     });
+    if (!dk && !dv) return;
     g.dispatch({
       label: "attention_backward_kv",
-      read: { ...inputs, l, d, dO: wrap(dO), ...seed },
-      write: packed ? { dqkv: wrap(dk.tensor) } : { dk: wrap(dk.tensor), dv: wrap(dv.tensor) },
+      read: { ...inputs, l, d, dO: wrap(dO), ...extra },
+      write: into(packed ? { dqkv: dk } : { dk, dv }),
       constants,
       workgroups: grid(numKeyValueHeads),
       flops: 8 * causalProduct,
@@ -291,7 +306,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
       ${loadShared("q", (c) => `load_q(q_start, ${c})`)}
       ${loadShared("g", (c) => `dO[o_start + ${c}]`)}
       let at = l_at(b, i, head);
-      let p = select(0.0, exp(${dot("k", "q")} - l[at]), row <= i);
+      let p = select(0.0, exp(${dot("k", "q")} - l[at]), ${sees("i", "row")});
       let mask = keep(b, head, i, row);
       let ds = p * ((${dot("v", "g")}) * mask - d[at]) * SCALE;
       let kept = p * mask;
@@ -299,8 +314,8 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     }
   }
   if (t >= T) { return; }
-  ${store("dk", (value, c) => `${packed ? "dqkv" : "dk"}[k_start + ${c}] ${assign(dk)} ${value};`)}
-  ${store("dv", (value, c) => `${packed ? "dqkv" : "dv"}[v_start + ${c}] ${assign(dv)} ${value};`)}`,
+  ${add(packed ? "dqkv" : "dk", dk, "dk", "k_start")}
+  ${add(packed ? "dqkv" : "dv", dv, "dv", "v_start")}`,
       ),
     });
   });

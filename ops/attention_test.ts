@@ -26,6 +26,23 @@ for (const shape of shapes) {
       tolerance: 5e-5, // exp of scores that f32 sums over the head
     });
   });
+  Deno.test(`attention() over documents matches the reference at ${text(shape)}`, async () => {
+    // Documents of 1 to 7 tokens, so that many queries see nothing of what comes before them.
+    const starts = new Uint32Array(batch * length);
+    for (let at = 0, start = 0; at < starts.length; at++) {
+      const t = at % length;
+      if (t === 0 || hashCombine(3, at) % 4 === 0) start = t;
+      starts[at] = start;
+    }
+    await checkOp({
+      inputs: { q: [batch, length, channels], k: [batch, length, kv], v: [batch, length, kv] },
+      ids: { starts: { shape: [batch, length], values: starts } },
+      record: (g, { q, k, v, starts }) => attention(g, q, k, v, { numHeads, numKeyValueHeads, starts }),
+      reference: ({ q, k, v }) =>
+        attentionReference(q, k, v, shape, () => 1, (b, i) => starts[b * length + i]),
+      tolerance: 5e-5,
+    });
+  });
   if (kv !== channels) continue;
   const dropout = 0.25;
   Deno.test(`packedAttention() with dropout matches the reference at ${text(shape)}`, async () => {

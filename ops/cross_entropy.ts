@@ -146,15 +146,19 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
  * @param g The graph to record in.
  * @param x Final hidden states, [N, C].
  * @param weight Output head, [V, C].
- * @returns [V, N], without a gradient.
+ * @returns [N, V] without a gradient; where the head is larger than a binding, the blocks of columns that together
+ * are that.
  * @throws {TypeError} If the shapes do not fit.
  */
-export function headLogits(g: Graph, x: Tensor, weight: Tensor): Tensor {
+export function headLogits(g: Graph, x: Tensor, weight: Tensor): Tensor[] {
   expectShape("headLogits", "x", x, [null, null]);
   expectShape("headLogits", "weight", weight, [null, x.shape[1]]);
-  const logits = g.activation("logits", [weight.shape[0], x.shape[0]]);
-  recordLogits(g, x, weight, logits);
-  return logits;
+  const [m, k] = x.shape;
+  return headBlocks(g, weight).map(([v0, v1]) => {
+    const out = g.activation("logits", [m, v1 - v0]);
+    matmul(g, { m, n: v1 - v0, k, a: x, b: weight.rows(v0, v1), transposedB: true, out });
+    return out;
+  });
 }
 
 /** [V, N] = W x^T, by blocks of W that one binding can hold. */

@@ -134,11 +134,13 @@ fn matches(own: u32, at: u32) -> vec4<bool> { return min(vectors[at], vec4u(LAST
  * @param g The graph to record in.
  * @param x [B, T, C].
  * @param table [P, C] with P >= T.
+ * @param starts u32 [B], the position of each sequence's first row, without a gradient; default 0. Positions past
+ * the table take its last row.
  * @returns [B, T, C].
  * @throws {TypeError} If the shapes do not fit.
  * @throws {RangeError} If the table has fewer rows than there are positions.
  */
-export function addPositions(g: Graph, x: Tensor, table: Tensor): Tensor {
+export function addPositions(g: Graph, x: Tensor, table: Tensor, starts?: Tensor): Tensor {
   expectShape("addPositions", "x", x, [null, null, null]);
   const [batch, length, channels] = x.shape; // B, T, C
   expectShape("addPositions", "table", table, [null, channels]);
@@ -151,7 +153,7 @@ export function addPositions(g: Graph, x: Tensor, table: Tensor): Tensor {
   }
   const { width, wgsl, wrap } = vectorType(channels);
   const period = (length * channels) / width; // of one sequence
-  const y = g.activation("positions", x.shape, [x, table]);
+  const y = g.activation("positions", x.shape, starts ? [] : [x, table]);
   const main = (count: number, statements: string) => ({
     constants: { PERIOD: period, COUNT: count, BATCH: batch },
     workgroups: flatWorkgroups(Math.ceil(count / 64)),
@@ -162,12 +164,21 @@ export function addPositions(g: Graph, x: Tensor, table: Tensor): Tensor {
   ${statements}
 }`,
   });
+  if (starts) expectShape("addPositions", "starts", starts, [batch], "u32");
+  const [rows, perRow] = [table.shape[0], channels / width];
   g.dispatch({
     label: "positions_forward",
-    read: { x: wrap(x), table: wrap(table) },
+    read: { x: wrap(x), table: wrap(table), ...(starts ? { starts } : {}) },
     write: { y: wrap(y) },
-    ...main(batch * period, "y[i] = x[i] + table[i % PERIOD];"),
+    ...main(
+      batch * period,
+      starts
+        ? `let position = min(starts[i / PERIOD] + i % PERIOD / ${perRow}u, ${rows - 1}u);
+  y[i] = x[i] + table[position * ${perRow}u + i % ${perRow}u];`
+        : "y[i] = x[i] + table[i % PERIOD];",
+    ),
   });
+  if (starts) return y;
   g.tape(() => {
     const dy = g.gradientOf(y);
     if (!dy) return;
@@ -187,39 +198,6 @@ export function addPositions(g: Graph, x: Tensor, table: Tensor): Tensor {
       });
     }
     passGradient(g, x, dy);
-  });
-  return y;
-}
-
-/**
- * Picks one row of each sequence, such as the last position when generating.
- *
- * @param g The graph to record in.
- * @param x [B, T, C].
- * @param positions u32 [B].
- * @returns [B, C], without a gradient.
- * @throws {TypeError} If the shapes do not fit.
- */
-export function selectPositions(g: Graph, x: Tensor, positions: Tensor): Tensor {
-  expectShape("selectPositions", "x", x, [null, null, null]);
-  const [batch, length, channels] = x.shape;
-  expectShape("selectPositions", "positions", positions, [batch], "u32");
-  const y = g.activation("selected", [batch, channels]);
-  const { width, wrap } = vectorType(channels);
-  const perRow = channels / width;
-  g.dispatch({
-    label: "select_positions",
-    read: { x: wrap(x), positions },
-    write: { y: wrap(y) },
-    constants: { PER_ROW: perRow, COUNT: batch * perRow, LENGTH: length },
-    workgroups: flatWorkgroups(Math.ceil((batch * perRow) / 64)),
-    body: `${flatIndexWgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * 64u + lane;
-  if (i >= COUNT) { return; }
-  let b = i / PER_ROW;
-  y[i] = x[(b * LENGTH + min(positions[b], LENGTH - 1u)) * PER_ROW + i % PER_ROW];
-}`,
   });
   return y;
 }

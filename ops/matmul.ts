@@ -46,15 +46,20 @@ export interface MatmulOptions {
   readonly batch?: number;
   /** What the product (with its bias) and the residual are multiplied with; default 1 and 1. */
   readonly factors?: readonly [product: number, residual: number];
+  /** Leaves the product out, so that `out` keeps what it holds, while the value at this index is 0. */
+  readonly when?: { readonly tensor: Tensor; readonly index: number };
 }
 
 interface Variant {
   /** Whether the kernel runs on an adapter. */
   runs(profile: Profile): boolean;
-  /** Whether it reads A as [m, k] too. */
+  /** Whether it reads A as [m, k] too, and then B as [n, k]. */
   readonly readsRows?: boolean;
   readonly record: (g: Graph, product: Product) => void;
 }
+
+/** Rows of A up to which a transposed copy of B is not worth it: those of one tile. */
+const FEW_ROWS = 32;
 
 /** Every kernel by name. All read B as [k, n] and A as [k, m]. */
 export const matmulVariants: Readonly<Record<string, Variant>> = {
@@ -123,14 +128,17 @@ function trialSize(
 function record(g: Graph, variant: Variant, options: MatmulOptions): void {
   const { m, n, k, transposedA = false, transposedB = false, ...rest } = options;
   const columnA = transposedA || !variant.readsRows;
+  // A transposed copy of B pays where several tiles of rows read it.
+  const rowB = transposedB && !columnA && m <= FEW_ROWS;
   variant.record(g, {
     ...rest,
     m,
     n,
     k,
     a: layOut(g, rest.a, transposedA ? [k, m] : [m, k], transposedA !== columnA),
-    b: layOut(g, rest.b, transposedB ? [n, k] : [k, n], transposedB),
+    b: layOut(g, rest.b, transposedB ? [n, k] : [k, n], transposedB !== rowB),
     columnA,
+    rowB,
   });
 }
 

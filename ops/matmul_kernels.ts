@@ -24,10 +24,12 @@ export interface Product {
   readonly k: number;
   /** A, rows padded to a multiple of 4 values. */
   readonly a: Tensor;
-  /** B, [k, n], rows padded to a multiple of 4 values. */
+  /** B, rows padded to a multiple of 4 values. */
   readonly b: Tensor;
   /** True if A is [k, m], false if it is [m, k]. */
   readonly columnA: boolean;
+  /** True if B is [n, k], which only kernels with A as [m, k] read; false if it is [k, n]. */
+  readonly rowB: boolean;
   /** [m, n], its rows without padding. */
   readonly out: Tensor;
   /** [n], added to every row. */
@@ -40,6 +42,8 @@ export interface Product {
   readonly batch?: number;
   /** What the product and the residual are multiplied with. */
   readonly factors?: readonly [number, number];
+  /** Where the product is left out: when the value at this index is 0. */
+  readonly when?: { readonly tensor: Tensor; readonly index: number };
 }
 
 const range = (count: number) => [...Array(count).keys()];
@@ -47,7 +51,7 @@ const XYZW = "xyzw";
 
 /** Records a kernel: declares its operands, sizes and `store`, the only place where results are written. */
 function dispatch(g: Graph, label: string, p: Product, body: string, tile: readonly [number, number]): void {
-  const { m, n, k, a, b, bias, residual, out, accumulate, batch = 1, factors } = p;
+  const { m, n, k, a, b, bias, residual, out, accumulate, batch = 1, factors, when } = p;
   const aligned = n % 4 === 0;
   const wrap = (t: Tensor): Operand => (aligned ? vec4(t) : t);
   const times = (factor: number | undefined) => (factor === undefined ? "" : `f32(${factor}) * `);
@@ -60,9 +64,10 @@ function dispatch(g: Graph, label: string, p: Product, body: string, tile: reado
     read: {
       a: vec4(a),
       b: vec4(b),
-      sizes: g.sizes(m, n, k, padded(p.columnA ? m : k) / 4, padded(n) / 4),
+      sizes: g.sizes(m, n, k, padded(p.columnA ? m : k) / 4, padded(p.rowB ? k : n) / 4),
       ...(bias ? { bias: wrap(bias) } : {}),
       ...(residual ? { residual: wrap(residual) } : {}),
+      ...(when ? { when_given: when.tensor } : {}),
     },
     write: { out: wrap(out) },
     workgroups: [batch * Math.ceil(m / tile[0]), Math.ceil(n / tile[1]), 1],
@@ -81,7 +86,7 @@ fn start(c: u32) -> vec4f {
       !bias
         ? "return vec4f();"
         : aligned
-        ? "return bias[min(c, sizes[4] - 1u)];"
+        ? "return bias[min(c, sizes[1] / 4u - 1u)];"
         : `let at = min(vec4u(c * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(sizes[1] - 1u));
   return vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);`
     }
@@ -106,17 +111,17 @@ ${body}`,
   });
 }
 
-const readSizes = `
+/** WGSL at the start of every kernel. */
+const prologue = ({ when, columnA }: Product) => `
+  ${when ? `if (when_given[${when.index}] == 0.0) { return; }` : ""}
   let M = sizes[0];
   let K = sizes[2];
   let A4 = sizes[3]; // groups of four values in a row of A
   let B4 = sizes[4];
   let product = product_of(group.x);
   let tile = tile_of(group.x);
+  let a_first = product * ${columnA ? "K" : "M"} * A4;
   let b_first = product * K * B4;`;
-
-/** WGSL: where the A of a workgroup's product begins. */
-const firstOfA = (columnA: boolean) => `let a_first = product * ${columnA ? "K" : "M"} * A4;`;
 
 /**
  * One subgroup of 8 lanes owns up to 32 rows and 32 columns, four per lane. For four values of k, every lane
@@ -125,10 +130,10 @@ const firstOfA = (columnA: boolean) => `let a_first = product * ${columnA ? "K" 
  * registers; k outside of rows would load and store it four times.
  */
 export function broadcastKernel(g: Graph, p: Product): void {
-  const { m, k, columnA } = p;
-  const rows = m <= 8 ? 8 : m <= 16 ? 16 : 32;
+  const { m, k, columnA, rowB } = p;
+  const rows = m === 1 && !columnA ? 1 : m <= 8 ? 8 : m <= 16 ? 16 : 32;
   const ragged = k % 4 !== 0;
-  const vectors = range(rows / 8); // that a lane loads
+  const vectors = range(Math.ceil(rows / 8)); // that a lane loads
   // Lane l of a column-major A loads `vectors` neighbours of row k + l / 2, in the first or second half.
   const starts = columnA
     ? vectors.map((v) =>
@@ -153,22 +158,27 @@ export function broadcastKernel(g: Graph, p: Product): void {
     return `subgroupBroadcast(a${vector % vectors.length}.${XYZW[r & 3]}, ${lane}u)`;
   };
   const rowOfB = (i: number) => (ragged ? `min(k * 4u + ${i}u, K - 1u)` : `(k * 4u + ${i}u)`);
+  // Four values of k of the lane's four columns; to transpose them costs nothing where vectors are split anyway.
+  const b4 = rowB
+    ? `transpose(mat4x4f(${range(4).map((j) => `b[b_row${j} + k]`).join(", ")}))`
+    : `mat4x4f(${range(4).map((i) => `b[${rowOfB(i)} * B4 + b_column]`).join(", ")})`;
+  const startsB = rowB
+    ? range(4).map((j) => `let b_row${j} = min(column * 4u + ${j}u, sizes[1] - 1u) * B4;`)
+    : ["let b_column = b_first + min(column, B4 - 1u);"];
   dispatch(
     g,
     "broadcast",
     p,
     `
-@compute @workgroup_size(8) fn main(${mainInputs}) {${readSizes}
-  ${firstOfA(columnA)}
+@compute @workgroup_size(8) fn main(${mainInputs}) {${prologue(p)}
   let row = tile * ${rows}u;
   let column = group.y * 8u + lane;
-  let b_column = b_first + min(column, B4 - 1u);
-  ${starts.join("\n  ")}
+  ${[...startsB, ...starts].join("\n  ")}
   let first = start(column);
   ${range(rows).map((r) => `var c${r} = first;`).join(" ")}
   for (var k = 0u; k < (K + 3u) / 4u; k++) {
     ${load}
-    let b4 = mat4x4f(${range(4).map((i) => `b[${rowOfB(i)} * B4 + b_column]`).join(", ")});
+    let b4 = ${b4};
     ${
       range(rows).map((r) => `c${r} += b4 * vec4f(${range(4).map((i) => value(r, i)).join(", ")});`).join(
         "\n    ",
@@ -192,8 +202,7 @@ export function tileKernel(g: Graph, p: Product): void {
     "tile",
     p,
     `
-@compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {${readSizes}
-  ${firstOfA(true)}
+@compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {${prologue(p)}
   let row = (tile * ${threadRows}u + lane / 8u) * 8u;
   let column = (group.y * 8u + lane % 8u) * 4u;
   let a_upper = a_first + min(row / 4u, A4 - 1u);
@@ -228,6 +237,13 @@ export function sharedKernel(g: Graph, p: Product): void {
   const fetchA = p.columnA
     ? "tile_a[row * 16u + column] = select(vec4f(), a[min(k + row, K - 1u) * A4 + at_a], k + row < K);"
     : "tile_a[lane] = select(vec4f(), a[at_a + min(k / 4u + lane % 4u, A4 - 1u)], k / 4u + lane % 4u < A4);";
+  // The tile of B too: [k][column / 4], or [column][k / 4].
+  const fetchB = p.rowB
+    ? "tile_b[lane] = b[at_b + min(k / 4u + lane % 4u, B4 - 1u)];"
+    : "tile_b[lane] = select(vec4f(), b[min(k + row, K - 1u) * B4 + at_b], k + row < K);";
+  const b4 = p.rowB
+    ? `transpose(mat4x4f(${range(4).map((j) => `tile_b[(column * 4u + ${j}u) * 4u + i]`).join(", ")}))`
+    : `mat4x4f(${range(4).map((j) => `tile_b[(i * 4u + ${j}u) * 16u + column]`).join(", ")})`;
   const product = p.columnA
     ? opaqueLoop(
       "i",
@@ -238,7 +254,7 @@ export function sharedKernel(g: Graph, p: Product): void {
     : opaqueLoop(
       "i",
       4,
-      `let y = mat4x4f(${range(4).map((j) => `tile_b[(i * 4u + ${j}u) * 16u + column]`).join(", ")});
+      `let y = ${b4};
       ${range(4).map((r) => `c${r} += y * tile_a[(row * 4u + ${r}u) * 4u + i];`).join(" ")}`,
     );
   dispatch(
@@ -247,20 +263,23 @@ export function sharedKernel(g: Graph, p: Product): void {
     p,
     `
 var<workgroup> tile_a: array<vec4f, 256>;
-var<workgroup> tile_b: array<vec4f, 256>; // [k][column / 4]
-@compute @workgroup_size(256) fn main(${mainInputs}) {${readSizes}
+var<workgroup> tile_b: array<vec4f, 256>;
+@compute @workgroup_size(256) fn main(${mainInputs}) {${prologue(p)}
   let row = lane / 16u;
   let column = lane % 16u;
-  ${firstOfA(p.columnA)}
   let at_a = a_first + ${
       p.columnA ? "min(tile * 16u + column, A4 - 1u)" : "min(tile * 64u + lane / 4u, M - 1u) * A4"
     };
-  let at_b = b_first + min(group.y * 16u + column, B4 - 1u);
+  let at_b = ${
+      p.rowB
+        ? "min(group.y * 64u + lane / 4u, sizes[1] - 1u) * B4"
+        : "b_first + min(group.y * 16u + column, B4 - 1u)"
+    };
   let sum = start(group.y * 16u + column);
   ${range(4).map((r) => `var c${r} = sum;`).join(" ")}
   for (var k = 0u; k < K; k += 16u) {
     ${fetchA}
-    tile_b[lane] = select(vec4f(), b[min(k + row, K - 1u) * B4 + at_b], k + row < K);
+    ${fetchB}
     workgroupBarrier();
     ${product}
     workgroupBarrier();

@@ -7,7 +7,7 @@ import { matmulReference } from "./linear_reference.ts";
 import { matmul, matmulCandidates, matmulVariants } from "./matmul.ts";
 
 // [m, n, k]: whole tiles of every kernel, and sizes that leave some of a tile, of a vector of four, or both.
-const shapes: [number, number, number][] = [[64, 128, 32], [1, 1, 1], [7, 33, 5], [17, 36, 12], [
+const shapes: [number, number, number][] = [[64, 128, 32], [1, 1, 1], [1, 37, 22], [7, 33, 5], [17, 36, 12], [
   100,
   130,
   250,
@@ -120,3 +120,23 @@ Deno.test("matmul() refuses batches of what it could not read", () => {
   const x = g.input("x", [2, 6, 6], "f32");
   throws(() => matmul(g, { m: 6, n: 6, k: 6, a: x, b: x, out: x, batch: 2 }), /multiples of 4/);
 });
+
+for (const variant of Object.keys(matmulVariants)) {
+  Deno.test(`matmul() with ${variant} leaves a product out when it is told to`, async () => {
+    const gpu = await testGpu();
+    const profile = { ...gpu.profile, isSoftware: variant !== "shared" && gpu.profile.isSoftware };
+    const g = new Graph({ profile, choices: { "matmul 8x8x8 A^T": variant } });
+    const [x, flags] = [g.input("x", [8, 8], "f32"), g.input("flags", [2], "f32")];
+    const out = g.output("out", [8, 8]);
+    matmul(g, { m: 8, n: 8, k: 8, a: x, transposedA: true, b: x, out, when: { tensor: flags, index: 1 } });
+    const program = await compileProgram(gpu, g);
+    program.write("x", new Float32Array(64).fill(1));
+    for (const [flag, value] of [[0, 0], [1, 8], [0, 8]]) {
+      program.write("flags", Float32Array.of(1 - flag, flag));
+      program.run();
+      deepEqual((await program.read(out))[0], new Float32Array(64).fill(value));
+      program.write("x", new Float32Array(64).fill(flag === 0 ? 1 : 2));
+    }
+    program.destroy();
+  });
+}

@@ -68,6 +68,17 @@ export function fillNormal(out: Float32Array, seed: number, std: number): void {
 }
 
 /**
+ * Fills an array with numbers that are uniform over [-bound, bound).
+ *
+ * @param out The array to fill.
+ * @param seed A 32-bit seed.
+ * @param bound The largest magnitude.
+ */
+export function fillUniform(out: Float32Array, seed: number, bound: number): void {
+  for (let i = 0; i < out.length; i++) out[i] = bound * (2 * uniform(seed, i) - 1);
+}
+
+/**
  * The same hash in WGSL: `hash32(x: u32) -> u32` and `hash_combine(h: u32, counter: u32) -> u32`, where
  * the first `h` is `hash32(seed + 0x9e3779b9u)`.
  */

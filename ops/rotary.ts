@@ -91,13 +91,16 @@ export function rotaryTable(g: Graph, length: number, headDim: number, options: 
  * @param g The graph to record in.
  * @param x [B, T, NH * HS], with any number of heads.
  * @param table From {@linkcode rotaryTable}, [T, HS].
+ * @param starts u32 [B], the position of each sequence's first row, without a gradient. The table may then have any
+ * number of positions; those past it take its last. Default 0.
  * @returns [B, T, NH * HS].
  * @throws {TypeError} If the shapes do not fit.
  */
-export function rotary(g: Graph, x: Tensor, table: Tensor): Tensor {
+export function rotary(g: Graph, x: Tensor, table: Tensor, starts?: Tensor): Tensor {
   expectShape("rotary", "x", x, [null, null, null]);
   const [batch, length, channels] = x.shape; // B, T, C
-  expectShape("rotary", "table", table, [length, null]);
+  expectShape("rotary", "table", table, [starts ? null : length, null]);
+  if (starts) expectShape("rotary", "starts", starts, [batch], "u32");
   const headDim = table.shape[1]; // HS
   const heads = channels / headDim; // NH
   if (!Number.isInteger(heads)) {
@@ -111,7 +114,7 @@ export function rotary(g: Graph, x: Tensor, table: Tensor): Tensor {
   const turn = (label: string, sign: "" | "-", from: Operand, to: Operand, assign: "=" | "+=") =>
     g.dispatch({
       label,
-      read: { x: from, table: wrap(table), sizes: g.sizes(heads) },
+      read: { x: from, table: wrap(table), sizes: g.sizes(heads), ...(starts ? { starts } : {}) },
       write: { y: to },
       constants: { T: length, PAIRS: pairs, COUNT: count },
       workgroups: flatWorkgroups(Math.ceil(count / 64)),
@@ -121,7 +124,8 @@ export function rotary(g: Graph, x: Tensor, table: Tensor): Tensor {
   if (thread >= COUNT) { return; }
   let row = thread / PAIRS;
   let c = thread % PAIRS;
-  let angle = row % T * 2u * PAIRS + c;
+  let position = ${starts ? `min(starts[row / T] + row % T, ${table.shape[0] - 1}u)` : "row % T"};
+  let angle = position * 2u * PAIRS + c;
   let cosine = table[angle];
   let sine = ${sign}table[angle + PAIRS];
   ${
@@ -140,8 +144,9 @@ export function rotary(g: Graph, x: Tensor, table: Tensor): Tensor {
 }`,
     });
 
-  const y = g.activation("rotary", x.shape, [x]);
+  const y = g.activation("rotary", x.shape, starts ? [] : [x]);
   turn("rotary_forward", "", wrap(x), wrap(y), "=");
+  if (starts) return y;
   g.tape(() => {
     const dy = g.gradientOf(y);
     const dx = dy && g.gradientTarget(x);

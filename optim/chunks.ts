@@ -247,6 +247,36 @@ var<workgroup> shared_sums: array<array<f32, ${terms.length}>, ${threads}>;
   return partials;
 }
 
+/**
+ * Which rows of {@linkcode chunkSums} belong to a tensor.
+ *
+ * @returns u32 [tensors, 2]: the tensor's first chunk among all, and how many it has.
+ */
+export function chunkRanges(g: Graph, label: string, segments: readonly UpdateSegment[]): Tensor {
+  let first = 0;
+  const ranges = segments.flatMap((s) => s.items).flatMap(({ size }) => {
+    const range = [first, Math.ceil(size / CHUNK_VALUES)];
+    first += range[1];
+    return range;
+  });
+  return g.constant(`${label}.ranges`, Uint32Array.from(ranges), [ranges.length / 2, 2]);
+}
+
+/**
+ * WGSL that sums the rows of `tensor` in `dots`, from {@linkcode chunkSums}, into `d0`, `d1` and so on; `ranges` is
+ * bound as `vec2u`.
+ */
+export function tensorSumsWgsl(width: number): string {
+  const columns = [...Array(width).keys()];
+  return `
+    ${columns.map((d) => `var d${d} = 0.0;`).join(" ")}
+    let first = ranges[tensor].x;
+    for (var chunk = first; chunk < first + ranges[tensor].y; chunk++) {
+      let at = chunk * ${width}u;
+      ${columns.map((d) => `d${d} += dots[at + ${d}u];`).join(" ")}
+    }`;
+}
+
 /** Records the sums of squares of gradients, for optimizers that need no pass over them before their update. */
 export function gradientSquares(g: Graph, parts: readonly ChunkedPart[]): SquareSums {
   const partials = chunkSums(g, parts, { label: "gradient_norm", read: () => ({}), terms: ["dot(g, g)"] });

@@ -50,9 +50,10 @@
 import type { Graph, UpdateSegment } from "../gpu/graph.ts";
 import type { Parameter } from "../gpu/parameters.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { CHUNK_VALUES, type ChunkedPart, chunkSegments, chunkSums, updateChunks } from "./chunks.ts";
+import { type ChunkedPart, chunkRanges, chunkSegments, chunkSums, updateChunks } from "./chunks.ts";
 import { LEFT_ALONE, scalarPass, writesH } from "./koala_plus_plus_scalars.ts";
 import { matrixBatches, matrixShape } from "./matrix_batches.ts";
+import { type MeasurementNoiseOptions, requireMeasurementNoise } from "./measurement_noise.ts";
 import {
   type BegunUpdate,
   type Optimizer,
@@ -64,24 +65,14 @@ import {
 import { orthogonalizePacked } from "./orthogonalize.ts";
 import { parameterState } from "./state.ts";
 
-/** Where the measurement noise R comes from: a number, or an average over steps of a statistic of the loss. */
-export type MeasurementNoise = "variance" | "second-moment" | number;
-
 /** Hyper-parameters of {@linkcode koalaPlusPlus}. */
-export interface KoalaPlusPlusOptions {
+export interface KoalaPlusPlusOptions extends MeasurementNoiseOptions {
   /** Learning rate; default 0.02. */
   readonly lr?: number;
   /** Initial variance of each parameter; default 0.1. */
   readonly sigma?: number;
   /** Process noise Q; default 0.1. */
   readonly q?: number;
-  /**
-   * Measurement noise R. `variance` (default) averages the variance of the batch's per-sequence losses,
-   * `second-moment` the mean of their squares, a number is R itself.
-   */
-  readonly r?: MeasurementNoise;
-  /** Decay of the average of R, which starts at 1; default 0.9. */
-  readonly alphaR?: number;
   /** Coupled weight decay; default 0. */
   readonly weightDecay?: number;
   /** Keep the implied covariance symmetric; default true. False is the paper's vanilla variant. */
@@ -107,18 +98,11 @@ const NAME = "koala_plus_plus";
 export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
   const { lr = 0.02, sigma = 0.1, q = 0.1, r = "variance", alphaR = 0.9 } = options;
   const { weightDecay = 0, symmetric = true, beta = 0, orthogonal = "none" } = options;
-  const atLeastZero = { lr, sigma, q, weightDecay, ...(typeof r === "number" ? { r } : {}) };
-  for (const [name, value] of Object.entries(atLeastZero)) {
+  for (const [name, value] of Object.entries({ lr, sigma, q, weightDecay })) {
     requireInRange("koalaPlusPlus", name, value, { from: 0 });
   }
-  for (const [name, value] of Object.entries({ alphaR, beta })) {
-    requireInRange("koalaPlusPlus", name, value, { from: 0, below: 1 });
-  }
-  if (typeof r !== "number" && r !== "variance" && r !== "second-moment") {
-    throw new RangeError(
-      `koalaPlusPlus: r must be "variance", "second-moment" or a number, got ${JSON.stringify(r)}`,
-    );
-  }
+  requireInRange("koalaPlusPlus", "beta", beta, { from: 0, below: 1 });
+  requireMeasurementNoise("koalaPlusPlus", { r, alphaR });
   if (!["none", "gain", "unit"].includes(orthogonal)) {
     throw new RangeError(
       `koalaPlusPlus: orthogonal must be "none", "gain" or "unit", got ${JSON.stringify(orthogonal)}`,
@@ -196,7 +180,7 @@ function finish(
   const summary = g.output(`${prefix}.summary`, [5]);
   scalarPass(g, io, options, {
     dots,
-    ranges: g.constant(`${prefix}.ranges`, chunkRanges(items.map((i) => i.size)), [items.length, 2]),
+    ranges: chunkRanges(g, prefix, segments),
     coefficients,
     perTensor,
     run,
@@ -278,14 +262,4 @@ function scaleOf(item: Parameter, orthogonal: KoalaPlusPlusOptions["orthogonal"]
   if (orthogonal === "unit") return Math.sqrt(Math.max(1, outputs / inputs));
   // An orthogonal matrix has the norm sqrt(rank).
   return 1 / Math.sqrt(Math.min(inputs, outputs) * (item.parts ?? 1));
-}
-
-/** Of each tensor its first chunk among all and the number of its chunks. */
-function chunkRanges(sizes: readonly number[]): Uint32Array {
-  let first = 0;
-  return Uint32Array.from(sizes.flatMap((size) => {
-    const range = [first, Math.ceil(size / CHUNK_VALUES)];
-    first += range[1];
-    return range;
-  }));
 }

@@ -6,8 +6,9 @@
 import type { Graph } from "../gpu/graph.ts";
 import { mainInputs } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { isFiniteWgsl } from "./chunks.ts";
+import { isFiniteWgsl, tensorSumsWgsl } from "./chunks.ts";
 import type { KoalaPlusPlusOptions } from "./koala_plus_plus.ts";
+import { measurementNoiseWgsl } from "./measurement_noise.ts";
 import { STATISTICS, type UpdateInputs } from "./optimizer.ts";
 
 /** In place of a step size: the tensor and its state stay as they are. (A real one may have either sign.) */
@@ -18,8 +19,6 @@ export function writesH({ weightDecay, beta, orthogonal }: Required<KoalaPlusPlu
   return weightDecay > 0 || beta > 0 || orthogonal !== "none";
 }
 
-const range = (count: number) => [...Array(count).keys()];
-
 /** One workgroup turns dot products into coefficients; a lane takes every 64th tensor. */
 export function scalarPass(
   g: Graph,
@@ -29,8 +28,7 @@ export function scalarPass(
     Record<"dots" | "ranges" | "coefficients" | "perTensor" | "run" | "summary" | "scales", Tensor>
   >,
 ): void {
-  const { sigma, q, r, alphaR, weightDecay, symmetric, beta, orthogonal } = options;
-  const statistic = r === "second-moment" ? STATISTICS.lossSecondMoment : STATISTICS.lossVariance;
+  const { sigma, q, weightDecay, symmetric, beta, orthogonal } = options;
   const decay = weightDecay > 0;
   const width = t.dots.shape[1];
   // Of an orthogonalised step: |v + Q h|, the norm that the filter gives it, or none of the filter's.
@@ -57,26 +55,18 @@ export function scalarPass(
       run: t.run,
       summary: t.summary,
     },
-    constants: { TENSORS: t.ranges.shape[0], WIDTH: width },
+    constants: { TENSORS: t.ranges.shape[0] },
     workgroups: [1, 1, 1],
     body: `${isFiniteWgsl}
 const Q = f32(${q});
 var<workgroup> seen: array<vec4f, 64>;
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   if (statistics[${STATISTICS.skip}] != 0.0) { return; }
-  let average = f32(${alphaR}) * select(1.0, run[0], run[1] > 0.0) + f32(${
-      1 - alphaR
-    }) * statistics[${statistic}];
+  ${measurementNoiseWgsl(options)}
   let scale = statistics[${STATISTICS.gradientScale}];
-  let R = ${typeof r === "number" ? `f32(${r})` : "average"};
   var notes = vec4f(3.0e38, 0.0, 0.0, 0.0); // smallest S, largest S, sum of step sizes, restarts
   for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
-    ${range(width).map((d) => `var d${d} = 0.0;`).join(" ")}
-    let first = ranges[tensor].x;
-    for (var chunk = first; chunk < first + ranges[tensor].y; chunk++) {
-      let at = chunk * WIDTH;
-      ${range(width).map((d) => `d${d} += dots[at + ${d}u];`).join(" ")}
-    }
+    ${tensorSumsWgsl(width)}
     let old = state[tensor]; // S0, h0.h0, h0.v0, scale of h0 or weight of the average
     let scale0 = ${writesH(options) ? "select(0.0, 1.0, old.w > 0.0)" : "old.w"};
     let gg = scale * scale * d0;

@@ -1,11 +1,15 @@
 import { deepEqual, ok, throws } from "node:assert/strict";
 import { fillNormal } from "../ops/random.ts";
-import { testGpu } from "../tests/check_op.ts";
+import { objectsMade, testGpu } from "../tests/check_op.ts";
 import { OptimizerBench, type TestTensor } from "../tests/optimizer_bench.ts";
 import { adamw } from "./adamw.ts";
 import { AdamWReference } from "./adamw_reference.ts";
+import { koalaM, koalaV } from "./koala.ts";
+import { KoalaReference } from "./koala_reference.ts";
 import { koalaPlusPlus, type KoalaPlusPlusOptions } from "./koala_plus_plus.ts";
 import { KoalaPlusPlusReference } from "./koala_plus_plus_reference.ts";
+import { lion } from "./lion.ts";
+import { LionReference } from "./lion_reference.ts";
 import { muon } from "./muon.ts";
 import { MuonReference } from "./muon_reference.ts";
 import { STATISTICS } from "./optimizer.ts";
@@ -13,6 +17,8 @@ import type { Optimizer } from "./optimizer.ts";
 import { hiddenMatrices, partition } from "./partition.ts";
 import { sgd } from "./sgd.ts";
 import { SgdReference } from "./sgd_reference.ts";
+import { soap } from "./soap.ts";
+import { SoapReference } from "./soap_reference.ts";
 
 /** Steps all tensors by the reference. */
 type Reference = (gradients: Float64Array[], loss: number, variance: number) => void;
@@ -53,9 +59,35 @@ const koala = (
     ...(options.orthogonal ? { tolerance: 2e-3 } : {}),
   };
 };
+const kalman = (momentum: boolean, options: { r: "variance" | number; weightDecay: number }): Row => {
+  const make = momentum ? koalaM : koalaV;
+  const still = { sigmaV: 0, a: 0, alphaQ: 1, qV: 0 };
+  const moving = { sigmaV: 0.1, a: 0.8, alphaQ: 0.9, qV: 0.02 };
+  const shared = { lr: 0.05, sigma: 0.2, q: 0.1, alphaR: 0.9, ...(momentum ? moving : still), ...options };
+  return {
+    name: `${make.name}(${JSON.stringify(options)})`,
+    make: () => make(shared),
+    reference: (params) => {
+      const r = options.r === "variance" ? null : options.r;
+      const filter = new KoalaReference(params, { ...shared, momentum, r });
+      return (gradients, loss, variance) => filter.step(gradients, loss, variance);
+    },
+    easy: () => make({ ...options, lr: momentum ? 0.1 : 0.2, r: 1e-3 }),
+  };
+};
 /** A vector is a matrix of one row. */
 const asMatrix = (shape: number[]) => (shape.length === 1 ? [1, shape[0]] : shape) as [number, number];
 const adam = { lr: 0.01, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
+const eigen = {
+  lr: 0.01,
+  beta1: 0.9,
+  beta2: 0.95,
+  shampooBeta: 0.9,
+  eps: 1e-8,
+  weightDecay: 0.1,
+  frequency: 3,
+};
+const signs = { lr: 0.01, beta1: 0.9, beta2: 0.99, weightDecay: 0.1 };
 const momentum = { lr: 0.01, momentum: 0.9, weightDecay: 0.01 };
 
 /** Every optimizer passes every test below. */
@@ -78,6 +110,16 @@ const table: Row[] = [
     reference: each((theta) => new SgdReference(theta, { ...momentum, nesterov: true })),
     easy: (problem) => sgd({ lr: problem === "quadratic" ? 0.05 : 1e-3 }),
   },
+  kalman(false, { r: "variance", weightDecay: 0 }),
+  kalman(false, { r: 0.3, weightDecay: 0.01 }),
+  kalman(true, { r: "variance", weightDecay: 0 }),
+  kalman(true, { r: 0.3, weightDecay: 0.01 }),
+  {
+    name: "lion",
+    make: () => lion({ ...signs, decayAll: true }),
+    reference: each((theta) => new LionReference(theta, signs)),
+    easy: () => lion({ lr: 0.015, weightDecay: 0 }),
+  },
   ...([
     { nesterov: true, weightDecay: 0, scale: "original" },
     { nesterov: false, weightDecay: 0.1, scale: "match-rms-adamw" },
@@ -89,6 +131,12 @@ const table: Row[] = [
     ),
     easy: () => muon({ lr: 0.02, momentum: 0.5 }),
   })),
+  {
+    name: "soap",
+    make: () => soap(eigen),
+    reference: each((theta, i) => new SoapReference(theta, asMatrix(shapes[i]), eigen)),
+    easy: () => soap({ lr: 0.03, weightDecay: 0 }),
+  },
 ];
 
 // Single values, ragged rows, and more than two chunks.
@@ -158,18 +206,7 @@ for (const { name, make, reference, easy, tolerance = 2e-4 } of table) {
     const gpu = await testGpu();
     const bench = await OptimizerBench.create(gpu, partition([{ optimizer: make() }]), tensors());
     bench.step(gradientsAt(0), 1, 0.1);
-    const device = gpu.device as unknown as Record<string, (...args: unknown[]) => unknown>;
-    const created: string[] = [];
-    const names = ["createBuffer", "createBindGroup", "createShaderModule", "createComputePipelineAsync"];
-    for (const method of names) {
-      device[method] = (...args) => {
-        created.push(method);
-        return Object.getPrototypeOf(gpu.device)[method].apply(gpu.device, args);
-      };
-    }
-    bench.step(gradientsAt(1), 1, 0.1);
-    for (const method of names) delete device[method];
-    deepEqual(created, []);
+    deepEqual(await objectsMade(gpu, () => bench.step(gradientsAt(1), 1, 0.1)), []);
     await bench.read();
     bench.destroy();
   });
@@ -253,6 +290,10 @@ Deno.test("optimizers move as few values as they say, in as many kernels however
     [koalaPlusPlus({ beta: 0.9 }), 10],
     [adamw(), 8],
     [sgd(), 6],
+    [lion(), 6],
+    [koalaV(), 4],
+    [koalaV({ weightDecay: 0.1 }), 5],
+    [koalaM(), 11],
   ];
   for (const [optimizer, count] of counts) {
     const rules = partition([{ optimizer }]);
@@ -321,6 +362,8 @@ Deno.test("hyper-parameters out of range are refused by name", () => {
     /r must be "variance", "second-moment" or a number/,
   );
   throws(() => sgd({ lr: NaN }), RangeError);
+  throws(() => koalaM({ alphaQ: 1.5 }), /alphaQ must be at most 1, got 1.5/);
+  throws(() => koalaV({ sigma: -1 }), /koalaV: sigma must be a finite number at least 0/);
   throws(() => muon({ steps: 0 }), /steps must be a finite number at least 1/);
   throws(() => muon({ scale: "adamw" as "original" }), /scale must be "original" or "match-rms-adamw"/);
 });

@@ -11,6 +11,7 @@ import { loadParameters } from "../training/load_weights.ts";
 import { createProgress, formatCount } from "../training/progress.ts";
 import { describe } from "../training/run.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { baseOption } from "./lora_options.ts";
 import { checkpointOption, openTextModel, type TextModel } from "./text_model.ts";
 
 /** The longest sequences by default, since many a Llama names a length that would take minutes and much memory. */
@@ -18,6 +19,7 @@ const DEFAULT_LONGEST = 1024;
 
 const options = {
   "checkpoint": checkpointOption,
+  "base": baseOption,
   "data": {
     type: "string",
     multiple: true,
@@ -49,7 +51,7 @@ const options = {
 type Values = OptionValues<typeof options>;
 
 async function main(values: Values, { output }: TaskContext): Promise<void> {
-  using opened = await openTextModel(values.checkpoint);
+  using opened = await openTextModel(values.checkpoint, values.base);
   const { folder, model, tokenizer } = opened;
   const { seqLen, stride } = await sequences(values, opened);
   const gpu = await requestGpu();

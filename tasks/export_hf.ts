@@ -9,7 +9,7 @@ import { parseByteSize } from "../checkpoint/byte_size.ts";
 import { convertTensors } from "../checkpoint/convert_tensors.ts";
 import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
 import { type MetricsRecord, readMetricsFile } from "../checkpoint/metrics_file.ts";
-import { latestCheckpoint, readRunOf } from "../checkpoint/run_folder.ts";
+import { readRunOf } from "../checkpoint/run_folder.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { readTrainingState } from "../checkpoint/training_state.ts";
 import { modelFromConfig } from "../models/load.ts";
@@ -26,6 +26,8 @@ import {
   usage,
   UsageError,
 } from "./command_line.ts";
+import { baseOption } from "./lora_options.ts";
+import { openCheckpoint } from "./open_checkpoint.ts";
 import { pushFolder, pushOptions, pushTarget } from "./push_to_hub.ts";
 
 const LOSS_CURVE = "loss_curve.svg";
@@ -42,9 +44,10 @@ const options = {
     type: "string",
     placeholder: "DIR",
     description:
-      "a checkpoint, any Hugging Face folder, or a run's folder for its newest checkpoint (required " +
+      "a checkpoint, any Hugging Face folder, a LoRA adapter, or a run's folder for its newest checkpoint (required " +
       "unless a folder is pushed that was exported before)",
   },
+  "base": baseOption,
   "out": {
     type: "string",
     required: true,
@@ -77,6 +80,7 @@ const options = {
 
 /** Options of the folder's content, which a folder that was exported before has already. */
 const contentOptions = {
+  base: "base",
   dtype: "dtype",
   maxShardSize: "max-shard-size",
   name: "name",
@@ -139,8 +143,7 @@ async function exportCheckpoint(
     throw new UsageError(`--out: ${error.message}${remedy}`);
   });
 
-  const newest = await latestCheckpoint(values.checkpoint);
-  using folder = await readModelFolder(newest?.path ?? values.checkpoint);
+  using folder = await openCheckpoint(values.checkpoint, values.base);
   const model = modelFromConfig(folder.config);
   const parameters = declareParameters(model);
   matchTensors(parameters.all, folder.tensors);

@@ -1,17 +1,20 @@
 /**
- * `--init-from`: a Hugging Face folder whose weights a run starts from.
+ * `--init-from`: a Hugging Face folder whose weights a run starts from, or an adapter's.
  *
  * @module
  */
 import { join } from "node:path";
+import { type AdapterFolder, isAdapterFolder, readAdapterFolder } from "../checkpoint/adapter_folder.ts";
 import { type ModelFolder, readModelFolder } from "../checkpoint/hugging_face.ts";
+import { openBase } from "../checkpoint/open_model.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { weightsDigest } from "../checkpoint/weights_digest.ts";
 import { loadTokenizer } from "../data/tokenizer.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { declareParameters } from "../training/load_weights.ts";
-import type { RunConfig } from "../training/run_config.ts";
+import type { RunConfig, RunLora } from "../training/run_config.ts";
 import { UsageError } from "./command_line.ts";
+import { givenLoraOption, newAdapter } from "./lora_options.ts";
 import type { TrainLmValues } from "./train_lm_options.ts";
 
 /** What a run takes from the folder besides the weights themselves. */
@@ -22,6 +25,8 @@ export interface InitialModel {
   readonly tokenizer: string;
   /** Fingerprint of the weights. */
   readonly digest: string;
+  /** The adapter to train, if the weights are to stay as they are. */
+  readonly lora?: RunLora;
 }
 
 /** Special tokens of `config.json`, by which Python knows where a text begins and ends. */
@@ -41,21 +46,34 @@ export async function readInitialModel(
   given: ReadonlySet<string>,
 ): Promise<InitialModel | undefined> {
   const { initFrom } = values;
-  if (initFrom === undefined) return undefined;
-  using folder = await readModelFolder(initFrom);
+  const loraOption = givenLoraOption(given);
+  if (initFrom === undefined) {
+    if (loraOption === undefined) return undefined;
+    throw new UsageError(`${loraOption} trains an adapter of a model; say of which one with --init-from DIR`);
+  }
+  using adapter = await isAdapterFolder(initFrom) ? await readAdapterFolder(initFrom) : undefined;
+  if (adapter && loraOption !== undefined && loraOption !== "--base") {
+    throw new UsageError(
+      `${initFrom} is an adapter that is trained on, with its own rank and targets; leave ${loraOption} out, or start a ` +
+        "new adapter from its model",
+    );
+  }
+  using folder = adapter ? await openBase(adapter, values.base) : await readModelFolder(initFrom);
   const model = modelFromConfig(folder.config);
   if (given.has("vocabSize") && values.vocabSize !== model.vocabSize) {
     throw new UsageError(
       `--vocab-size must be left out, or be the ${model.vocabSize} of ${initFrom}, got ${values.vocabSize}`,
     );
   }
-  if (values.tokenizer === undefined && folder.tokenizerJson === null) {
+  // An adapter's own tokenizer goes before its model's.
+  const source = adapter && adapter.tokenizerJson !== null ? adapter : folder;
+  if (values.tokenizer === undefined && source.tokenizerJson === null) {
     throw new UsageError(
-      `${initFrom} must hold tokenizer.json, got none; name one that fits its vocabulary with --tokenizer, or save it ` +
+      `${source.path} must hold tokenizer.json, got none; name one that fits its vocabulary with --tokenizer, or save it ` +
         "there in Python by AutoTokenizer.from_pretrained(...).save_pretrained(...)",
     );
   }
-  const tokenizer = values.tokenizer ?? join(initFrom, "tokenizer.json");
+  const tokenizer = values.tokenizer ?? join(source.path, "tokenizer.json");
   const { vocabSize } = await loadTokenizer(tokenizer);
   if (vocabSize > model.vocabSize) {
     throw new UsageError(
@@ -69,32 +87,52 @@ export async function readInitialModel(
     values.tokenizer === undefined && isIdBelow(folder.config[key], model.vocabSize)
   );
   const config = { ...model.config, ...Object.fromEntries(ids.map((key) => [key, folder.config[key]])) };
-  return { config, tokenizer, digest: await weightsDigest(folder) };
+  const digest = await weightsDigest(adapter ?? folder);
+  adapter?.layersOf(folder);
+  const lora = adapter?.adapter ?? newAdapter(values, given, folder.config, folder.path);
+  if (lora === undefined) return { config, tokenizer, digest };
+  const base_weights = adapter ? adapter.baseWeights ?? await weightsDigest(folder) : digest;
+  return { config, tokenizer, digest, lora: { ...lora, base_model_name_or_path: folder.path, base_weights } };
+}
+
+/** The weights that a run starts from. */
+export interface InitialWeights extends Disposable {
+  /** Of those that are trained, unless they start as usual. */
+  readonly initial?: ModelFolder | AdapterFolder;
+  /** Of those that stay as they are, if there are such. */
+  readonly base?: ModelFolder;
 }
 
 /**
- * Opens the folder that a run starts from.
+ * Opens the folders that a run starts from.
  *
  * @param config The run's configuration.
- * @returns The open folder, or nothing if the run starts from random weights.
- * @throws {RangeError} If its weights are not those that the run has recorded.
- * @throws {Error} If the folder cannot be read, with what to do about it.
+ * @param resumes Whether what is trained comes from a checkpoint of the run.
+ * @returns The open folders; close them, or declare them with `using`.
+ * @throws {RangeError} If their weights are not those that the run has recorded.
+ * @throws {Error} If a folder cannot be read, with what to do about it.
  */
-export async function openInitialModel(
-  { initFrom, initWeights }: RunConfig,
-): Promise<ModelFolder | undefined> {
-  if (initFrom === undefined) return undefined;
-  const folder = await readModelFolder(initFrom);
-  try {
-    const digest = await weightsDigest(folder);
-    if (digest === initWeights) return folder;
+export async function openInitialWeights(config: RunConfig, resumes: boolean): Promise<InitialWeights> {
+  const { initFrom, initWeights, lora } = config;
+  using opening = new DisposableStack();
+  const held = async <T extends ModelFolder | AdapterFolder>(folder: T, recorded?: string): Promise<T> => {
+    opening.use(folder);
+    if (await weightsDigest(folder) === recorded) return folder;
     throw new RangeError(
-      `The weights of ${initFrom} must be those that the run has recorded, but have changed; put them back, or start a new run`,
+      `The weights of ${folder.path} must be those that the run has recorded, but have changed; put them back, or ` +
+        "start a new run",
     );
-  } catch (error) {
-    folder.close();
-    throw error;
+  };
+  const base = lora && await held(await readModelFolder(lora.base_model_name_or_path), lora.base_weights);
+  let initial: ModelFolder | AdapterFolder | undefined;
+  if (!resumes && initFrom !== undefined) {
+    const isAdapter = await isAdapterFolder(initFrom);
+    if (isAdapter) initial = await held(await readAdapterFolder(initFrom), initWeights);
+    // A new adapter starts as usual.
+    else if (!lora) initial = await held(await readModelFolder(initFrom), initWeights);
   }
+  const kept = opening.move();
+  return { base, initial, [Symbol.dispose]: () => kept.dispose() };
 }
 
 /** Whether every id that is meant (Llama 3 has several ends) is a token of the model. */

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { type ModelFolder, readModelFolder } from "../checkpoint/hugging_face.ts";
-import { latestCheckpoint } from "../checkpoint/run_folder.ts";
+import type { OpenModel } from "../checkpoint/open_model.ts";
 import { Tokenizer } from "../data/tokenizer.ts";
 import { modelFromConfig } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { type StringOption, UsageError } from "./command_line.ts";
+import { openCheckpoint } from "./open_checkpoint.ts";
 
 /** The option. */
 export const checkpointOption = {
@@ -16,13 +16,14 @@ export const checkpointOption = {
   required: true,
   placeholder: "DIR",
   description:
-    "a checkpoint, any Hugging Face GPT-2 or Llama folder, or a run's folder for its newest checkpoint",
+    "a checkpoint, any Hugging Face GPT-2 or Llama folder or LoRA adapter, or a run's folder for its newest " +
+    "checkpoint",
 } as const satisfies StringOption;
 
 /** A model folder that is open, and what it says; close it, or declare it with `using`. */
 export interface TextModel extends Disposable {
   /** The folder with the weights. */
-  readonly folder: ModelFolder;
+  readonly folder: OpenModel;
   /** The model, without weights. */
   readonly model: LanguageModel;
   /** Its tokenizer, all of whose ids the model knows. */
@@ -32,14 +33,14 @@ export interface TextModel extends Disposable {
 /**
  * Opens what {@linkcode checkpointOption} names.
  *
- * @param checkpoint A model folder, or a run's.
- * @throws {UsageError} If there is no tokenizer, or it has more ids than the model.
+ * @param checkpoint A model folder, an adapter's, or a run's.
+ * @param base Of an adapter the folder of its model. Default: what the adapter says.
+ * @throws {UsageError} If `base` is given without an adapter, there is no tokenizer, or it has more ids than the model.
  * @throws {RangeError} If the model is of an architecture that is not supported; the message names it.
  * @throws {Error} If a file cannot be read, with what to do about it.
  */
-export async function openTextModel(checkpoint: string): Promise<TextModel> {
-  const newest = await latestCheckpoint(checkpoint);
-  const folder = await readModelFolder(newest?.path ?? checkpoint);
+export async function openTextModel(checkpoint: string, base?: string): Promise<TextModel> {
+  const folder = await openCheckpoint(checkpoint, base);
   try {
     if (folder.tokenizerJson === null) {
       throw new UsageError(
@@ -53,9 +54,9 @@ export async function openTextModel(checkpoint: string): Promise<TextModel> {
         `The tokenizer's ids must be below the model's vocabulary of ${model.vocabSize}, but it has ${tokenizer.vocabSize}`,
       );
     }
-    return { folder, model, tokenizer, [Symbol.dispose]: () => folder.close() };
+    return { folder, model, tokenizer, [Symbol.dispose]: () => folder[Symbol.dispose]() };
   } catch (error) {
-    folder.close();
+    folder[Symbol.dispose]();
     throw error;
   }
 }

@@ -4,16 +4,13 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { readModelFolder } from "../checkpoint/hugging_face.ts";
 import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
 import { readCheckpoint } from "../checkpoint/training_state.ts";
 import { DEFAULT_ENCODING } from "../data/decode.ts";
 import { DEFAULT_TEXT_FIELD } from "../data/rows.ts";
-import { checkDataset, prepareTokens, trainOrLoadTokenizer } from "../data/token_dataset.ts";
-import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
+import { requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
-import type { LanguageModel } from "../models/model.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
 import { Generator } from "../training/generation.ts";
 import {
@@ -23,15 +20,17 @@ import {
   type Progress,
   stderrWriter,
 } from "../training/progress.ts";
-import { describe, stepOptions, trainRun } from "../training/run.ts";
-import { tuneKernels } from "../training/tuning.ts";
-import { checkSameRun, RUN_VERSION, type RunConfig } from "../training/run_config.ts";
+import { adapterLayers } from "../training/lora.ts";
+import { describe, trainRun } from "../training/run.ts";
+import { checkSameRun, RUN_VERSION, type RunConfig, type RunLora } from "../training/run_config.ts";
 import { runOptimizer } from "../training/run_optimizer.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
-import { openData } from "./data_options.ts";
-import { openInitialModel, readInitialModel } from "./init_from.ts";
+import { openInitialWeights, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
+import { askedAdapter } from "./lora_options.ts";
+import { prepareData } from "./prepare_data.ts";
+import { sayAdapter, withFastestKernels } from "./prepare_run.ts";
 import {
   askedModel,
   configKeys,
@@ -60,6 +59,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   if (given.has("initFrom") && given.has("model")) {
     throw new UsageError("--init-from and --model both say which model to train; give one of them");
   }
+  if (given.has("validationData") && given.has("validationFraction")) {
+    throw new UsageError("--validation-data and --validation-fraction both say what is held out; give one");
+  }
   const existing = await latestCheckpoint(runDir);
   // A run without a checkpoint has nothing to lose.
   if (!resuming && existing) {
@@ -73,25 +75,26 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   }
 
   const draft = recorded
-    ? { textField: DEFAULT_TEXT_FIELD, encoding: DEFAULT_ENCODING, ...(recorded.config as RunConfig) }
+    ? movedBase(
+      { textField: DEFAULT_TEXT_FIELD, encoding: DEFAULT_ENCODING, ...(recorded.config as RunConfig) },
+      values.base,
+    )
     : await newConfig(values, await readInitialModel(values, given));
   if (recorded) {
     const asked = Object.entries(values).filter(([key]) => given.has(key) && configKeys.has(key));
     checkSameRun(draft as unknown as Record<string, unknown>, Object.fromEntries(asked));
     checkSameRun(draft.model, await askedModel(values, given, draft.model));
+    checkSameRun({ ...draft.lora }, askedAdapter(values, given, draft.model));
   }
   runOptimizer(draft); // hyper-parameters out of range are found before any work
   const probe = resuming ? undefined : await claimFolder(runDir);
   try {
     const gpu = await requestGpu();
     try {
-      say(
-        `adapter: ${gpu.description}${
-          gpu.profile.isSoftware ? " (software: runs on the CPU, so it is slow)" : ""
-        }`,
-      );
-      const prepared = await prepare(values, draft, say, existing?.path);
-      const { tokenizer, dataset } = prepared;
+      sayAdapter(gpu, say);
+      const prepared = await prepareData(draft, { ...values, runDir, checkpoint: existing?.path, say });
+      const { tokenizer } = prepared;
+      using dataset = prepared.dataset;
       const steps = given.has("steps")
         ? values.steps
         : values.epochs !== undefined
@@ -100,7 +103,8 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       const warmup = values.warmup ?? (recorded ? draft.warmup : Math.round(steps * 0.05));
       // The embedding of a model that was trained before may have more rows than there are tokens.
       const vocabSize = draft.initFrom === undefined ? tokenizer.vocabSize : draft.vocabSize;
-      const model = modelFromConfig({ ...draft.model, vocab_size: vocabSize });
+      const layers = draft.lora && adapterLayers(draft.lora);
+      const model = modelFromConfig({ ...draft.model, vocab_size: vocabSize }, layers);
       const keys = draft.initFrom === undefined ? { ...model.config } : { ...draft.model, ...model.config };
       // A resumed run needs as little memory as before unless it is told otherwise.
       const recompute = given.has("recompute") ? values.recompute : draft.recompute;
@@ -112,13 +116,15 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         model: keys,
       };
       const tune = values.autotune && !recorded;
-      const config = tune ? await tuned(gpu, untuned, model, values.cache, say) : untuned;
+      const config = tune ? await withFastestKernels(gpu, untuned, model, values.cache, say) : untuned;
       using checkpoint = existing ? await readCheckpoint(existing.path) : undefined;
       if (checkpoint) say(`resuming ${runDir} at step ${checkpoint.state.step}`);
-      using initial = checkpoint ? undefined : await openInitialModel(draft);
-      if (initial) say(`starting from the weights of ${initial.path}`);
-      const isOwnTokenizer = initial && draft.tokenizer === join(initial.path, "tokenizer.json");
-      const { chatTemplate } = checkpoint?.model ?? (isOwnTokenizer ? initial : { chatTemplate: null });
+      using weights = await openInitialWeights(draft, checkpoint !== undefined);
+      const { initial, base } = weights;
+      if (initial) say(`starting from the weights of ${draft.initFrom}`);
+      if (draft.lora) say(describeLora(draft.lora));
+      const source = [initial, base].find((f) => f && draft.tokenizer === join(f.path, "tokenizer.json"));
+      const chatTemplate = (checkpoint?.model ?? source)?.chatTemplate ?? undefined;
       const interrupts = watchInterrupts(() =>
         say("stopping after this step and saving; once more to stop at once")
       );
@@ -130,10 +136,11 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           config,
           model,
           tokenizer,
-          chatTemplate: chatTemplate ?? undefined,
+          chatTemplate,
           dataset,
           checkpoint,
           initial,
+          base,
           progress,
           interrupted: () => interrupts.requested,
           rhythm: {
@@ -149,7 +156,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           ? undefined
           : await sampleText(gpu, model, result.trainer, tokenizer, values);
         result.trainer.destroy();
-        const { evaluation, step, interrupted, best, tokensPerSecond } = result;
+        const { evaluation, step, interrupted, best, tokensPerSecond, dataWaitShare } = result;
         const seconds = (performance.now() - started) / 1000;
         say(
           `${interrupted ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}: validation ${
@@ -157,6 +164,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           }`,
         );
         say(`checkpoint: ${result.checkpoint}`);
+        say(`waiting for data: ${(100 * dataWaitShare).toFixed(2)}% of the time of training`);
         if (interrupted) {
           say(`go on with: deno task train-lm --resume ${runDir}`);
           Deno.exitCode = 130;
@@ -174,6 +182,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
             validation: evaluationRecord(evaluation),
             best,
             tokens_per_second: tokensPerSecond,
+            data_wait_share: dataWaitShare,
             seconds,
             sample: sample ?? null,
           });
@@ -190,56 +199,13 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   }
 }
 
-/** Tokenizer and token ids; a resumed run takes the tokenizer of its checkpoint. */
-async function prepare(
-  values: TrainLmValues,
-  config: RunConfig,
-  say: (line: string) => void,
-  checkpoint?: string,
-) {
-  const data = openData(config);
-  const shared = {
-    sources: data.corpus,
-    validationFraction: config.validationFraction,
-    cacheDir: values.cache,
-  };
-  let tokenizer: Tokenizer;
-  if (checkpoint) {
-    using folder = await readModelFolder(checkpoint);
-    if (folder.tokenizerJson === null) {
-      throw new TypeError(`${checkpoint} must hold tokenizer.json to be resumed`);
-    }
-    tokenizer = Tokenizer.fromJson(JSON.parse(folder.tokenizerJson));
-  } else if (config.tokenizer !== null) {
-    tokenizer = await loadTokenizer(config.tokenizer);
-  } else {
-    tokenizer = await trainOrLoadTokenizer({ ...shared, vocabSize: config.vocabSize });
-  }
-  const dataset = await prepareTokens({ ...shared, tokenizer });
-  data.sayReport(say);
-  checkDataset(dataset, config.seqLen);
-  const bytes = dataset.trainBytes + dataset.validationBytes;
-  say(
-    `data: ${formatCount(bytes)} bytes, ${formatCount(dataset.train.length)} tokens to train on, ` +
-      `${formatCount(dataset.validation.length)} held out, vocabulary ${tokenizer.vocabSize}` +
-      (dataset.cached ? " (from the cache)" : ""),
+/** The configuration with the model of its LoRA in another folder, if one is given. */
+function movedBase(config: RunConfig, base: string | undefined): RunConfig {
+  if (base === undefined) return config;
+  if (config.lora) return { ...config, lora: { ...config.lora, base_model_name_or_path: base } };
+  throw new UsageError(
+    "--base says where the model of an adapter is, but this run trains none; leave it out",
   );
-  return { tokenizer, dataset };
-}
-
-/** The configuration with the kernels that are fastest on this adapter. */
-async function tuned(
-  gpu: Gpu,
-  config: RunConfig,
-  model: LanguageModel,
-  cacheDir: string,
-  say: (line: string) => void,
-): Promise<RunConfig> {
-  const started = performance.now();
-  const { kernels, measured } = await tuneKernels(gpu, stepOptions(config, model), cacheDir);
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  if (measured > 0) say(`kernels: the fastest for ${measured} matrix products found in ${seconds} s`);
-  return { ...config, kernels };
 }
 
 /** A live bar on a terminal, a line for each logged step elsewhere. */
@@ -268,6 +234,13 @@ async function sampleText(
   return tokenizer.decode([...prompt, ...ids], { skipSpecialTokens: true });
 }
 
+function describeLora({ r, lora_alpha, target_modules, base_model_name_or_path: base }: RunLora): string {
+  return `training a LoRA of rank ${r} and alpha ${lora_alpha} on ${
+    target_modules.join(", ")
+  } of ${base}, which stays ` +
+    "as it is";
+}
+
 function epochSteps(epochs: number, tokens: number, { seqLen, batchSize, gradAccum }: RunConfig): number {
   return Math.max(1, Math.ceil(epochs * Math.floor((tokens - 1) / seqLen) / (batchSize * gradAccum)));
 }
@@ -279,7 +252,7 @@ function defaultName({ model, optimizer, initFrom }: TrainLmValues): string {
     : model.endsWith(".json")
     ? dirname(model).split("/").pop() || "model"
     : model;
-  return `${name}-${optimizer}-${date}`;
+  return `${name}-${optimizer ?? (initFrom === undefined ? "koala++" : "tuned")}-${date}`;
 }
 
 if (import.meta.main) {
@@ -292,6 +265,7 @@ if (import.meta.main) {
       "deno task train-lm",
       "deno task train-lm --data books/ --model gpt2-mini --steps 2000 --out runs/books",
       "deno task train-lm --init-from models/gpt2 --data books/ --out runs/tuned",
+      "deno task train-lm --init-from models/gpt2 --lora-rank 8 --data books/ --out runs/adapter",
       "deno task train-lm --resume runs/books",
     ],
     main,

@@ -29,6 +29,26 @@ export async function testProfiles(): Promise<Record<string, Profile>> {
   };
 }
 
+/** Names of the calls by which `run` makes GPU objects. */
+export async function objectsMade(gpu: Gpu, run: () => void | Promise<void>): Promise<string[]> {
+  const device = gpu.device as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const made: string[] = [];
+  const names = ["createBuffer", "createBindGroup", "createShaderModule", "createComputePipeline"];
+  names.push("createComputePipelineAsync", "createBindGroupLayout", "createPipelineLayout");
+  for (const name of names) {
+    device[name] = (...args) => {
+      made.push(name);
+      return Object.getPrototypeOf(gpu.device)[name].apply(gpu.device, args);
+    };
+  }
+  try {
+    await run();
+  } finally {
+    for (const name of names) delete device[name];
+  }
+  return made;
+}
+
 /** What {@linkcode checkOp} takes. */
 export interface OpCase {
   /** Shapes of the inputs that need gradients. */

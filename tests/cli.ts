@@ -33,14 +33,14 @@ export function startTask(
   env: Record<string, string> = {},
   permissions: readonly string[] = [],
 ): Deno.ChildProcess {
-  return start(taskCommand(name, args, permissions), env);
+  return startCommand(taskCommand(name, args, permissions), env);
 }
 
 /** Runs a command that can write no more than so many KiB into a file: what comes after fails, as on a full disk. */
 export async function runWithFullDisk(command: readonly string[], kibibytes: number): Promise<TaskResult> {
   // The limit's signal would kill the process; ignored, the write itself fails. sh counts in blocks of 512 bytes.
   const limited = ["sh", "-c", 'trap "" XFSZ && ulimit -f "$0" && exec "$@"', String(2 * kibibytes)];
-  return resultOf(await start([...limited, ...command], {}).output());
+  return resultOf(await startCommand([...limited, ...command]).output());
 }
 
 /** Runs a task with something on its standard input. */
@@ -49,16 +49,17 @@ export async function pipeToTask(
   args: readonly string[],
   input: Uint8Array<ArrayBuffer>,
 ): Promise<TaskResult> {
-  const child = start(taskCommand(name, args), {}, "piped");
+  const child = startCommand(taskCommand(name, args), {}, "piped");
   const output = child.output();
   // A task that refuses to read closes the pipe; its result shows what happened.
   await new Blob([input]).stream().pipeTo(child.stdin).catch(() => {});
   return resultOf(await output);
 }
 
-function start(
+/** Starts a command, with nothing on its standard input unless that is piped. */
+export function startCommand(
   [command, ...args]: readonly string[],
-  env: Record<string, string>,
+  env: Record<string, string> = {},
   stdin: "null" | "piped" = "null",
 ): Deno.ChildProcess {
   return new Deno.Command(command, {
@@ -131,6 +132,21 @@ export async function tinyRun(): Promise<TinyRun> {
     ..."--log-every 2 --eval-every 8 --eval-batches 2 --save-every 4 --keep 1".split(" "),
   ];
   return { dir, options, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
+}
+
+/** The last checkpoint of a {@linkcode TinyRun}. */
+export const finalStep = "checkpoints/step-00000024";
+
+/** Holds the last checkpoints of two runs of the same length to the same bytes. */
+export async function sameWeights(a: string, b: string): Promise<void> {
+  for (const file of ["model.safetensors", "optimizer.safetensors"]) {
+    const [x, y] = await Promise.all([a, b].map((run) => Deno.readFile(join(run, finalStep, file))));
+    // Not deepEqual: its message would list the bytes.
+    ok(
+      x.length === y.length && x.every((byte, i) => byte === y[i]),
+      `${file} must be the same byte for byte`,
+    );
+  }
 }
 
 /** Whether something is at that path. */

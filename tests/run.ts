@@ -3,7 +3,8 @@
  * permissions as it needs. A failure does not stop the rest. The last line is `N passed, N failed`; each test
  * counts as one, and so does each check that is not made of tests, such as formatting.
  *
- * Names after `deno task test` choose checks: `deno task test lint ops`.
+ * Names after `deno task test` choose checks: `deno task test lint ops`. Tests that take many minutes are run by
+ * `deno task test --slow` only, after everything else.
  */
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,8 +29,9 @@ const unitFolders = ["gpu", "ops", "optim", "models", "data", "checkpoint", "tra
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
 
-async function main(names: readonly string[]): Promise<number> {
-  const all = await listChecks();
+async function main(args: readonly string[]): Promise<number> {
+  const names = args.filter((arg) => arg !== "--slow");
+  const all = await listChecks(args.includes("--slow"));
   const unknown = names.find((name) => !all.some((check) => check.name === name));
   if (unknown !== undefined) {
     console.error(
@@ -52,8 +54,8 @@ async function main(names: readonly string[]): Promise<number> {
   return failed.length > 0 ? 1 : 0;
 }
 
-/** All checks in the order in which they run. */
-async function listChecks(): Promise<Check[]> {
+/** All checks in the order in which they run; those in `tests/slow` only if they are asked for. */
+async function listChecks(slow: boolean): Promise<Check[]> {
   const { exports } = JSON.parse(Deno.readTextFileSync(join(root, "deno.json")));
   const entryPoints = Object.values<string>(typeof exports === "string" ? [exports] : exports);
   const { npmCache } = JSON.parse(await capture(["info", "--json"]));
@@ -72,6 +74,7 @@ async function listChecks(): Promise<Check[]> {
     // with CUDA, and whoever may run deno may run everything anyway.
     tests: [read, write, "--allow-run", "--allow-net=127.0.0.1"],
     interop: [read, write, "--allow-run"],
+    slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],
   };
   const tests = (name: string, paths: string[]): Check => ({
     name,
@@ -99,6 +102,7 @@ async function listChecks(): Promise<Check[]> {
     ...unitFolders.filter((name) => sourcesIn(name).length > 0).map((name) => tests(name, [name])),
     tests("tests", sourcesIn("tests").filter((path) => path.endsWith("_test.ts"))),
     tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
+    ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],
     check("publish", "publish", "--dry-run", "--allow-dirty"),
   ].filter(({ isTests, args }) => !isTests || !args[args.length - 1].startsWith("--"));
 }

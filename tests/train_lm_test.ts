@@ -1,10 +1,9 @@
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { uniform } from "../ops/random.ts";
-import { exists, runTask, signalTask, tinyRun } from "./cli.ts";
+import { exists, finalStep, runTask, sameWeights, signalTask, tinyRun } from "./cli.ts";
 
 const firstStep = "checkpoints/step-00000004";
-const finalStep = "checkpoints/step-00000024";
 /** Whatever draws random numbers or carries state from one micro-batch to the next. */
 const hard = "--grad-accum 2 --dropout 0.1".split(" ");
 
@@ -15,17 +14,6 @@ async function train(...args: string[]): Promise<{ stdout: string; stderr: strin
   return { stdout, stderr };
 }
 
-async function sameWeights(a: string, b: string): Promise<void> {
-  for (const file of ["model.safetensors", "optimizer.safetensors"]) {
-    const [x, y] = await Promise.all([a, b].map((run) => Deno.readFile(join(run, finalStep, file))));
-    // Not deepEqual: its message would list the bytes.
-    ok(
-      x.length === y.length && x.every((byte, i) => byte === y[i]),
-      `${file} must be the same byte for byte`,
-    );
-  }
-}
-
 async function metricsOf(run: string): Promise<Record<string, unknown>[]> {
   const text = await Deno.readTextFile(join(run, "metrics.jsonl"));
   ok(text.endsWith("\n"), "the last line must be whole");
@@ -34,7 +22,9 @@ async function metricsOf(run: string): Promise<Record<string, unknown>[]> {
 
 /** The metrics without what the clock decides. */
 async function timelessMetrics(run: string): Promise<Record<string, unknown>[]> {
-  return (await metricsOf(run)).map(({ tokens_per_second: _, ...rest }) => rest);
+  return (await metricsOf(run)).map((
+    { tokens_per_second: _speed, data_wait_ms: _wait, ...rest },
+  ) => rest);
 }
 
 async function namesIn(folder: string): Promise<string[]> {
@@ -48,6 +38,7 @@ Deno.test("train-lm leaves a complete run, one JSON document and a model that ge
   const report = JSON.parse(stdout);
   equal(report.step, 24);
   equal(report.checkpoint, join(out, finalStep));
+  ok(report.data_wait_share >= 0 && report.data_wait_share < 1);
   ok(report.validation.loss > 0 && report.validation.bits_per_byte > 0 && report.sample.startsWith("It was"));
 
   deepEqual(await namesIn(out), ["checkpoints", "metrics.jsonl", "run.json"]);
@@ -57,7 +48,9 @@ Deno.test("train-lm leaves a complete run, one JSON document and a model that ge
   const metrics = await metricsOf(out);
   const logged = metrics.filter((m) => "loss" in m);
   deepEqual(logged.map((m) => m.step), Array.from({ length: 12 }, (_, i) => 2 * i + 2));
-  for (const key of ["loss", "lr", "gradient_norm", "tokens_per_second", "koala_plus_plus.r"]) {
+  for (
+    const key of ["loss", "lr", "gradient_norm", "tokens_per_second", "data_wait_ms", "koala_plus_plus.r"]
+  ) {
     ok(logged.every((m) => Number.isFinite(m[key])), `every logged step must have ${key}`);
   }
   ok((logged[11].loss as number) < (logged[0].loss as number) - 0.3, "the loss must fall");
@@ -229,6 +222,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "validation-fraction": 0.05,
     "tokenizer": at("tokenizer.json"),
     "vocab-size": 333,
+    "cross-document": false,
     "seq-len": 12,
     "batch-size": 3,
     "grad-accum": 2,
@@ -242,6 +236,8 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "q": 0.3,
     "r": 0.4,
     "symmetric": false,
+    "beta": 0.5,
+    "orthogonal": "gain",
     "schedule": "constant",
     "warmup": 1,
     "min-lr-ratio": 0.2,
@@ -250,9 +246,10 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
   };
   const folders = { cache: at("cache"), out };
   const others = { ...folders, model: at("config.json"), dropout: 0.2, epochs: 0.02, autotune: false };
+  const data = { "no-cache": true, "workers": 1 };
   const rhythm = { "log-every": 1, "eval-every": 2, "eval-batches": 1, "save-every": 1, "keep": 9 };
   const sample = { "prompt": "the sea", "sample-tokens": 3, "json": true };
-  const first = { ...recorded, ...others, ...rhythm, ...sample };
+  const first = { ...recorded, ...others, ...data, ...rhythm, ...sample };
   const later = { resume: out, steps: 40, json: true };
   await Deno.writeTextFile(file, JSON.stringify(first));
   const { stdout: report } = await train("--config", file, "--seed", "6");
@@ -266,7 +263,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
   equal(run.kernels, undefined);
   const { step, sample: text } = JSON.parse(report);
   ok(step > 1 && step < 40 && text.startsWith("the sea"), `${step} steps, ${text}`);
-  ok(await exists(at("cache")));
+  ok(!await exists(at("cache")), "--no-cache must leave none");
   equal((await metricsOf(out)).filter((m) => "loss" in m).length, step);
   equal((await namesIn(join(out, "checkpoints"))).length, Math.min(step, 10));
 
@@ -276,11 +273,12 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
 
   const { stdout: help } = await train("--help");
   const documented = [...help.matchAll(/^ +--(?:\[no-\])?([a-z-]+)/gm)].map(([, name]) => name);
-  // --init-from excludes --model and has a test of its own.
+  // Those that exclude one of the others have tests of their own.
   const tested = new Set([
     ...Object.keys(first),
     ...Object.keys(later),
-    "init-from",
+    ...["init-from", "base", "lora-rank", "lora-alpha", "lora-dropout", "lora-targets"],
+    "validation-data",
     "config",
     "debug",
     "help",

@@ -6,19 +6,15 @@
  *
  * @module
  */
-import {
-  sequentialBatchCount,
-  sequentialBatches,
-  type SequentialOptions,
-  type TokenIds,
-} from "../data/batches.ts";
+import { sequentialBatchCount, sequentialBatches, type SequentialOptions } from "../data/batches.ts";
+import type { TokenIds } from "../data/token_files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";
 import { compileProgram, type Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
-import { linearCrossEntropy } from "../ops/cross_entropy.ts";
+import { languageModelLoss } from "./trainer.ts";
 
 /** Token ids of a batch and what follows each of them. */
 export interface TokenBatch {
@@ -26,6 +22,8 @@ export interface TokenBatch {
   readonly tokens: Uint32Array;
   /** The next id of each; {@linkcode IGNORED_TARGET} does not count. */
   readonly targets: Uint32Array;
+  /** The first position that each attends to, for an evaluation that is masked by document. */
+  readonly starts?: Uint32Array;
 }
 
 /** Loss over a text. */
@@ -78,6 +76,7 @@ export class Evaluator {
    * @param parameters Its parameters.
    * @param batchSize Sequences per batch, B.
    * @param seqLen Tokens per sequence, T.
+   * @param masked Whether each position attends from its `starts` on only; default false.
    */
   static async create(
     gpu: Gpu,
@@ -85,16 +84,10 @@ export class Evaluator {
     parameters: ParameterStore,
     batchSize: number,
     seqLen: number,
+    masked = false,
   ): Promise<Evaluator> {
     const g = new Graph({ profile: gpu.profile, parameters });
-    const tokens = g.input("tokens", [batchSize, seqLen], "u32");
-    const targets = g.input("targets", [batchSize, seqLen], "u32");
-    const { sequenceLosses, sequenceCounts } = linearCrossEntropy(
-      g,
-      model.hidden(g, tokens),
-      model.head(g),
-      targets,
-    );
+    const { sequenceLosses, sequenceCounts } = languageModelLoss(model, batchSize, seqLen, masked)(g);
     const slot = g.input("slot", [1], "u32");
     const ring = g.output("sequences", [RING_SLOTS, batchSize, 2]);
     g.dispatch({
@@ -143,9 +136,10 @@ export class Evaluator {
     // What is read when does not change the sums.
     let readEvery = onProgress ? 1 : RING_SLOTS;
     let since = performance.now();
-    for (const { tokens: inputs, targets } of batches) {
+    for (const { tokens: inputs, targets, starts } of batches) {
       this.#program.write("tokens", inputs);
       this.#program.write("targets", targets);
+      if (starts) this.#program.write("starts", starts);
       this.#program.write("slot", Uint32Array.of(waiting++));
       this.#program.run();
       // Ids past the table are ignored targets.

@@ -4,6 +4,7 @@
  * @module
  */
 import type { MetricsRecord } from "../checkpoint/metrics_file.ts";
+import { escapeMarkup } from "./markup.ts";
 
 /** A run to draw. */
 export interface LossCurve {
@@ -80,7 +81,9 @@ export function lossCurveSvg(curves: readonly LossCurve[]): string | undefined {
       lines.push(`<circle cx="${cx}" cy="${cy}" r="4" fill="${colour}"/>`);
     }
     lines.push(
-      `<text x="${width - 24}" y="${32 + 18 * i}" text-anchor="end" fill="${colour}">${escape(name)}</text>`,
+      `<text x="${width - 24}" y="${32 + 18 * i}" text-anchor="end" fill="${colour}">${
+        escapeMarkup(name)
+      }</text>`,
     );
   });
   lines.push("</svg>");
@@ -90,8 +93,4 @@ export function lossCurveSvg(curves: readonly LossCurve[]): string | undefined {
 /** A diverged run's losses are null in its file; they have no place in the picture. */
 function pointOf(step: number, loss: unknown): Point[] {
   return typeof loss === "number" && Number.isFinite(loss) ? [[step, loss]] : [];
-}
-
-function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

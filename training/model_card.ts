@@ -5,7 +5,8 @@
  */
 import { basename, isAbsolute } from "node:path";
 import { formatCount } from "./progress.ts";
-import { hasAdamWBeside } from "./run_optimizer.ts";
+import type { RunLora } from "./run_config.ts";
+import { hasAdamWBeside, OPTIMIZERS } from "./run_optimizer.ts";
 
 /** What is known of the training run that made the model. */
 export interface CardRun {
@@ -60,7 +61,7 @@ const ARCHITECTURE: readonly (readonly [label: string, ...keys: string[]])[] = [
 /** What is worth saying of a run, by the keys of its configuration. */
 const TRAINING: readonly (readonly [label: string, key: string])[] = [
   ["Optimizer", "optimizer"],
-  ["KOALA++ trains", "koalaScope"],
+  ["KOALA trains", "koalaScope"],
   ["Learning rate", "lr"],
   ["Learning rate of AdamW beside it", "adamwLr"],
   ["Weight decay", "weightDecay"],
@@ -133,7 +134,7 @@ print(tokenizer.decode(tokens[0]))
 }
 
 function training({ config, adapter, step }: CardRun): string {
-  const isKoala = config.optimizer === "koala++";
+  const isKoala = OPTIMIZERS[String(config.optimizer)]?.trains === "koala-scope";
   const left = new Set([...(isKoala ? [] : ["koalaScope"]), ...(hasAdamWBeside(config) ? [] : ["adamwLr"])]);
   const { seqLen, batchSize, gradAccum, steps } = config;
   const tokens = [step, seqLen, batchSize, gradAccum].reduce<number>((a, b) => a * Number(b), 1);
@@ -145,11 +146,18 @@ function training({ config, adapter, step }: CardRun): string {
       typeof config.validationFraction === "number" ? percent(config.validationFraction) : undefined,
     ],
     ["Started from", typeof config.initFrom === "string" ? shortened(config.initFrom) : undefined],
+    ["LoRA", loraWords(config.lora)],
     ["Steps", steps === step || steps === undefined ? step : `${step} of ${steps}`],
     ["Tokens seen", Number.isFinite(tokens) ? formatCount(tokens) : undefined],
     ...TRAINING.filter(([, key]) => !left.has(key)).map(([label, key]): Row => [label, config[key]]),
     ["Adapter", adapter],
   ]);
+}
+
+function loraWords(lora: unknown): string | undefined {
+  if (typeof lora !== "object" || lora === null) return undefined;
+  const { r, lora_alpha, target_modules } = lora as Partial<RunLora>;
+  return `rank ${r}, alpha ${lora_alpha}, on ${target_modules?.join(", ")}`;
 }
 
 /** Where on its author's disk something was is nobody's business, nor with which key it was fetched. */

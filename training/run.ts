@@ -9,6 +9,7 @@ import { cleanRunFolder, pruneCheckpoints, writeRunFile } from "../checkpoint/ru
 import type { FloatTensors, TensorToWrite } from "../checkpoint/safetensors.ts";
 import { type Checkpoint, writeCheckpoint } from "../checkpoint/training_state.ts";
 import { Batches, type DataCursor, sequentialBatches } from "../data/batches.ts";
+import { StepBatches } from "../data/prefetch.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { formatTokenizerJson } from "../data/tokenizer_json.ts";
@@ -16,11 +17,10 @@ import type { Gpu } from "../gpu/device.ts";
 import { readTensors } from "../gpu/readback.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
-import { learningRateSchedule } from "../optim/schedule.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
 import { loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
-import { RUN_VERSION, type RunConfig } from "./run_config.ts";
+import { RUN_VERSION, type RunConfig, scheduleFactor } from "./run_config.ts";
 import { runOptimizer } from "./run_optimizer.ts";
 import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "./trainer.ts";
 
@@ -58,8 +58,10 @@ export interface RunOptions {
   readonly dataset: TokenDataset;
   /** Where to go on; default from the start. */
   readonly checkpoint?: Checkpoint;
-  /** The weights to start from where there is no checkpoint; default random ones. */
+  /** The weights to start from where there is no checkpoint; default random ones, of a LoRA its usual start. */
   readonly initial?: FloatTensors;
+  /** The weights that stay as they are; needed where the configuration has a LoRA. */
+  readonly base?: FloatTensors;
   /** Shown while running. */
   readonly progress: { update(state: ProgressState): void; log(line: string): void };
   /** Asked at each step; true saves a checkpoint and ends the run. */
@@ -80,6 +82,8 @@ export interface RunResult {
   readonly best: { readonly step: number; readonly loss: number };
   /** Tokens per second of training, evaluation left out. */
   readonly tokensPerSecond: number;
+  /** The share of that time in which the loop waited for data. */
+  readonly dataWaitShare: number;
   /** The trainer, whose parameters are the final ones; destroy it when done. */
   readonly trainer: Trainer;
 }
@@ -101,7 +105,11 @@ export class NonFiniteLossError extends Error {
 export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { gpu, config, rhythm, model, dataset, progress } = options;
   const { batchSize, seqLen, gradAccum, steps } = config;
+  const endId = documentEnd(config, options.tokenizer);
   const trainer = await Trainer.create(gpu, stepOptions(config, model));
+  const { all } = trainer.parameters;
+  const trainable = all.filter((p) => p.trainable);
+  if (options.base) await loadTensors(gpu, all.filter((p) => !p.trainable), options.base);
   let cursor: DataCursor | undefined;
   let best: { step: number; loss: number } | undefined;
   if (options.checkpoint) {
@@ -113,23 +121,28 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
       );
     }
     const { model: weights, optimizer } = options.checkpoint;
-    await loadTensors(gpu, trainer.parameters.all, weights);
+    await loadTensors(gpu, trainable, weights);
     await loadTensors(gpu, trainer.state, optimizer);
     trainer.nextStep = state.step;
     cursor = state.dataCursor as unknown as DataCursor;
     best = (state.metrics.best ?? undefined) as typeof best;
   } else if (options.initial) {
-    await loadTensors(gpu, trainer.parameters.all, options.initial);
+    await loadTensors(gpu, trainable, options.initial);
   }
-  const batches = new Batches(dataset.train, { batchSize, seqLen, seed: config.seed, cursor });
-  const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
-  const factor = learningRateSchedule({
-    kind: config.schedule,
-    peak: 1,
-    totalSteps: steps,
-    warmupSteps: Math.min(config.warmup, steps),
-    minRatio: config.minLrRatio,
-  });
+  const shape = { batchSize, seqLen, endId };
+  const batches = new StepBatches(
+    new Batches(dataset.train, { ...shape, seed: config.seed, cursor }),
+    gradAccum,
+  );
+  const evaluator = await Evaluator.create(
+    gpu,
+    model,
+    trainer.parameters,
+    batchSize,
+    seqLen,
+    endId !== undefined,
+  );
+  const factor = scheduleFactor(config);
   // From here on the folder changes; a checkpoint that does not fit must leave it as it was.
   await cleanRunFolder(options.runDir);
   await writeRunFile(options.runDir, {
@@ -149,10 +162,11 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   let trained = 0;
   let since = performance.now();
   let steadyRate = 0;
+  let waited = 0;
 
   const evaluateOn = (maxBatches: number) =>
     evaluator.evaluate(
-      sequentialBatches(dataset.validation, { batchSize, seqLen, ...(maxBatches > 0 ? { maxBatches } : {}) }),
+      sequentialBatches(dataset.validation, { ...shape, ...(maxBatches > 0 ? { maxBatches } : {}) }),
       options.tokenizer.byteLengths,
     );
   const evaluate = async () => {
@@ -172,9 +186,10 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     checkpoint = await writeCheckpoint(options.runDir, {
       model: {
         config: { ...model.config, ...specialTokens(options.tokenizer, config.model) },
-        tensors: tensorsToWrite(gpu, trainer.parameters.all),
+        tensors: tensorsToWrite(gpu, trainable),
         tokenizerJson: formatTokenizerJson(options.tokenizer.json),
         chatTemplate: options.chatTemplate,
+        ...adapterOf(config),
       },
       optimizer: tensorsToWrite(gpu, trainer.state),
       state: {
@@ -194,10 +209,16 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     trained += done.length * tokensPerStep;
     steadyRate = done.length * tokensPerStep / ((now - since) / 1000);
     since = now;
+    const dataWait = (batches.waited - waited) / Math.max(1, done.length);
+    waited = batches.waited;
     for (const metrics of done) checkFinite(metrics, checkpoint, config);
     for (const metrics of done) {
       if (!isDue(metrics.step + 1, rhythm.logEvery, steps)) continue;
-      await appendMetrics(metricsFile, metrics, config.lr * factor(metrics.step), steadyRate);
+      await appendMetrics(metricsFile, metrics, {
+        lr: config.lr * factor(metrics.step),
+        tokens_per_second: Math.round(steadyRate),
+        data_wait_ms: Number(dataWait.toFixed(3)),
+      });
     }
     const last = done[done.length - 1];
     if (!last) return;
@@ -207,12 +228,8 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 
   let reading: Promise<void> | undefined;
   while (trainer.nextStep < steps && !options.interrupted()) {
-    const micro = Array.from({ length: gradAccum }, () => {
-      const { tokens, targets } = batches.next();
-      // The arrays are reused by the next call.
-      return gradAccum === 1 ? { tokens, targets } : { tokens: tokens.slice(), targets: targets.slice() };
-    });
-    trainer.step(micro, factor(trainer.nextStep));
+    trainer.step(batches.next().map((batch) => ({ ...batch })), factor(trainer.nextStep));
+    if (trainer.nextStep < steps) batches.prepare();
     const step = trainer.nextStep;
     const evaluationDue = isDue(step, rhythm.evalEvery, steps);
     const saveDue = isDue(step, rhythm.saveEvery, steps);
@@ -250,6 +267,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     checkpoint,
     best: best!,
     tokensPerSecond: seconds > 0 ? trained / seconds : 0,
+    dataWaitShare: seconds > 0 ? batches.waited / 1000 / seconds : 0,
     trainer,
   };
 }
@@ -257,8 +275,25 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 /** The training step of a configuration. */
 export function stepOptions(config: RunConfig, model: LanguageModel): TrainerOptions {
   const { gradAccum, clip, seed, recompute, kernels } = config;
-  const record = languageModelLoss(model, config.batchSize, config.seqLen);
+  const record = languageModelLoss(model, config.batchSize, config.seqLen, config.crossDocument === false);
   return { record, optimizer: runOptimizer(config), gradAccum, clip, seed, recompute, kernels };
+}
+
+/** What makes the checkpoints of a LoRA adapter folders; nothing otherwise. */
+function adapterOf({ lora }: RunConfig) {
+  if (lora === undefined) return {};
+  const { base_weights: baseWeights, ...adapter } = lora;
+  return { adapter, baseWeights };
+}
+
+/** The token that ends a document, where attention must know it. */
+function documentEnd({ crossDocument }: RunConfig, { eosId }: Tokenizer): number | undefined {
+  if (crossDocument !== false) return undefined;
+  if (eosId !== null) return eosId;
+  throw new RangeError(
+    "Attention within documents needs a tokenizer with an end-of-text token, such as <|endoftext|>, and this " +
+      "one has none; leave --no-cross-document out",
+  );
 }
 
 /** The last step always is. */
@@ -284,22 +319,14 @@ function checkFinite({ step, loss, gradientNorm }: StepMetrics, checkpoint: stri
   );
 }
 
+/** Appends a line: what the step gave, and the numbers of the loop around it. */
 async function appendMetrics(
   file: MetricsFile,
-  metrics: StepMetrics,
-  lr: number,
-  rate: number,
+  { step, loss, gradientNorm, gradientScale, summary }: StepMetrics,
+  { lr, ...rest }: Readonly<Record<string, number>>,
 ): Promise<void> {
-  const { step, loss, gradientNorm, gradientScale, summary } = metrics;
-  await file.append({
-    step: step + 1,
-    loss,
-    lr,
-    gradient_norm: gradientNorm,
-    gradient_scale: gradientScale,
-    tokens_per_second: Math.round(rate),
-    ...summary,
-  });
+  const gradient = { gradient_norm: gradientNorm, gradient_scale: gradientScale };
+  await file.append({ step: step + 1, loss, lr, ...gradient, ...rest, ...summary });
 }
 
 /** The most bytes of tensors that the host holds at once while saving. */

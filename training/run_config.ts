@@ -3,11 +3,20 @@
  *
  * @module
  */
-import type { MeasurementNoise } from "../optim/koala_plus_plus.ts";
-import type { ScheduleKind } from "../optim/schedule.ts";
+import type { AdapterConfig } from "../checkpoint/adapter_config.ts";
+import type { MeasurementNoise } from "../optim/measurement_noise.ts";
+import { learningRateSchedule, type ScheduleKind } from "../optim/schedule.ts";
 
 /** Version of run.json that this code writes and reads. */
 export const RUN_VERSION = 1;
+
+/** A LoRA that a run trains, and the model that stays as it is. */
+export interface RunLora extends AdapterConfig {
+  /** Folder of the model. */
+  readonly base_model_name_or_path: string;
+  /** Fingerprint of its weights, see `weightsDigest`. */
+  readonly base_weights: string;
+}
 
 /** What decides the weights that a run ends with, and whether it fits into memory. */
 export interface RunConfig {
@@ -17,6 +26,8 @@ export interface RunConfig {
   readonly textField?: string;
   /** Encoding of the text. Absent: UTF-8. */
   readonly encoding?: string;
+  /** What is held out, as `data`; absent: a share of `data`. */
+  readonly validationData?: readonly string[];
   /** Share of the text that is held out. */
   readonly validationFraction: number;
   /** Path of a tokenizer.json, or null to train one. */
@@ -25,14 +36,18 @@ export interface RunConfig {
   readonly vocabSize: number;
   /** Hugging Face's configuration keys of the model; vocab_size comes from the tokenizer unless initFrom is there. */
   readonly model: Readonly<Record<string, unknown>>;
-  /** Path of the Hugging Face folder whose weights the run starts from; absent: random weights. */
+  /** Path of the Hugging Face folder, or adapter's, whose weights the run starts from; absent: random weights. */
   readonly initFrom?: string;
   /** Fingerprint of these weights, see `weightsDigest`. */
   readonly initWeights?: string;
+  /** The adapters that are trained instead of the weights; absent: the weights are. */
+  readonly lora?: RunLora;
   /** Tokens per sequence, T. */
   readonly seqLen: number;
   /** Sequences per micro-batch, B. */
   readonly batchSize: number;
+  /** Whether attention reaches back over the ends of documents; absent: it does. */
+  readonly crossDocument?: boolean;
   /** Micro-batches per step. */
   readonly gradAccum: number;
   /** Whether activations are computed again for the backward pass; no matter for the weights. Absent: false. */
@@ -43,19 +58,19 @@ export interface RunConfig {
   readonly steps: number;
   /** A name of {@linkcode OPTIMIZERS} in `run_optimizer.ts`. */
   readonly optimizer: string;
-  /** Which parameters KOALA++ owns: the hidden weight matrices (AdamW has the rest) or all. */
+  /** Which parameters a KOALA optimizer owns: the hidden weight matrices (AdamW has the rest) or all. */
   readonly koalaScope: "hidden" | "all";
   /** Peak learning rate of the optimizer. */
   readonly lr: number;
   /** Peak learning rate of AdamW beside an optimizer of the hidden weight matrices. */
   readonly adamwLr: number;
-  /** Weight decay of the optimizer: coupled for KOALA++ and SGD, decoupled for the others. */
+  /** Weight decay of the optimizer: coupled for the KOALA optimizers and SGD, decoupled for the others. */
   readonly weightDecay: number;
-  /** KOALA++'s initial variance. */
+  /** Initial variance of the KOALA optimizers. */
   readonly sigma: number;
-  /** KOALA++'s process noise. */
+  /** Process noise of the KOALA optimizers. */
   readonly q: number;
-  /** KOALA++'s measurement noise. */
+  /** Measurement noise of the KOALA optimizers. */
   readonly r: MeasurementNoise;
   /** KOALA++'s symmetric variant. */
   readonly symmetric: boolean;
@@ -81,16 +96,30 @@ export type ModelConfig = Omit<
   | "data"
   | "textField"
   | "encoding"
+  | "validationData"
   | "validationFraction"
+  | "crossDocument"
   | "tokenizer"
   | "initFrom"
   | "initWeights"
+  | "lora"
   | "steps"
   | "schedule"
   | "warmup"
   | "minLrRatio"
   | "seed"
 >;
+
+/** What the learning rates of a run are multiplied with at a 0-based step. */
+export function scheduleFactor({ schedule, steps, warmup, minLrRatio }: RunConfig): (step: number) => number {
+  return learningRateSchedule({
+    kind: schedule,
+    peak: 1,
+    totalSteps: steps,
+    warmupSteps: Math.min(warmup, steps),
+    minRatio: minLrRatio,
+  });
+}
 
 /**
  * Compares a run's recorded configuration with what is asked for now.

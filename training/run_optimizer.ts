@@ -5,10 +5,13 @@
  */
 import { adamw } from "../optim/adamw.ts";
 import { koalaPlusPlus } from "../optim/koala_plus_plus.ts";
+import { koalaM, koalaV } from "../optim/koala.ts";
+import { lion } from "../optim/lion.ts";
 import { muon } from "../optim/muon.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { hiddenMatrices, type OptimizerPartition, partition } from "../optim/partition.ts";
 import { sgd } from "../optim/sgd.ts";
+import { soap } from "../optim/soap.ts";
 import type { ModelConfig } from "./run_config.ts";
 
 /** What a run needs to know of an optimizer. */
@@ -17,7 +20,9 @@ export interface OptimizerChoice {
   readonly make: (config: ModelConfig) => Optimizer;
   /** Default of the peak learning rate. */
   readonly lr: number;
-  /** Default of the weight decay. */
+  /** Default of the peak learning rate of a LoRA, measured on nano models; absent: `lr`. */
+  readonly loraLr?: number;
+  /** Default of the weight decay, which a LoRA has none of. */
   readonly weightDecay: number;
   /**
    * Which parameters it trains: all, the hidden weight matrices with AdamW for the rest, or what the
@@ -28,19 +33,25 @@ export interface OptimizerChoice {
 
 /** Optimizers that a run may name. */
 export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
-  "koala++": { make: koalaPlusPlus, lr: 0.02, weightDecay: 0, trains: "koala-scope" },
-  "adamw": { make: adamwOf, lr: 0.003, weightDecay: 0.1, trains: "all" },
-  "sgd": { make: ({ lr, weightDecay }) => sgd({ lr, weightDecay }), lr: 0.1, weightDecay: 0, trains: "all" },
-  "muon": {
-    make: ({ lr, weightDecay }) => muon({ lr, weightDecay }),
-    lr: 0.02,
-    weightDecay: 0,
-    trains: "hidden",
+  "koala++": { make: koalaPlusPlus, lr: 0.02, loraLr: 0.1, weightDecay: 0, trains: "koala-scope" },
+  "koala-v": { make: koalaV, lr: 0.02, weightDecay: 0, trains: "koala-scope" },
+  "koala-m": { make: koalaM, lr: 0.02, weightDecay: 0, trains: "koala-scope" },
+  "adamw": {
+    make: (config) => adamw(rates(config)),
+    lr: 0.003,
+    loraLr: 0.01,
+    weightDecay: 0.1,
+    trains: "all",
   },
+  "sgd": { make: (config) => sgd(rates(config)), lr: 0.1, weightDecay: 0, trains: "all" },
+  "lion": { make: (config) => lion(rates(config)), lr: 0.0006, weightDecay: 0.5, trains: "all" },
+  "soap": { make: (config) => soap(rates(config)), lr: 0.003, weightDecay: 0.01, trains: "hidden" },
+  "muon": { make: (config) => muon(rates(config)), lr: 0.02, weightDecay: 0, trains: "hidden" },
 };
 
-function adamwOf({ lr, weightDecay }: ModelConfig): Optimizer {
-  return adamw({ lr, weightDecay });
+/** The hyper-parameters that a run sets for every optimizer. */
+function rates({ lr, weightDecay }: ModelConfig): { lr: number; weightDecay: number } {
+  return { lr, weightDecay };
 }
 
 /**

@@ -1,5 +1,5 @@
-import { equal, ok, throws } from "node:assert/strict";
-import { sampleToken } from "./sampling.ts";
+import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { sampleToken, type SamplingOptions, tokenDistribution } from "./sampling.ts";
 
 const logits = [0, 2, 1, -1];
 
@@ -18,6 +18,49 @@ Deno.test("tokens are drawn with their softmax probabilities", () => {
   );
 });
 
+/** By putting the whole vocabulary in order and filtering it step by step. */
+function filteredInOrder(logits: readonly number[], options: SamplingOptions): Map<number, number> {
+  const { temperature = 1, topK = 0, topP = 1, minP = 0 } = options;
+  let kept = logits.map((z, id) => ({ id, weight: Math.exp(z / temperature) }))
+    .sort((a, b) => b.weight - a.weight || a.id - b.id);
+  if (topK > 0) kept = kept.filter(({ weight }) => weight >= kept[Math.min(topK, kept.length) - 1].weight);
+  const total = kept.reduce((sum, { weight }) => sum + weight, 0);
+  let before = 0;
+  kept = kept.filter(({ weight }) => (before += weight) - weight < topP * total);
+  kept = kept.filter(({ weight }) => weight >= minP * kept[0].weight);
+  const left = kept.reduce((sum, { weight }) => sum + weight, 0);
+  return new Map(kept.map(({ id, weight }) => [id, weight / left]));
+}
+
+Deno.test("top-k, top-p and min-p leave what filtering in the order of probability leaves", () => {
+  for (const size of [1, 5, 700]) {
+    // Coarse values: many are equal.
+    const logits = Array.from({ length: size }, (_, i) => Math.round(8 * Math.sin(i * i)) / 4);
+    for (const topK of [0, 1, 3, 40, 1000]) {
+      for (const topP of [1, 0.99, 0.6, 0.01]) {
+        for (const minP of [0, 0.3, 1]) {
+          const options = { temperature: 0.7, topK, topP, minP };
+          const { ids, probabilities } = tokenDistribution(logits, options);
+          const expected = filteredInOrder(logits, options);
+          const label = JSON.stringify({ size, ...options });
+          deepEqual([...ids].sort(), [...expected.keys()].sort(), label);
+          ids.forEach((id, i) => ok(Math.abs(probabilities[i] - expected.get(id)!) < 1e-12, label));
+          if (topK > 0 && topK < size || topP < 1) deepEqual([...ids], [...expected.keys()], label);
+        }
+      }
+    }
+  }
+});
+
+Deno.test("the repetition penalty counts each token once and pushes either sign down", () => {
+  const penalty = { temperature: 1, repetitionPenalty: 2 };
+  const { probabilities } = tokenDistribution([2, -1, 2, 0], penalty, [0, 1, 0, 3, 99]);
+  const weights = [Math.exp(1), Math.exp(-2), Math.exp(2), 1];
+  const total = weights.reduce((a, b) => a + b);
+  weights.forEach((w, id) => ok(Math.abs(probabilities[id] - w / total) < 1e-7, `${id}`));
+  equal(sampleToken([3, 2.9], { temperature: 0, repetitionPenalty: 1.1 }, 0, 0, [0]), 1);
+});
+
 Deno.test("top-k and top-p leave out the unlikely tokens", () => {
   for (let i = 0; i < 500; i++) {
     ok([1, 2].includes(sampleToken(logits, { temperature: 1, topK: 2 }, 3, i)));
@@ -30,8 +73,14 @@ Deno.test("the same seed and index give the same token", () => {
 });
 
 Deno.test("options out of range and broken logits are refused", () => {
-  throws(() => sampleToken(logits, { temperature: -1 }, 0, 0), /temperature must be at least 0, got -1/);
+  throws(() => sampleToken(logits, { temperature: -1 }, 0, 0), /temperature must be .* at least 0, got -1/);
   throws(() => sampleToken(logits, { topK: 1.5 }, 0, 0), RangeError);
   throws(() => sampleToken(logits, { topP: 0 }, 0, 0), RangeError);
+  throws(() => sampleToken(logits, { minP: 1.1 }, 0, 0), /min-p must be in \[0, 1\], got 1.1/);
+  throws(
+    () => sampleToken(logits, { repetitionPenalty: 0 }, 0, 0),
+    /penalty must be a number above 0, got 0/,
+  );
   throws(() => sampleToken([1, NaN], {}, 0, 0), /got NaN/);
+  throws(() => sampleToken([1, Infinity], {}, 0, 0), /must be finite, got Infinity/);
 });

@@ -78,7 +78,7 @@ export async function profileSteps(
   if (!(warmupSteps >= 1 && steps >= 1)) {
     throw new RangeError(`Steps must be at least 1, got ${warmupSteps} of warm-up and ${steps} measured`);
   }
-  const floor = await idleWait(gpu);
+  await idleWait(gpu);
   for (let i = 0; i < warmupSteps; i++) {
     trainer.step(inputs);
     await trainer.metrics();
@@ -90,12 +90,7 @@ export async function profileSteps(
     pairs.push({ whole, profile, kernels: profile.kernels.reduce((sum, k) => sum + k.nanoseconds, 0) });
     await trainer.metrics();
   }
-  const row = Math.min(steps, LONGEST_ROW);
-  const started = performance.now();
-  for (let i = 0; i < row; i++) trainer.step(inputs);
-  await waitForGpu(gpu);
-  const inARow = Math.max(0, (performance.now() - started) * 1e6 - floor) / row;
-  await trainer.metrics();
+  const inARow = await timeInARow(gpu, trainer, inputs, Math.min(steps, LONGEST_ROW));
 
   const ratio = (times: number[]) => Math.max(...times) / Math.min(...times);
   const { whole, profile, kernels } = pairs.reduce((a, b) =>
@@ -111,6 +106,29 @@ export async function profileSteps(
     spread: Math.max(ratio([inARow, ...pairs.map((p) => p.whole.gpu)]), ratio(pairs.map((p) => p.kernels))),
     groups: groupKernels(profile.kernels),
   };
+}
+
+/**
+ * Nanoseconds per step when steps follow each other without waiting, as in training.
+ *
+ * @param gpu The trainer's device.
+ * @param trainer A compiled step, all of whose metrics have been read.
+ * @param inputs The inputs of its micro-batches, the same for every step.
+ * @param steps How many steps, at most 64.
+ */
+export async function timeInARow(
+  gpu: Gpu,
+  trainer: Trainer,
+  inputs: readonly StepInputs[],
+  steps: number,
+): Promise<number> {
+  const floor = await idleWait(gpu);
+  const started = performance.now();
+  for (let i = 0; i < steps; i++) trainer.step(inputs);
+  await waitForGpu(gpu);
+  const nanoseconds = Math.max(0, (performance.now() - started) * 1e6 - floor) / steps;
+  await trainer.metrics();
+  return nanoseconds;
 }
 
 /** Adds up dispatches of the same name, shapes, workgroups and work; the longest first. */

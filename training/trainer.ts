@@ -248,21 +248,24 @@ export class Trainer {
 }
 
 /**
- * The loss of predicting each next token, with inputs `tokens` and `targets`.
+ * The loss of predicting each next token, with inputs `tokens` and `targets`, and `starts` where asked for.
  *
  * @param model The model.
  * @param batchSize Sequences per micro-batch, B.
  * @param seqLen Tokens per sequence, T.
+ * @param masked Whether each position attends from its `starts` on only; default false.
  * @throws {RangeError} When recorded, if the sequences are longer than the model allows.
  */
 export function languageModelLoss(
   model: LanguageModel,
   batchSize: number,
   seqLen: number,
-): (g: Graph) => RecordedLoss {
+  masked = false,
+): (g: Graph) => ReturnType<typeof linearCrossEntropy> {
   return (g) => {
     const tokens = g.input("tokens", [batchSize, seqLen], "u32");
     const targets = g.input("targets", [batchSize, seqLen], "u32");
-    return linearCrossEntropy(g, model.hidden(g, tokens), model.head(g), targets);
+    const starts = masked ? g.input("starts", [batchSize, seqLen], "u32") : undefined;
+    return linearCrossEntropy(g, model.hidden(g, tokens, { starts }), model.head(g), targets);
   };
 }

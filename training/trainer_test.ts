@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { gpt2 } from "../models/gpt2.ts";
+import { llama } from "../models/llama.ts";
 import { adamw } from "../optim/adamw.ts";
 import { koalaPlusPlus } from "../optim/koala_plus_plus.ts";
 import { hiddenMatrices, partition } from "../optim/partition.ts";
@@ -154,6 +155,44 @@ Deno.test("a trained model's evaluation and generation agree with its training l
   evaluator.destroy();
   generator.destroy();
   trainer.destroy();
+});
+
+Deno.test("masked by document, a packed Llama learns and evaluates what it does with each document alone", async () => {
+  const gpu = await testGpu();
+  const tiny = {
+    hidden_size: 16,
+    intermediate_size: 24,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    max_position_embeddings: 16,
+  };
+  // Rotary positions are relative, so where in its row a document starts makes no difference.
+  const llm = llama({ ...tiny, vocab_size: 32 });
+  const { tokens, targets } = batch(1, 4);
+  const starts = tokens.map((_, i) => i % 16 < 8 ? 0 : 8);
+  const optimizer = adamw({ lr: 0.02 });
+  const alone = await Trainer.create(gpu, { record: languageModelLoss(llm, 4, 8), optimizer });
+  const packed = await Trainer.create(gpu, { record: languageModelLoss(llm, 2, 16, true), optimizer });
+  const open = await Trainer.create(gpu, { record: languageModelLoss(llm, 2, 16), optimizer });
+  for (let step = 0; step < 10; step++) {
+    alone.step([{ tokens, targets }]);
+    packed.step([{ tokens, targets, starts }]);
+    open.step([{ tokens, targets }]);
+  }
+  const [a, b, c] = await Promise.all(
+    [alone, packed, open].map(async (t) => (await t.metrics()).map((m) => m.loss)),
+  );
+  // Sums in another order, over ten steps.
+  closeTo(b, a, 1e-4, "losses");
+  ok(c.some((loss, i) => Math.abs(loss - a[i]) > 1e-3), "without the mask the losses must differ");
+  const evaluator = await Evaluator.create(gpu, llm, packed.parameters, 2, 16, true);
+  const { loss } = await evaluator.evaluate([{ tokens, targets, starts }]);
+  packed.step([{ tokens, targets, starts }]);
+  const [last] = await packed.metrics();
+  ok(Math.abs(loss - last.loss) < 1e-5, `evaluation gives ${loss} before a step with loss ${last.loss}`);
+  evaluator.destroy();
+  for (const trainer of [alone, packed, open]) trainer.destroy();
 });
 
 Deno.test("missing inputs and a full ring of metrics are refused", async () => {

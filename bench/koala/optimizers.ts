@@ -5,17 +5,17 @@
  */
 import type { OptimizerPartition } from "../../optim/partition.ts";
 import type { RunConfig } from "../../training/run_config.ts";
-import { runOptimizer } from "../../training/run_optimizer.ts";
+import { OPTIMIZERS, runOptimizer } from "../../training/run_optimizer.ts";
 
 /** Learning rate of AdamW everywhere in the bench. */
 export const ADAMW_LR = 1e-3;
 
-/** Makes the optimizers of a run: AdamW alone, or KOALA++ for hidden matrices and AdamW for the rest. */
-export function benchOptimizer(name: "adamw" | "koala++"): OptimizerPartition {
+/** Makes the optimizers of a run: one for all parameters, or one for hidden matrices and AdamW for the rest. */
+export function benchOptimizer(name: string): OptimizerPartition {
   const config: Partial<RunConfig> = {
     optimizer: name,
     koalaScope: "hidden",
-    lr: name === "adamw" ? ADAMW_LR : 0.02,
+    lr: name === "adamw" ? ADAMW_LR : OPTIMIZERS[name].lr,
     adamwLr: ADAMW_LR,
     weightDecay: 0,
     sigma: 0.1,

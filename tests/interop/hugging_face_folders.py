@@ -138,4 +138,5 @@ def open_folders(prompts, *paths):
     print(json.dumps(result))
 
 
-{"make": make, "open": open_folders}[sys.argv[1]](*sys.argv[2:])
+if __name__ == "__main__":
+    {"make": make, "open": open_folders}[sys.argv[1]](*sys.argv[2:])

@@ -1,21 +1,15 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { readModelFolder } from "../../checkpoint/hugging_face.ts";
-import { type Gpu, requestGpu } from "../../gpu/device.ts";
-import { modelFromConfig } from "../../models/load.ts";
-import { Generator } from "../../training/generation.ts";
-import { loadParameters } from "../../training/load_weights.ts";
-import { runTask, tinyRun } from "../cli.ts";
+import { requestGpu } from "../../gpu/device.ts";
+import { tinyRun } from "../cli.ts";
 import { goldenPath } from "../golden.ts";
+import { type Logits, logitsHere, PROMPTS, run, worst } from "./logits.ts";
 import { runPython, whyNoPython } from "./python.ts";
 
 const SCRIPT = new URL("hugging_face_folders.py", import.meta.url);
-const PROMPTS = [[5], [7, 300, 12, 1099], Array.from({ length: 24 }, (_, i) => (i * 37) % 1100)];
 
 const ignore = await whyNoPython() !== null;
-
-/** Logits of the last position of each prompt. */
-type Logits = number[][];
 
 /** What Python finds in a folder that we wrote. */
 interface Opened {
@@ -44,31 +38,6 @@ function made(): NonNullable<typeof making> {
 
 async function open(...paths: string[]): Promise<Record<string, Opened>> {
   return JSON.parse(await runPython(SCRIPT, ["open", JSON.stringify(PROMPTS), ...paths]));
-}
-
-async function logitsHere(gpu: Gpu, path: string): Promise<Logits> {
-  using folder = await readModelFolder(path);
-  const model = modelFromConfig(folder.config);
-  const parameters = await loadParameters(gpu, model, folder);
-  const generator = await Generator.create(gpu, model, parameters);
-  const logits: Logits = [];
-  for (const prompt of PROMPTS) logits.push([...await generator.logits(prompt)]);
-  generator.destroy();
-  parameters.destroy();
-  return logits;
-}
-
-/** The largest difference of two logits. */
-function worst(a: Logits, b: Logits): number {
-  deepEqual(a.map((row) => row.length), b.map((row) => row.length));
-  return a.flatMap((row, i) => row.map((z, v) => Math.abs(z - b[i][v]))).reduce((m, d) => Math.max(m, d), 0);
-}
-
-/** Runs a task, which must succeed. */
-async function run(task: string, args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await runTask(task, args);
-  equal(code, 0, stderr);
-  return stdout;
 }
 
 for (const architecture of ["gpt2", "llama"]) {

@@ -5,15 +5,28 @@ import { prepareTokens, trainOrLoadTokenizer } from "../../data/token_dataset.ts
 import { requestGpu } from "../../gpu/device.ts";
 import { modelFromConfig, modelPresets } from "../../models/load.ts";
 import { Generator } from "../../training/generation.ts";
+import { type SamplingOptions, type TokenDistribution, tokenDistribution } from "../../training/sampling.ts";
 import { trainRun } from "../../training/run.ts";
 import { goldenPath } from "../golden.ts";
 import { runPython, whyNoPython } from "./python.ts";
 
 const ignore = await whyNoPython() !== null;
 
+const PENALTIES = [1, 1.2];
+
+/** Ways to choose tokens: in transformers' spelling, which the tests turn into ours. */
+const SAMPLING: Readonly<Record<string, number>>[] = [
+  { temperature: 0.7 },
+  { temperature: 1.3, top_k: 7 },
+  { temperature: 1, top_p: 0.6 },
+  { temperature: 1, min_p: 0.2 },
+  { temperature: 0.9, top_k: 60, top_p: 0.9, min_p: 0.05, repetition_penalty: 1.3 },
+  { temperature: 0.5, top_p: 0.99, min_p: 0.01, repetition_penalty: 0.8 },
+];
+
 /** Small models, one of them with everything that a Llama may have. */
 const models: Readonly<Record<string, Record<string, unknown>>> = {
-  "a GPT-2": { model_type: "gpt2", n_positions: 32, n_embd: 36, n_layer: 2, n_head: 3 },
+  "a GPT-2": { model_type: "gpt2", n_positions: 128, n_embd: 36, n_layer: 2, n_head: 3 },
   "llama-nano": modelPresets["llama-nano"],
   "a Llama with biases, its own head and head size, and Llama 3.1's rotary positions": {
     model_type: "llama",
@@ -23,7 +36,7 @@ const models: Readonly<Record<string, Record<string, unknown>>> = {
     num_attention_heads: 6,
     num_key_value_heads: 2,
     head_dim: 10,
-    max_position_embeddings: 64,
+    max_position_embeddings: 128,
     attention_bias: true,
     mlp_bias: true,
     rope_theta: 100,
@@ -39,8 +52,7 @@ const models: Readonly<Record<string, Record<string, unknown>>> = {
 
 for (const [name, config] of Object.entries(models)) {
   Deno.test({
-    name:
-      `transformers opens ${name} that we trained, without options: our logits, greedy text and token ids`,
+    name: `transformers opens ${name} that we trained, without options: our logits, texts and token ids`,
     ignore,
     fn: () => check(config),
   });
@@ -107,19 +119,33 @@ async function check(modelConfig: Record<string, unknown>): Promise<void> {
     const texts = [...cases.map((c) => c.text), await defaultText(100_000)];
     const input = join(dir, "cases.json");
     const output = join(dir, "python.json");
-    await Deno.writeTextFile(input, JSON.stringify({ prompts, texts }));
+    await Deno.writeTextFile(
+      input,
+      JSON.stringify({ prompts, texts, penalties: PENALTIES, sampling: SAMPLING }),
+    );
     await runPython(new URL("trained_checkpoint.py", import.meta.url), [result.checkpoint, input, output]);
     const python = JSON.parse(await Deno.readTextFile(output));
 
     equal(python.parameters, result.trainer.parameters.count);
-    const generator = await Generator.create(gpu, model, result.trainer.parameters);
+    const generator = await Generator.create(gpu, model, result.trainer.parameters, {
+      batchSize: prompts.length,
+    });
     for (const [i, prompt] of prompts.entries()) {
       const ours = await generator.logits(prompt);
       const worst = ours.reduce((m, z, v) => Math.max(m, Math.abs(z - python.logits[i][v])), 0);
       ok(worst <= 1e-4, `the logits of prompt ${i} differ by ${worst}`);
+      for (const [j, options] of SAMPLING.entries()) {
+        const expected: Record<string, number> = python.drawn_from[i][j];
+        checkDistribution(tokenDistribution(python.logits[i], named(options), prompt), expected, options);
+      }
     }
-    const greedy = await generator.generate(prompts[0], { temperature: 0, maxTokens: 8 });
-    deepEqual([...prompts[0], ...greedy], python.greedy);
+    const stopIds = tokenizer.eosId === null ? [] : [tokenizer.eosId];
+    for (const [i, repetitionPenalty] of PENALTIES.entries()) {
+      const greedy = { temperature: 0, maxTokens: 100, repetitionPenalty, stopIds };
+      const ours = await generator.generateAll(prompts.map((prompt) => ({ prompt, ...greedy })));
+      deepEqual(ours, python.greedy[i], `repetition penalty ${repetitionPenalty}`);
+      ok(ours.some((ids) => ids.length === 100), "some texts must be long");
+    }
     generator.destroy();
     result.trainer.destroy();
     texts.forEach((text, i) => {
@@ -131,4 +157,30 @@ async function check(modelConfig: Record<string, unknown>): Promise<void> {
     gpu.destroy();
     await Deno.remove(dir, { recursive: true });
   }
+}
+
+/** `top_k` as `topK`. */
+function named(options: Readonly<Record<string, number>>): SamplingOptions {
+  return Object.fromEntries(
+    Object.entries(options).map((
+      [key, value],
+    ) => [key.replace(/_(.)/, (_, c: string) => c.toUpperCase()), value]),
+  );
+}
+
+/** The same tokens with the same probabilities, which transformers computes in f32. */
+function checkDistribution(
+  { ids, probabilities }: TokenDistribution,
+  expected: Readonly<Record<string, number>>,
+  options: SamplingOptions,
+): void {
+  const label = JSON.stringify(options);
+  deepEqual([...ids].sort((a, b) => a - b).map(String), Object.keys(expected), label);
+  ids.forEach((id, i) => {
+    const difference = Math.abs(probabilities[i] - expected[id]);
+    ok(
+      difference <= 1e-5 * expected[id] + 1e-9,
+      `${label}: token ${id} has ${probabilities[i]}, not ${expected[id]}`,
+    );
+  });
 }

@@ -1,0 +1,168 @@
+/**
+ * Attention of new positions over all positions of their sequences, whose keys and values lie in a cache:
+ *
+ * the query at position i attends to the keys of positions 0 to i, as in `attention.ts`, softmax online.
+ *
+ * A first kernel puts the new keys and values into the cache, a second attends. There it is one thread on a CPU
+ * adapter, and on a GPU one workgroup, that owns the query of one head: its threads take a key each and then,
+ * with all their weights, a part of the values' columns each. What a sequence gets does not depend on how many
+ * others there are, nor on how many of its positions come at once.
+ *
+ * @module
+ */
+import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
+import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../gpu/kernel.ts";
+import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import type { SequenceContext } from "./key_value_cache.ts";
+import { rowLayout } from "./rows.ts";
+
+/** Where queries, keys or values lie: rows of `stride` values, of which `offset` and the following belong to them. */
+export interface Columns {
+  /** [B, T, stride]. */
+  readonly tensor: Tensor;
+  /** The first column. */
+  readonly offset: number;
+  /** Columns of a row. */
+  readonly stride: number;
+}
+
+/** Options of {@linkcode cachedAttention}. */
+export interface CachedAttentionOptions {
+  /** Query heads, NH. */
+  readonly numHeads: number;
+  /** Key and value heads, KV; a divisor of NH. */
+  readonly numKeyValueHeads: number;
+  /** Values of a head, HS. */
+  readonly headDim: number;
+  /** Factor of the scores. */
+  readonly scale: number;
+  /** Which layer of the cache. */
+  readonly layer: number;
+  /** Where the sequences are. */
+  readonly context: SequenceContext;
+}
+
+/**
+ * Adds keys and values to the cache and attends. Positions past the cache's end are not kept, and what they get
+ * has no meaning: so a last piece of a sequence may be shorter than T.
+ *
+ * @param g The graph to record in; not a training graph.
+ * @param q NH * HS columns of [B, T, ...].
+ * @param k KV * HS columns of [B, T, ...].
+ * @param v The shape of k.
+ * @param options See {@linkcode CachedAttentionOptions}.
+ * @returns [B, T, NH * HS].
+ * @throws {TypeError} If the graph is a training graph or the context has another number of sequences.
+ */
+export function cachedAttention(
+  g: Graph,
+  q: Columns,
+  k: Columns,
+  v: Columns,
+  options: CachedAttentionOptions,
+): Tensor {
+  const { numHeads, numKeyValueHeads, headDim, scale, layer, context } = options;
+  if (g.training) {
+    throw new TypeError("cachedAttention: a training graph must attend without a cache, got one");
+  }
+  const [batch, length] = q.tensor.shape; // B, T
+  expectShape("cachedAttention", "the context's starts", context.starts, [batch], "u32");
+  const { keys, values } = context.layer(layer, numKeyValueHeads * headDim); // [S, P, KV * HS]
+  // Vectors need every head and every part to start at a multiple of 4.
+  const width = headDim % 4 === 0 ? 4 : 1;
+  const pieces = headDim / width;
+  const wrap = (t: Tensor): Operand => (width === 4 ? vec4(t) : t);
+  const places = { starts: context.starts, slots: context.slots };
+  const constants = { T: length, P: context.length, KV: numKeyValueHeads, PIECES: pieces };
+  /** Index of the first piece of a head in row b * T + t. */
+  const at = ({ offset, stride }: Columns, row: string, head: string) =>
+    `(${row} * ${stride / width}u + ${offset / width}u + ${head} * PIECES)`;
+
+  const count = batch * length * numKeyValueHeads * pieces;
+  g.dispatch({
+    label: "cache_keys_values",
+    read: { k: wrap(k.tensor), v: wrap(v.tensor), ...places },
+    write: { keys: wrap(keys), values: wrap(values) },
+    constants: { ...constants, COUNT: count },
+    workgroups: flatWorkgroups(Math.ceil(count / 64)),
+    bytes: 4 * width * 4 * count,
+    body: `${flatIndexWgsl}
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let i = flat_group(group, groups) * 64u + lane;
+  if (i >= COUNT) { return; }
+  let row = i / (KV * PIECES);
+  let c = i % (KV * PIECES);
+  let position = starts[row / T] + row % T;
+  if (position >= P) { return; }
+  let to = (slots[row / T] * P + position) * KV * PIECES + c;
+  keys[to] = k[${at(k, "row", "0u")} + c];
+  values[to] = v[${at(v, "row", "0u")} + c];
+}`,
+  });
+
+  const o = g.activation("attention", [batch, length, numHeads * headDim]);
+  const rows = batch * length * numHeads;
+  const layout = rowLayout(g.profile, rows);
+  const each = (n: number, statement: (c: number) => string) => [...Array(n).keys()].map(statement).join(" ");
+  const shared = layout.lanes > 1;
+  /** Pieces of the values that a thread sums up, and which they are. */
+  const own = Math.ceil(pieces / layout.lanes);
+  const piece = (c: number) => (shared ? `min(lane + ${c * layout.lanes}u, PIECES - 1u)` : `${c}u`);
+  const addValues = (weight: string, position: string) => `
+      let v_at = first_head + (${position}) * KV * PIECES;
+      ${each(own, (c) => `sum${c} += ${weight} * values[v_at + ${piece(c)}];`)}`;
+  g.dispatch({
+    label: "cached_attention",
+    read: { q: wrap(q.tensor), keys: wrap(keys), values: wrap(values), ...places },
+    write: { o: wrap(o) },
+    constants: { ...constants, NH: numHeads },
+    workgroups: layout.workgroups,
+    body: `
+alias V = ${width === 4 ? "vec4f" : "f32"};
+fn product(a: V, b: V) -> f32 { ${width === 4 ? "return dot(a, b);" : "return a * b;"} }
+const SCALE = f32(${scale});
+${shared ? `var<workgroup> weights: array<f32, ${layout.lanes}>;` : ""}
+${
+      layout.main(
+        "",
+        `
+  let head = row % NH;
+  let place = row / NH; // b * T + t
+  let position = min(starts[place / T] + place % T, P - 1u);
+  let q_at = ${at(q, "place", "head")};
+  let first_head = (slots[place / T] * P * KV + head / (NH / KV)) * PIECES;
+  ${each(pieces, (c) => `let q${c} = q[q_at + ${c}u] * SCALE;`)}
+  ${each(own, (c) => `var sum${c} = V();`)}
+  var top = -3.0e38;
+  var total = 0.0;
+  for (var first = 0u; first <= position; first += LANES) {
+    let j = first + lane;
+    let k_at = first_head + min(j, position) * KV * PIECES;
+    var s = 0.0;
+    ${each(pieces, (c) => `s += product(q${c}, keys[k_at + ${c}u]);`)}
+    let new_top = max(top, row_max(select(-3.0e38, s, j <= position)));
+    let shrink = exp(top - new_top);
+    let weight = select(0.0, exp(s - new_top), j <= position);
+    total = total * shrink + row_sum(weight);
+    top = new_top;
+    ${each(own, (c) => `sum${c} *= shrink;`)}
+    ${
+          shared
+            ? `weights[lane] = weight;
+    workgroupBarrier();
+    for (var i = 0u; i < min(LANES, position + 1u - first); i++) {${addValues("weights[i]", "first + i")}
+    }`
+            : addValues("weight", "j")
+        }
+  }
+  ${
+          each(own, (c) => {
+            const store = `o[row * PIECES + ${piece(c)}] = sum${c} / total;`;
+            return shared ? `if (lane + ${c * layout.lanes}u < PIECES) { ${store} }` : store;
+          })
+        }`,
+      )
+    }`,
+  });
+  return o;
+}

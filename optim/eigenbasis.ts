@@ -1,0 +1,141 @@
+/**
+ * Orthonormal bases that follow the eigenvectors of slowly changing symmetric matrices, by orthogonal iteration as
+ * SOAP does it: Q <- QR(A Q), one iteration at a time.
+ *
+ * The QR decomposition is modified Gram-Schmidt, a workgroup per matrix. Its loss of orthogonality grows with the
+ * condition of A Q, so the iteration is that of A / trace(A) + 1e-6 I, which has the same eigenvectors in the same
+ * order and none below 1e-6; and what is lost is made good by the next iteration, since its columns are
+ * nearly orthogonal when they come in. A matrix of trace 0 keeps its basis.
+ *
+ * A basis is stored as Q - I, so that state that begins with zeros begins with the identity.
+ *
+ * @module
+ */
+import { type Graph, vec4 } from "../gpu/graph.ts";
+import { mainInputs } from "../gpu/kernel.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { matmul } from "../ops/matmul.ts";
+
+/** Added to A / trace(A). */
+export const EIGENBASIS_SHIFT = 1e-6;
+
+/**
+ * Records reading the bases.
+ *
+ * @param g The graph.
+ * @param stored Q - I, f32 [count, size, size].
+ * @returns Q and its transpose, of the same shape.
+ */
+export function readBases(g: Graph, stored: Tensor): { readonly bases: Tensor; readonly transposed: Tensor } {
+  const [count, size] = stored.shape;
+  const [bases, transposed] = ["bases", "transposed_bases"].map((label) => g.activation(label, stored.shape));
+  g.dispatch({
+    label: "read_bases",
+    read: { stored, sizes: g.sizes(size) },
+    write: { bases, transposed },
+    workgroups: [Math.ceil(size * size / 64), count, 1],
+    body: `
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let size = sizes[0];
+  if (id.x >= size * size) { return; }
+  let first = group.y * size * size;
+  let row = id.x / size;
+  let column = id.x % size;
+  let value = stored[first + id.x] + select(0.0, 1.0, row == column);
+  bases[first + id.x] = value;
+  transposed[first + column * size + row] = value;
+}`,
+  });
+  return { bases, transposed };
+}
+
+/** Largest size of a basis: a column and sums have to fit into the workgroup memory of every adapter, 16 KiB. */
+export const LARGEST_BASIS = 3968;
+
+/** What {@linkcode refreshBases} takes. */
+export interface BasisRefresh {
+  /** A, f32 [count, size, size]; size is a multiple of 4. */
+  readonly matrices: Tensor;
+  /** Q, from {@linkcode readBases}. */
+  readonly bases: Tensor;
+  /** Q - I, which is updated. */
+  readonly stored: Tensor;
+  /** The bases stay as they are while the value at this index is 0. */
+  readonly when: { readonly tensor: Tensor; readonly index: number };
+}
+
+/** Records one iteration for every basis. */
+export function refreshBases(g: Graph, { matrices, bases, stored, when }: BasisRefresh): void {
+  const [batch, size] = matrices.shape;
+  const product = g.activation("eigenbasis.product", matrices.shape);
+  matmul(g, {
+    m: size,
+    n: size,
+    k: size,
+    a: matrices,
+    transposedA: true, // which it is as well
+    b: bases,
+    out: product,
+    batch,
+    when,
+  });
+  const threads = g.profile.isSoftware ? 8 : 128;
+  g.dispatch({
+    label: "gram_schmidt",
+    read: { matrices, bases: vec4(bases), flags: when.tensor, sizes: g.sizes(size) },
+    write: { x: vec4(product), stored: vec4(stored) },
+    flops: 2 * batch * size ** 3,
+    workgroups: [batch, 1, 1],
+    body: `
+var<workgroup> sums: array<f32, ${threads}>;
+var<workgroup> column: array<f32, ${size}>;
+fn total(own: f32, lane: u32, factor: u32) -> f32 {
+  sums[lane] = own;
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var other = 0u; other < ${threads}u * factor; other++) { sum += sums[other]; }
+  workgroupBarrier();
+  return sum;
+}
+@compute @workgroup_size(${threads}) fn main(${mainInputs}) {
+  if (flags[${when.index}] == 0.0) { return; }
+  let size = sizes[0];
+  let width = size / 4u;
+  let first = group.x * size * width;
+  var own = 0.0;
+  for (var i = lane; i < size; i += ${threads}u) { own += matrices[(group.x * size + i) * size + i]; }
+  let trace = total(own, lane, groups.z);
+  let scale = select(0.0, 1.0 / trace, trace > 0.0);
+  for (var i = lane; i < size * width; i += ${threads}u) {
+    x[first + i] = scale * x[first + i] + ${EIGENBASIS_SHIFT} * bases[first + i];
+  }
+  storageBarrier();
+  for (var k = 0u; k < size; k++) {
+    let at = first + k / 4u;
+    own = 0.0;
+    for (var row = lane; row < size; row += ${threads}u) {
+      let value = x[at + row * width][k % 4u];
+      column[row] = value;
+      own += value * value;
+    }
+    let inverse = inverseSqrt(total(own, lane, groups.z));
+    // A thread owns groups of four columns; those before k are done.
+    for (var c = k / 4u + lane; c < width; c += ${threads}u) {
+      let columns = vec4u(c * 4u) + vec4u(0u, 1u, 2u, 3u);
+      var dots = vec4f();
+      for (var row = 0u; row < size; row++) { dots += column[row] * x[first + row * width + c]; }
+      // What is taken from column k itself leaves it at length 1.
+      dots = select(select(vec4f(), vec4f(1.0 - inverse), columns == vec4u(k)), dots * inverse * inverse, columns > vec4u(k));
+      for (var row = 0u; row < size; row++) { x[first + row * width + c] -= column[row] * dots; }
+    }
+    storageBarrier();
+    workgroupBarrier();
+  }
+  if (trace <= 0.0) { return; }
+  for (var i = lane; i < size * width; i += ${threads}u) {
+    let columns = vec4u(i % width * 4u) + vec4u(0u, 1u, 2u, 3u);
+    stored[first + i] = x[first + i] - select(vec4f(), vec4f(1.0), columns == vec4u(i / width));
+  }
+}`,
+  });
+}

@@ -1,0 +1,235 @@
+"""The Python side of optimizers_test.ts: every optimizer's losses in PyTorch.
+
+    optimizers.py DIR OUT
+        DIR    a checkpoint of a GPT-2, and run.json:
+               {"steps": [[[id]]], "clip": c, "optimizers": {name: configuration}}
+        OUT    JSON: {name: [loss]}
+
+AdamW, SGD and Muon are PyTorch's own. The others are written here from their papers' formulas, in float32.
+"""
+import json, sys
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM
+
+torch.set_num_threads(1)
+folder, out = sys.argv[1:]
+run = json.load(open(f"{folder}/run.json"))
+
+
+def hidden(named):
+    return [p for n, p in named if n.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))]
+
+
+def rest(named):
+    own = {id(p) for p in hidden(named)}
+    return [p for _, p in named if id(p) not in own]
+
+
+def adamw(params, lr, weight_decay):
+    return torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=weight_decay)
+
+
+class Each:
+    """Several optimizers in one step."""
+
+    def __init__(self, *optimizers):
+        self.optimizers = optimizers
+
+    def step(self, loss, sequence_losses):
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, torch.optim.Optimizer):
+                optimizer.step()
+            else:
+                optimizer.step(loss, sequence_losses)
+
+
+class Lion:
+    """arXiv 2302.06675."""
+
+    def __init__(self, params, lr, weight_decay):
+        self.lr, self.weight_decay = lr, weight_decay
+        self.m = [(p, torch.zeros_like(p)) for p in params]
+
+    def step(self, *_):
+        for p, m in self.m:
+            direction = (0.9 * m + 0.1 * p.grad).sign()
+            p.sub_(self.lr * (direction + self.weight_decay * p))
+            m.mul_(0.99).add_(p.grad, alpha=0.01)
+
+
+class PartsMuon:
+    """torch.optim.Muon on [out, in] matrices: GPT-2's weights turned, q, k and v apart."""
+
+    def __init__(self, params, lr, weight_decay):
+        self.params = params
+        self.parts = [[torch.zeros_like(x) for x in self.split(p)] for p in params]
+        flat = [x for parts in self.parts for x in parts]
+        self.muon = torch.optim.Muon(flat, lr=lr, weight_decay=weight_decay, momentum=0.95)
+
+    @staticmethod
+    def split(p):
+        count = 3 if p.shape[1] == 3 * p.shape[0] else 1
+        return [x.T.contiguous() for x in p.chunk(count, dim=1)]
+
+    def step(self, *_):
+        for p, parts in zip(self.params, self.parts):
+            for x, value, grad in zip(parts, self.split(p.data), self.split(p.grad)):
+                x.copy_(value)
+                x.grad = grad
+        self.muon.step()
+        for p, parts in zip(self.params, self.parts):
+            p.data.copy_(torch.cat([x.T for x in parts], dim=1))
+
+
+class Soap:
+    """arXiv 2409.11321, one-sided: the eigenbasis of the smaller side, by QR; begins with the identity."""
+
+    def __init__(self, params, lr, weight_decay):
+        self.params, self.lr, self.weight_decay, self.t = params, lr, weight_decay, 0
+        self.state = []
+        for p in params:
+            parts = PartsMuon.split(p)
+            size = min(parts[0].shape)
+            zeros = [torch.zeros(max(x.shape), size) for x in parts]
+            self.state.append([[m, m.clone(), torch.zeros(size, size), torch.eye(size)] for m in zeros])
+
+    def step(self, *_):
+        self.t += 1
+        for p, states in zip(self.params, self.state):
+            directions = []
+            for g, state in zip(PartsMuon.split(p.grad), states):
+                turned = g.shape[0] < g.shape[1]
+                m, v, r, q = state
+                tall = g.T if turned else g
+                m.lerp_(tall, 0.05)
+                v.lerp_((tall @ q) ** 2, 0.05)
+                correction = 1 - 0.95**self.t
+                n = (m @ q / correction) / ((v / correction).sqrt() + 1e-8) @ q.T
+                directions.append((n.T if turned else n).T)
+                r.lerp_(tall.T @ tall, 0.05)
+                if self.t <= 10 or (self.t - 1) % 10 == 0:
+                    x, upper = torch.linalg.qr((r / r.trace() + 1e-6 * torch.eye(len(r))) @ q)
+                    state[3] = x * upper.diagonal().sign()
+            p.mul_(1 - self.lr * self.weight_decay).sub_(self.lr * torch.cat(directions, dim=1))
+
+
+class Noise:
+    """R: a moving average of the variance of the sequences' losses."""
+
+    def __init__(self):
+        self.average = 1.0
+
+    def next(self, sequence_losses):
+        self.average = 0.9 * self.average + 0.1 * sequence_losses.var(correction=0).item()
+        return self.average
+
+
+class Koala:
+    """arXiv 2107.03331: KOALA-V, or KOALA-M where `momentum` is set."""
+
+    def __init__(self, params, lr, sigma, q, momentum):
+        self.params, self.lr, self.q, self.momentum, self.noise = params, lr, q, momentum, Noise()
+        a = 0.9 if momentum else 0.0
+        self.a, self.f = a, torch.tensor([[1.0, float(momentum)], [0.0, a]], dtype=torch.float64)
+        self.p = torch.diag(torch.tensor([sigma, 0.1 if momentum else 0.0], dtype=torch.float64))
+        self.v = [torch.zeros_like(p) for p in params]
+        self.mean = [torch.zeros_like(p) for p in params]
+        self.last = [p.clone() for p in params]
+
+    def step(self, loss, sequence_losses):
+        r = self.noise.next(sequence_losses)
+        if self.momentum:
+            away = torch.stack([(m - w).norm() for m, w in zip(self.mean, self.last)]).norm().item()
+            self.q = 0.9 * self.q + 0.1 * away / sum(p.numel() for p in self.params)
+        noise = torch.tensor([self.q, 0.01 if self.momentum else 0.0], dtype=torch.float64)
+        self.p = self.f @ self.p @ self.f.T + torch.diag(noise)
+        shares = []
+        for i, p in enumerate(self.params):
+            norm = p.grad.norm().item()
+            s = self.p[0, 0].item() * norm**2 + r
+            gain = self.p[:, 0] * (self.lr * loss / s)
+            p.sub_(gain[0].item() * p.grad)
+            self.v[i].sub_(gain[1].item() * p.grad)
+            self.mean[i].mul_(0.9).add_(p, alpha=0.1)
+            shares.append(norm**2 / s)
+            # The prediction of the next step, so that its gradient is taken there.
+            self.last[i].copy_(p)
+            p.add_(self.v[i] * float(self.momentum))
+            self.v[i].mul_(self.a)
+        self.p = self.p - max(shares) * torch.outer(self.p[:, 0], self.p[:, 0])
+
+
+class KoalaPlusPlus:
+    """arXiv 2506.04432, Algorithm 1, symmetric."""
+
+    def __init__(self, params, lr, sigma, q):
+        self.params, self.lr, self.sigma, self.q, self.noise = params, lr, sigma, q, Noise()
+        self.state = [None] * len(params)
+
+    def step(self, loss, sequence_losses):
+        r, q = self.noise.next(sequence_losses), self.q
+        dot = lambda x, y: (x * y).sum().item()
+        for i, p in enumerate(self.params):
+            h = p.grad.clone()
+            if self.state[i] is None:
+                self.state[i] = (self.sigma * h, h, (self.sigma + q) * dot(h, h) + r)
+            v0, h0, s0 = self.state[i]
+            hh0, hv0, h0h0, h0v0 = dot(h, h0), dot(h, v0), dot(h0, h0), dot(h0, v0)
+            gain = (hv0 + q * hh0) / s0
+            w = (hv0 * h0h0 - h0v0 * hh0) / h0h0**2
+            v = (hh0 / h0h0 - gain) * v0 + q * (h - gain * h0) + w * h0
+            s = dot(v, h) + q * dot(h, h) + r
+            p.sub_(self.lr * loss / s * (v + q * h))
+            self.state[i] = (v, h, s)
+
+
+def make(name, named, c):
+    def kalman(kind, *extra):
+        return kind(hidden(named), c["lr"], c["sigma"], c["q"], *extra)
+
+    def beside():
+        return adamw(rest(named), c["adamwLr"], 0.0)
+
+    both = [
+        {"params": hidden(named), "weight_decay": c["weightDecay"]},
+        {"params": rest(named), "weight_decay": 0.0},
+    ]
+    match name:
+        case "adamw":
+            return Each(adamw(both, c["lr"], 0.0))
+        case "sgd":
+            return Each(torch.optim.SGD([p for _, p in named], lr=c["lr"], momentum=0.9))
+        case "lion":
+            return Each(*(Lion(g["params"], c["lr"], g["weight_decay"]) for g in both))
+        case "muon":
+            return Each(PartsMuon(hidden(named), c["lr"], c["weightDecay"]), beside())
+        case "soap":
+            return Each(Soap(hidden(named), c["lr"], c["weightDecay"]), beside())
+        case "koala-v" | "koala-m":
+            return Each(kalman(Koala, name == "koala-m"), beside())
+        case "koala++":
+            return Each(kalman(KoalaPlusPlus), beside())
+    raise ValueError(f"{name} must have a reference here")
+
+
+def losses(name, config):
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    named = list(model.named_parameters())
+    optimizer = make(name, named, config)
+    seen = []
+    for batch in run["steps"]:
+        ids = torch.tensor(batch)
+        logits = model(ids[:, :-1]).logits
+        each = cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").mean(dim=1)
+        loss = each.mean()
+        model.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), run["clip"])
+        with torch.no_grad():
+            optimizer.step(loss.item(), each.detach())
+        seen.append(loss.item())
+    return seen
+
+
+json.dump({name: losses(name, config) for name, config in run["optimizers"].items()}, open(out, "w"))
