@@ -12,7 +12,7 @@ import {
   type TokenizerStep,
   type TokenTable,
 } from "./tokenizer_json.ts";
-import { type Library, openLibrary } from "./tokenizer_library.ts";
+import { type Library, openLibrary, splitStep } from "./tokenizer_library.ts";
 
 /** How texts end in the vocabularies of common models, the likeliest first. */
 const END_TOKENS = ["<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]", "<|im_end|>"];
@@ -24,10 +24,11 @@ const CACHE_LENGTH = 64;
 /**
  * A tokenizer.
  *
- * Plain byte-level BPE (GPT-2's kind, and what {@linkcode trainBpe} makes) is cut into words here, and words
- * that were met before come from a cache; the library tokenises each new word. That is several times faster
- * than giving it whole texts, and agrees with Hugging Face's Rust library also on U+0085 and U+FEFF. Every
- * other kind goes to the library whole.
+ * For byte-level BPE, words that were met before come from a cache, and the library tokenises each new word.
+ * That is several times faster than giving it whole texts. Words are cut here for GPT-2's kind (so is what
+ * {@linkcode trainBpe} makes), in agreement with Hugging Face's Rust library also on U+0085 and U+FEFF, and by
+ * the library where a pattern of its own says how, as Llama 3 has one. Every other kind goes to the library
+ * whole.
  */
 export class Tokenizer {
   /** The `tokenizer.json`, to be saved with a model. */
@@ -48,7 +49,7 @@ export class Tokenizer {
   readonly byteLengths: Uint32Array;
   /**
    * Whether texts may be tokenised in pieces, cut where white space follows something else, with the same
-   * result: so for plain byte-level BPE.
+   * result: so for byte-level BPE with GPT-2's words.
    */
   readonly takesPieces: boolean;
 
@@ -56,7 +57,8 @@ export class Tokenizer {
   readonly #tokens: TokenTable;
   readonly #special: ReadonlySet<number>;
   readonly #known: ReadonlySet<number>;
-  readonly #pattern = wordPattern();
+  /** Cuts a text into words that are tokenised one by one; null where the library must have it whole. */
+  readonly #cutWords: ((text: string) => string[]) | null;
   readonly #addedPattern: RegExp | null;
   readonly #cache = new Map<string, readonly number[]>();
 
@@ -80,7 +82,13 @@ export class Tokenizer {
     this.eosId = end === undefined ? null : tokens.get(end)!;
     this.startIds = templateStart(tokenizer.post_processor).flatMap((token) => tokens.get(token) ?? []);
     this.byteLengths = this.#measureTokens();
-    this.takesPieces = isPlainByteLevel(tokenizer, tokens);
+    const byWords = mergesBytes(tokenizer, tokens);
+    this.takesPieces = byWords && cutsLikeGpt2(tokenizer.pre_tokenizer);
+    const pattern = wordPattern();
+    const cut = this.takesPieces
+      ? (text: string) => text.match(pattern) ?? []
+      : splitStep(tokenizer, this.#library);
+    this.#cutWords = byWords ? cut : null;
     // Of added tokens that start at the same place the longest is meant.
     const added = tokenizer.added_tokens.map((t) => t.content).sort((a, b) => b.length - a.length);
     this.#addedPattern = added.length === 0
@@ -109,7 +117,7 @@ export class Tokenizer {
    */
   encode(text: string): number[] {
     const ids: number[] = [];
-    if (!this.takesPieces) {
+    if (this.#cutWords === null) {
       if (text.length > 0) {
         this.#push(ids, this.#library.encode(text, { add_special_tokens: false }).ids, text);
       }
@@ -117,11 +125,11 @@ export class Tokenizer {
     }
     let start = 0;
     for (const match of this.#addedPattern === null ? [] : text.matchAll(this.#addedPattern)) {
-      this.#encodeWords(text.slice(start, match.index), ids);
+      this.#encodeWords(this.#cutWords(text.slice(start, match.index)), ids);
       ids.push(this.#tokens.get(match[0])!);
       start = match.index + match[0].length;
     }
-    this.#encodeWords(start === 0 ? text : text.slice(start), ids);
+    this.#encodeWords(this.#cutWords(start === 0 ? text : text.slice(start)), ids);
     return ids;
   }
 
@@ -145,8 +153,8 @@ export class Tokenizer {
     return kept.length === 0 ? "" : this.#library.decode(kept, { skip_special_tokens: false });
   }
 
-  #encodeWords(text: string, ids: number[]): void {
-    for (const word of text.match(this.#pattern) ?? []) {
+  #encodeWords(words: readonly string[], ids: number[]): void {
+    for (const word of words) {
       const known = this.#cache.get(word);
       if (known !== undefined) {
         for (const id of known) ids.push(id);
@@ -204,16 +212,28 @@ function templateStart(step: TokenizerStep | null): string[] {
   return step.single.slice(0, Math.max(0, text)).map((piece) => String(piece?.SpecialToken?.id));
 }
 
-/** Whether a tokenizer does nothing else than to cut text by GPT-2's pattern and merge bytes. */
-function isPlainByteLevel(tokenizer: TokenizerJson, tokens: TokenTable): boolean {
-  const { normalizer, pre_tokenizer: words, post_processor: after, model, added_tokens: added } = tokenizer;
-  return normalizer === null && words?.type === "ByteLevel" && words.add_prefix_space === false &&
-    words.use_regex !== false &&
-    (after === null || after.type === "ByteLevel" || after.type === "TemplateProcessing") &&
+/** Whether a tokenizer, once words are cut, does nothing else than to merge their bytes. */
+function mergesBytes(
+  { normalizer, post_processor: after, model, added_tokens: added }: TokenizerJson,
+  tokens: TokenTable,
+): boolean {
+  return normalizer === null && addsOnlyTokens(after) &&
     model.type === "BPE" && !model.byte_fallback && !model.continuing_subword_prefix &&
     !model.continuing_subword_suffix && !model.end_of_word_suffix && !model.dropout &&
     [...CHAR_TO_BYTE.keys()].every((char) => tokens.has(char)) &&
     added.every((t) => !t.lstrip && !t.rstrip && !/\p{White_Space}/u.test(t.content));
+}
+
+/** Whether a post-processor at most puts special tokens around a text. */
+function addsOnlyTokens(step: TokenizerStep | null): boolean {
+  if (step?.type === "Sequence" && Array.isArray(step.processors)) {
+    return step.processors.every(addsOnlyTokens);
+  }
+  return step === null || step.type === "ByteLevel" || step.type === "TemplateProcessing";
+}
+
+function cutsLikeGpt2(step: TokenizerStep | null): boolean {
+  return step?.type === "ByteLevel" && step.add_prefix_space === false && step.use_regex !== false;
 }
 
 /**

@@ -60,6 +60,25 @@ export function openLibrary(json: TokenizerJson): Library {
   return library;
 }
 
+/**
+ * The library's way of cutting words, where a pattern of the tokenizer's own is all that says how: a `Split`
+ * step and then a plain `ByteLevel` one.
+ *
+ * @param json The `tokenizer.json`.
+ * @param library What {@linkcode openLibrary} made of it.
+ * @returns The function that cuts a text into words, still spelt in characters; null for any other tokenizer.
+ */
+export function splitStep(json: TokenizerJson, library: Library): ((text: string) => string[]) | null {
+  if (json.pre_tokenizer?.type !== "Sequence") return null;
+  const [split, bytes, ...more] = json.pre_tokenizer.pretokenizers as TokenizerStep[];
+  const isolates = split?.type === "Split" && split.behavior === "Isolated" && split.invert !== true;
+  const isPlain = bytes?.type === "ByteLevel" && bytes.add_prefix_space === false &&
+    bytes.use_regex === false;
+  if (!isolates || !isPlain || more.length > 0) return null;
+  const step = (library.pre_tokenizer as unknown as Step).tokenizers![0];
+  return (text) => step.pre_tokenize_text!(text);
+}
+
 /** Visits a step of the library's with its settings, or each step of a sequence. */
 function eachStep(
   settings: TokenizerStep | null,

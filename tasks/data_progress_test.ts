@@ -1,6 +1,8 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { dataProgress } from "./data_progress.ts";
 
+const CLEAR_LINE = "\r\x1b[2K";
+
 /** A display on a clock that stands still, with what it wrote and said. */
 function display(isTerminal: boolean, width = 80) {
   const [written, said]: string[][] = [[], []];
@@ -16,14 +18,14 @@ Deno.test("dataProgress() redraws one line on a terminal, ten times a second at 
     clock.time = i;
     progress.reading(i, 1_200_000);
   }
-  deepEqual(written, [100, 200, 300].map((i) => `\r\x1b[2Kreading: ${i} documents, 1.2M bytes`));
+  deepEqual(written, [100, 200, 300].map((i) => `${CLEAR_LINE}reading: ${i} documents, 1.2M bytes`));
   clock.time = 500;
   progress.merging(1000, 2000);
   clock.time = 1500;
   progress.merging(1500, 2000);
-  match(written.at(-1)!, /^\r\x1b\[2Kmerging: 1500\/2000 .*█.* 75% +1s left$/);
+  match(written.at(-1)!.replace(CLEAR_LINE, ""), /^merging: 1500\/2000 .*█.* 75% +1s left$/);
   progress.clear();
-  equal(written.at(-1), "\r\x1b[2K");
+  equal(written.at(-1), CLEAR_LINE);
   progress.clear();
   equal(written.length, 6, "nothing to take away");
   deepEqual(said, []);
@@ -34,7 +36,7 @@ Deno.test("dataProgress() never fills a narrow terminal's line", () => {
   for (const tell of [() => progress.reading(12345, 6e9), () => progress.merging(300, 65536)]) {
     clock.time += 100;
     tell();
-    ok(written.at(-1)!.length - "\r\x1b[2K".length < 20);
+    ok(written.at(-1)!.length - CLEAR_LINE.length < 20);
   }
   equal(written.length, 2);
 });
