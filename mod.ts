@@ -155,6 +155,15 @@ export {
   type SourceShare,
 } from "./data/corpus.ts";
 export type { HubOptions } from "./data/hub_source.ts";
+export {
+  type CorpusInspection,
+  inspectCorpus,
+  type InspectOptions,
+  type LengthBar,
+  type Lengths,
+  type SampleSequence,
+  type SourceSize,
+} from "./data/inspect.ts";
 export { StepBatches } from "./data/prefetch.ts";
 export { type CorpusScan, scanCorpus } from "./data/split.ts";
 export { openTokenFiles, type TokenFilesOptions } from "./data/token_bins.ts";

@@ -1,4 +1,5 @@
 import { deepEqual, equal } from "node:assert/strict";
+import { Random } from "../tests/random_text.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 const unknown = { id: 0, content: "<unk>", special: true };
@@ -82,4 +83,28 @@ Deno.test("ByteFallback keeps U+FEFF, and makes one U+FFFD of each byte that is 
   equal(tokenizer.decode(tokenizer.encode(text)), text);
   // Three bytes of four: Rust's library gives three, a TextDecoder would give one.
   equal(tokenizer.decode([0xf0, 0x9f, 0x98, 256, 0xc3, 0xa9]), "\ufffd\ufffd\ufffdxé");
+});
+
+Deno.test("words cut by a pattern of the tokenizer's own have the library's ids", async () => {
+  const golden = new URL("../tests/golden/tokenizer/tokenizer.json", import.meta.url);
+  const json = JSON.parse(await Deno.readTextFile(golden));
+  const Regex = "\\p{L}+|\\p{N}{1,2}|[^\\s\\p{L}\\p{N}]+[\\r\\n]*";
+  json.pre_tokenizer = {
+    type: "Sequence",
+    pretokenizers: [
+      { type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false },
+      { type: "ByteLevel", add_prefix_space: false, use_regex: false },
+    ],
+  };
+  const byWords = Tokenizer.fromJson(json);
+  const added = { id: byWords.vocabSize, content: "<|unused|>", lstrip: true, special: true };
+  const whole = Tokenizer.fromJson({ ...json, added_tokens: [...json.added_tokens, added] });
+  // Not by spaces alone, so lastSafeCut() would be wrong.
+  equal(byWords.takesPieces, false);
+  for (let seed = 0; seed < 200; seed++) {
+    const text = `${new Random(seed).text(seed)}<|endoftext|>${new Random(seed + 1000).text(9)}`;
+    const ids = byWords.encode(text);
+    deepEqual(ids, whole.encode(text), JSON.stringify(text));
+    equal(byWords.decode(ids), text);
+  }
 });

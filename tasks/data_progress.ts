@@ -6,7 +6,7 @@
 import { formatCount, type ProgressWriter, renderBar, stderrWriter } from "../training/progress.ts";
 
 /** Shows progress: a line that is redrawn on a terminal, elsewhere a line every ten seconds. */
-export interface DataProgress {
+export interface ProgressLine {
   /** Tells how much was read; nobody knows yet how much there is. */
   reading(documents: number, bytes: number): void;
   /** Tells how many token ids of how many there are. */
@@ -16,7 +16,7 @@ export interface DataProgress {
 }
 
 /** Settings of {@linkcode dataProgress}. */
-export interface DataProgressOptions {
+export interface ProgressLineOptions {
   /** Prints a line. */
   say: (line: string) => void;
   /** Where to draw. Default: standard error. */
@@ -29,8 +29,8 @@ const CLEAR_LINE = "\r\x1b[2K";
 
 /** Makes the display; nothing is drawn before a tenth of a second (on a terminal) or ten seconds are over. */
 export function dataProgress(
-  { say, writer = stderrWriter(), now = () => performance.now() }: DataProgressOptions,
-): DataProgress {
+  { say, writer = stderrWriter(), now = () => performance.now() }: ProgressLineOptions,
+): ProgressLine {
   const pause = writer.isTerminal ? 100 : 10_000;
   let shownAt = now();
   let drawn = false;

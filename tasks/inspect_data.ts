@@ -12,7 +12,7 @@ import { barOf } from "../training/progress.ts";
 import { align } from "./align.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
 import { DATA_GROUP as group, dataChoice, openData, type OpenedData, sourceOptions } from "./data_options.ts";
-import { type DataProgress, dataProgress } from "./data_progress.ts";
+import { dataProgress, type ProgressLine } from "./data_progress.ts";
 
 const options = {
   ...sourceOptions,
@@ -70,7 +70,7 @@ async function main(values: Values, { output }: TaskContext): Promise<void> {
 async function chooseTokenizer(
   { tokenizer, vocabSize }: Values,
   { corpus }: OpenedData,
-  progress: DataProgress,
+  progress: ProgressLine,
 ): Promise<Tokenizer | undefined> {
   if (tokenizer !== undefined) return await loadTokenizer(tokenizer);
   if (vocabSize === undefined) return undefined;
