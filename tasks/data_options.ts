@@ -79,8 +79,23 @@ export interface OpenedData {
   sayReport(say: (line: string) => void): void;
 }
 
-/** Opens what was chosen. */
+/** Whether a source holds token ids instead of text. */
+export function isTokenFile(source: string): boolean {
+  return source.endsWith(".bin");
+}
+
+/**
+ * Opens what was chosen, which must be text.
+ *
+ * @throws {UsageError} If a source holds token ids.
+ */
 export function openData({ data, textField, encoding }: DataChoice): OpenedData {
+  const tokenFile = data.find(isTokenFile);
+  if (tokenFile !== undefined) {
+    throw new UsageError(
+      `--data must be text here, got token ids in ${tokenFile}, which only train-lm takes`,
+    );
+  }
   let report: CorpusReport | undefined;
   const corpus = openCorpus(data, { textField, encoding, onPass: (last) => report = last });
   const sayReport = (say: (line: string) => void) => {

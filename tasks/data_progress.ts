@@ -54,7 +54,11 @@ export function dataProgress(
       if (!due()) return;
       const rate = (done - merge.done) / (now() - merge.time);
       const secondsLeft = rate > 0 ? (total - done) / rate / 1000 : undefined;
-      show((columns) => `merging: ${renderBar({ step: done, totalSteps: total, secondsLeft }, columns - 9)}`);
+      show((columns) =>
+        writer.isTerminal
+          ? `merging: ${renderBar({ step: done, totalSteps: total, secondsLeft }, columns - 9)}`
+          : `merging: ${done} of ${total} token ids`
+      );
     },
     clear() {
       if (drawn) writer.write(CLEAR_LINE);

@@ -21,7 +21,7 @@ import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
 import { formatCount } from "../training/progress.ts";
 import type { RunConfig } from "../training/run_config.ts";
 import { UsageError } from "./command_line.ts";
-import { openData } from "./data_options.ts";
+import { isTokenFile, openData } from "./data_options.ts";
 
 /** What {@linkcode prepareData} takes besides the configuration. */
 export interface PrepareOptions {
@@ -79,10 +79,6 @@ export async function prepareData(
     // The files are open and stay so. Where they cannot be removed yet, the next start of the run does it.
     if (temporary !== undefined) await Deno.remove(temporary, { recursive: true }).catch(() => {});
   }
-}
-
-function isTokenFile(source: string): boolean {
-  return source.endsWith(".bin");
 }
 
 /** Refuses sources of which some are text and some are token ids. */

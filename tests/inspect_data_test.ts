@@ -100,6 +100,7 @@ Deno.test("inspect-data refuses what it cannot do with one message", async () =>
       [[...data, "--vocab-size", "300", "--tokenizer", tokenizerPath], 2, /give one of them/],
       [[...data, "--vocab-size", "256"], 2, /--vocab-size must be an integer of at least 257/],
       [[...data, "--tokenizer", `${folder}/a.txt`], 1, /Cannot read ".*a\.txt" as a tokenizer/],
+      [["--data", `${folder}/a.bin`], 2, /--data must be text here, got token ids in .*a\.bin/],
       [["--data", `${folder}/empty.txt`], 1, /must hold text: got no document/],
       [["--data", `${folder}/none.txt`], 1, /there is no file or folder ".*none\.txt"/],
     ];
