@@ -81,7 +81,13 @@ Deno.test("evaluate refuses bad input with one message and writes nothing", asyn
     ["model", "missing.txt", [], 1, /there is no file or folder .*missing\.txt/],
     ["model", "empty.txt", [], 1, /must hold text/],
     ["model", "letter.txt", [], 1, /at least 2 tokens: got 1/],
-    ["model", "latin1.txt", [], 1, /must be UTF-8 unless told otherwise: .*latin1\.txt" has an invalid byte at offset 3/],
+    [
+      "model",
+      "latin1.txt",
+      [],
+      1,
+      /must be UTF-8 unless told otherwise: .*latin1\.txt" has an invalid byte at offset 3/,
+    ],
     ["model", "corpus.txt", ["--stride", "0"], 2, /--stride must be an integer of at least 1, received "0"/],
     [
       "model",
