@@ -40,9 +40,9 @@ async function mostResident(pid: number, ended: Promise<unknown>): Promise<numbe
 
 /** All files of a folder as one, compressed. */
 async function compress(folder: string, path: string): Promise<void> {
-  using out = await Deno.open(path, { write: true, create: true });
+  const out = await Deno.open(path, { write: true, create: true });
   const gzip = new CompressionStream("gzip");
-  const written = gzip.readable.pipeTo(out.writable, { preventClose: true });
+  const written = gzip.readable.pipeTo(out.writable);
   for await (const { name } of Deno.readDir(folder)) {
     using file = await Deno.open(join(folder, name));
     await file.readable.pipeTo(gzip.writable, { preventClose: true });
