@@ -1,7 +1,18 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { uniform } from "../ops/random.ts";
-import { exists, filesIn, finalStep, refused, runTask, sameWeights, signalTask, tinyRun } from "./cli.ts";
+import {
+  exists,
+  filesIn,
+  finalStep,
+  pipeToTask,
+  refused,
+  runTask,
+  sameWeights,
+  signalTask,
+  tinyRun,
+} from "./cli.ts";
 
 async function train(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await runTask("train-lm", args);
@@ -51,6 +62,28 @@ Deno.test("token ids from the cache, from nowhere and from .bin files train to t
   ok(!await exists(at("refused")));
   await Deno.writeFile(shard("train"), new Uint8Array(await Deno.readFile(shard("train"))).subarray(2));
   refused(await runTask("train-lm", ["--resume", at("bins"), "--steps", "30"]), 1, /the data .* has changed/);
+});
+
+Deno.test("standard input trains as a file does, and a run of it resumes from the cache without being fed again", async () => {
+  await using tiny = await tinyRun();
+  const at = (name: string) => join(tiny.dir, name);
+  const [, source, ...rest] = tiny.options;
+  const input = gzipSync(await Deno.readFile(source));
+  const short = ["--no-autotune", "--steps", "4", "--schedule", "constant"];
+  const fed = await pipeToTask(
+    "train-lm",
+    [...rest, "--data", "-", ...short, "--cache", at("other"), "--out", at("piped")],
+    new Uint8Array(input),
+  );
+  equal(fed.code, 0, fed.stderr);
+  await train(...tiny.options, ...short, "--out", at("whole"));
+  deepEqual(await losses(at("piped")), await losses(at("whole")));
+
+  for (const run of ["piped", "whole"]) {
+    const cache = at(run === "piped" ? "other" : "cache");
+    await train("--resume", at(run), "--steps", "8", "--cache", cache, "--sample-tokens", "0");
+  }
+  deepEqual(await losses(at("piped")), await losses(at("whole")));
 });
 
 Deno.test("a disk that takes no more ends tokenising with one message, and nothing is left", {
