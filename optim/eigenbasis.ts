@@ -7,6 +7,9 @@
  * order and none below 1e-6; and what is lost is made good by the next iteration, since its columns are
  * nearly orthogonal when they come in. A matrix of trace 0 keeps its basis.
  *
+ * Mesa's lavapipe before 25 ends a thread's loops after 65,535 iterations in all, so the decomposition is cut into
+ * dispatches that stay below that, each for a range of columns.
+ *
  * A basis is stored as Q - I, so that state that begins with zeros begins with the identity.
  *
  * @module
@@ -49,8 +52,8 @@ export function readBases(g: Graph, stored: Tensor): { readonly bases: Tensor; r
   return { bases, transposed };
 }
 
-/** Largest size of a basis: a column and sums have to fit into the workgroup memory of every adapter, 16 KiB. */
-export const LARGEST_BASIS = 3968;
+/** Largest size of a basis: one column must take fewer than {@linkcode MOST_ITERATIONS}. */
+export const LARGEST_BASIS = 2560;
 
 /** What {@linkcode refreshBases} takes. */
 export interface BasisRefresh {
@@ -62,6 +65,34 @@ export interface BasisRefresh {
   readonly stored: Tensor;
   /** The bases stay as they are while the value at this index is 0. */
   readonly when: { readonly tensor: Tensor; readonly index: number };
+}
+
+/** Most iterations of all loops that a thread goes through in one dispatch. */
+const MOST_ITERATIONS = 60_000;
+
+/** A dispatch of the decomposition: the columns that it orthogonalises, and whether it begins or ends all. */
+interface ColumnRange {
+  readonly from: number;
+  readonly to: number;
+  readonly begins: boolean;
+  readonly ends: boolean;
+}
+
+/** Cuts a decomposition into dispatches of at most {@linkcode MOST_ITERATIONS}. */
+export function columnRanges(size: number, threads: number): ColumnRange[] {
+  const rows = Math.ceil(size / threads) + threads;
+  const whole = Math.ceil(size * size / 4 / threads) + rows; // scaling or storing a matrix
+  const column = 2 * size * Math.ceil(size / 4 / threads) + rows + 2;
+  const ranges: ColumnRange[] = [];
+  let [from, begins, ends] = [0, true, false];
+  while (!ends) {
+    const room = Math.floor((MOST_ITERATIONS - rows - (begins ? whole : 0)) / column);
+    const to = Math.min(size, from + room);
+    ends = to === size && (begins ? whole : 0) + (to - from) * column + whole + rows <= MOST_ITERATIONS;
+    ranges.push({ from, to, begins, ends });
+    [from, begins] = [to, false];
+  }
+  return ranges;
 }
 
 /** Records one iteration for every basis. */
@@ -79,12 +110,31 @@ export function refreshBases(g: Graph, { matrices, bases, stored, when }: BasisR
     batch,
     when,
   });
-  const threads = g.profile.isSoftware ? 8 : 128;
+  const threads = g.profile.isSoftware ? 64 : 128;
+  for (const range of columnRanges(size, threads)) {
+    gramSchmidt(g, { matrices, bases, stored, when }, product, threads, range);
+  }
+}
+
+/** Records the orthogonalisation of a range of columns of every product. */
+function gramSchmidt(
+  g: Graph,
+  { matrices, bases, stored, when }: BasisRefresh,
+  product: Tensor,
+  threads: number,
+  { from, to, begins, ends }: ColumnRange,
+): void {
+  const [batch, size] = matrices.shape;
   g.dispatch({
     label: "gram_schmidt",
-    read: { matrices, bases: vec4(bases), flags: when.tensor, sizes: g.sizes(size) },
+    read: {
+      matrices,
+      bases: vec4(bases),
+      flags: when.tensor,
+      sizes: g.sizes(size, from, to, Number(begins), Number(ends)),
+    },
     write: { x: vec4(product), stored: vec4(stored) },
-    flops: 2 * batch * size ** 3,
+    flops: 2 * batch * size ** 2 * (to - from),
     workgroups: [batch, 1, 1],
     body: `
 var<workgroup> sums: array<f32, ${threads}>;
@@ -106,11 +156,13 @@ fn total(own: f32, lane: u32, factor: u32) -> f32 {
   for (var i = lane; i < size; i += ${threads}u) { own += matrices[(group.x * size + i) * size + i]; }
   let trace = total(own, lane, groups.z);
   let scale = select(0.0, 1.0 / trace, trace > 0.0);
-  for (var i = lane; i < size * width; i += ${threads}u) {
-    x[first + i] = scale * x[first + i] + ${EIGENBASIS_SHIFT} * bases[first + i];
+  if (sizes[3] == 1u) {
+    for (var i = lane; i < size * width; i += ${threads}u) {
+      x[first + i] = scale * x[first + i] + ${EIGENBASIS_SHIFT} * bases[first + i];
+    }
   }
   storageBarrier();
-  for (var k = 0u; k < size; k++) {
+  for (var k = sizes[1]; k < sizes[2]; k++) {
     let at = first + k / 4u;
     own = 0.0;
     for (var row = lane; row < size; row += ${threads}u) {
@@ -131,7 +183,7 @@ fn total(own: f32, lane: u32, factor: u32) -> f32 {
     storageBarrier();
     workgroupBarrier();
   }
-  if (trace <= 0.0) { return; }
+  if (trace <= 0.0 || sizes[4] == 0u) { return; }
   for (var i = lane; i < size * width; i += ${threads}u) {
     let columns = vec4u(i % width * 4u) + vec4u(0u, 1u, 2u, 3u);
     stored[first + i] = x[first + i] - select(vec4f(), vec4f(1.0), columns == vec4u(i / width));
