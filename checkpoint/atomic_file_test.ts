@@ -8,16 +8,7 @@ import {
   writeTextAtomically,
 } from "./atomic_file.ts";
 import { jsonText } from "./json_file.ts";
-
-/** Runs a test in a folder of its own. */
-async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await test(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
+import { inTempDir } from "../tests/temporary_files.ts";
 
 Deno.test("writeFileAtomically() shows nothing under the name before the end", () =>
   inTempDir(async (dir) => {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fromFloat32 } from "./float_formats.ts";
 import { readModelFolder, writeModelFolder } from "./hugging_face.ts";
 import { parseSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
+import { inTempDir } from "../tests/temporary_files.ts";
 
 const CONFIG = { model_type: "gpt2", n_positions: 64, bos_token_id: 0, eos_token_id: 0, pad_token_id: null };
 const TOKENIZER = JSON.stringify({
@@ -16,16 +17,6 @@ const f32 = (name: string, ...values: number[]): TensorToWrite => ({
   shape: [values.length],
   data: fromFloat32("F32", Float32Array.from(values)),
 });
-
-/** Runs a test in a folder of its own. */
-async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await test(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
 
 /** The names in a folder, sorted. */
 async function namesIn(dir: string): Promise<string[]> {

@@ -1,16 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openMetricsFile, readMetricsFile } from "./metrics_file.ts";
-
-/** Runs a test in a folder of its own. */
-async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await test(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
+import { inTempDir } from "../tests/temporary_files.ts";
 
 Deno.test("append() writes one line of JSON per record, in the order of the calls", () =>
   inTempDir(async (dir) => {

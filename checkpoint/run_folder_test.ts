@@ -10,16 +10,7 @@ import {
   readRunOf,
   writeRunFile,
 } from "./run_folder.ts";
-
-/** Runs a test in a folder of its own. */
-async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await test(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
+import { inTempDir } from "../tests/temporary_files.ts";
 
 /** The names in a folder, sorted. */
 async function namesIn(dir: string): Promise<string[]> {

@@ -3,16 +3,7 @@ import { join } from "node:path";
 import { type FloatFormat, fromFloat32 } from "./float_formats.ts";
 import { encodeHeader } from "./safetensors_header.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
-
-/** Runs a test in a folder of its own. */
-async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await test(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
+import { inTempDir } from "../tests/temporary_files.ts";
 
 const FORMATS: readonly FloatFormat[] = ["F32", "F16", "BF16"];
 

@@ -11,6 +11,7 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from "./safetensors.ts";
+import { inTempDir } from "../tests/temporary_files.ts";
 
 interface GoldenRow {
   name: string;
@@ -20,16 +21,6 @@ interface GoldenRow {
 }
 
 const GOLDEN = new URL("../tests/golden/safetensors.json", import.meta.url);
-
-/** Runs a test in a folder of its own. */
-async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await test(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
 
 /** A safetensors file with this header, as text or bytes, and data. */
 function file(header: string | Uint8Array, data: Uint8Array = new Uint8Array()): Uint8Array {

@@ -9,6 +9,7 @@ import {
   readTrainingState,
   writeCheckpoint,
 } from "./training_state.ts";
+import { inTempDir } from "../tests/temporary_files.ts";
 
 const tensor = (name: string, byte: number): TensorToWrite => ({
   name,
@@ -23,16 +24,6 @@ function contents(step: number, byte = 0): CheckpointContents {
     optimizer: [tensor("w.v", byte + 1)],
     state: { step, seeds: { data: 7 }, dataCursor: { epoch: 1, offset: 0.1 }, metrics: { best: 1e-300 } },
   };
-}
-
-/** Runs a test in a folder of its own. */
-async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await test(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
 }
 
 /** The names in a folder, sorted. */

@@ -3,16 +3,7 @@ import { join } from "node:path";
 import { fromFloat32 } from "./float_formats.ts";
 import { readSafetensors, type SafetensorsFile, type TensorToWrite } from "./safetensors.ts";
 import { openWeights, writeWeights } from "./weights_files.ts";
-
-/** Runs a test in a folder of its own. */
-async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await test(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
+import { inTempDir } from "../tests/temporary_files.ts";
 
 /** A tensor of so many bytes. */
 const tensor = (name: string, bytes: number): TensorToWrite => ({

@@ -18,3 +18,8 @@ export async function withFiles(
     await Deno.remove(folder, { recursive: true });
   }
 }
+
+/** Runs a test in an empty folder of its own. */
+export async function inTempDir(test: (dir: string) => Promise<void>): Promise<void> {
+  await withFiles({}, test);
+}
