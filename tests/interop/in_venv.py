@@ -1,6 +1,7 @@
 """Runs a script in the virtual environment of these tests, which it makes first if need be.
 
-    python3 in_venv.py                  makes the environment and installs requirements.txt, once
+    python3 in_venv.py                  makes the environment and installs requirements.txt and, where it can be
+                                        had, requirements-optional.txt, once
     python3 in_venv.py SCRIPT ARGS...   does that, then runs the script
 
 Only `python3` itself has to be allowed to run: the environment's own interpreter is started from here.
@@ -10,6 +11,7 @@ import contextlib, hashlib, os, pathlib, subprocess, sys, venv
 HERE = pathlib.Path(__file__).resolve().parent
 ENVIRONMENT = HERE / ".venv"
 REQUIREMENTS = HERE / "requirements.txt"
+OPTIONAL = HERE / "requirements-optional.txt"
 STAMP = ENVIRONMENT / "koala-lm-stamp"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
@@ -28,7 +30,7 @@ def lock():
 
 
 def prepare():
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + OPTIONAL.read_bytes() + sys.version.encode()).hexdigest()
     with lock():
         if STAMP.exists() and STAMP.read_text() == digest and PYTHON.exists():
             return
@@ -39,6 +41,8 @@ def prepare():
         if done.returncode != 0:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             raise RuntimeError("pip cannot install the requirements: " + " ".join(errors or ["no reason given"]))
+        # Tests that need these say so when they are not there.
+        subprocess.run([*pip, "-r", OPTIONAL], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         STAMP.write_text(digest)
 
 

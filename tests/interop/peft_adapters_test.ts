@@ -6,11 +6,11 @@ import { requestGpu } from "../../gpu/device.ts";
 import { tinyRun } from "../cli.ts";
 import { goldenPath } from "../golden.ts";
 import { type Logits, logitsHere, PROMPTS, run, worst } from "./logits.ts";
-import { runPython, whyNoPython } from "./python.ts";
+import { runPython, whyNoPackage } from "./python.ts";
 
 const SCRIPT = new URL("peft_adapters.py", import.meta.url);
 
-const ignore = await whyNoPython() !== null;
+const ignore = await whyNoPackage("peft") !== null;
 
 /** What PEFT finds in an adapter: logits with it beside the weights, merged into them, and without it. */
 type Opened = Readonly<Record<"beside" | "alone" | "merged" | "base", Logits>>;

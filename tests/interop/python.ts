@@ -26,6 +26,20 @@ export function whyNoPython(): Promise<string | null> {
   return reason ??= prepare();
 }
 
+/**
+ * Whether a package of `requirements-optional.txt` is there.
+ *
+ * @param name What Python imports.
+ * @returns `null` if it is, else why not, which is also printed.
+ */
+export async function whyNoPackage(name: string): Promise<string | null> {
+  const problem = await whyNoPython();
+  if (problem !== null) return problem;
+  const failure = await runPython("-c", [`import ${name}`]).then(() => null, (error: Error) => error.message);
+  if (failure !== null) console.log(`skipped: interoperability with ${name}, which cannot be imported`);
+  return failure;
+}
+
 let reason: Promise<string | null> | undefined;
 
 async function prepare(): Promise<string | null> {
