@@ -156,15 +156,6 @@ export class Batches {
     const epochs = Math.floor(position / this.sequencesPerEpoch);
     return { epoch: this.#cursor.epoch + epochs, position: position - epochs * this.sequencesPerEpoch };
   }
-
-  /**
-   * The next batches, each in arrays of its own.
-   *
-   * @param count How many.
-   */
-  take(count: number): Batch[] {
-    return Array.from({ length: count }, () => this.next(emptyBatch(this.#rows)));
-  }
 }
 
 /** How {@linkcode sequentialBatches} goes through a text. */

@@ -182,13 +182,6 @@ Deno.test("Batches fills the same arrays each time", () => {
   equal(batches.next().tokens, batches.next().tokens);
 });
 
-Deno.test("take() gives the next batches, all valid together", () => {
-  const make = () => new Batches(places(64), { batchSize: 2, seqLen: 5, seed: 1 });
-  const [one, several] = [make(), make()];
-  const expected = Array.from({ length: 4 }, () => structuredClone(one.next()));
-  deepEqual([...several.take(3), ...several.take(1)], expected);
-});
-
 Deno.test("Batches rejects too little data, bad shapes and cursors of other data", () => {
   const make = (length: number, options: object) =>
     new Batches(places(length), { batchSize: 2, seqLen: 5, ...options });

@@ -185,7 +185,14 @@ function finish(
     perTensor,
     run,
     summary,
-    scales: g.constant(`${prefix}.scales`, Float32Array.from(items, ({ item }) => scaleOf(item, orthogonal))),
+    ...(spread
+      ? {
+        scales: g.constant(
+          `${prefix}.scales`,
+          Float32Array.from(items, ({ item }) => scaleOf(item, orthogonal)),
+        ),
+      }
+      : {}),
   });
   for (const part of parts) {
     const { parameters: theta, gradients } = part.segment;
@@ -257,7 +264,6 @@ function orthogonalStep(
 
 /** What the orthogonal matrices of a parameter are multiplied with, beside the learning rate or the step's norm. */
 function scaleOf(item: Parameter, orthogonal: KoalaPlusPlusOptions["orthogonal"]): number {
-  if (orthogonal === "none") return 1;
   const { inputs, outputs } = matrixShape(item);
   if (orthogonal === "unit") return Math.sqrt(Math.max(1, outputs / inputs));
   // An orthogonal matrix has the norm sqrt(rank).

@@ -25,7 +25,9 @@ export function scalarPass(
   { statistics, scalars }: UpdateInputs,
   options: Required<KoalaPlusPlusOptions>,
   t: Readonly<
-    Record<"dots" | "ranges" | "coefficients" | "perTensor" | "run" | "summary" | "scales", Tensor>
+    Record<"dots" | "ranges" | "coefficients" | "perTensor" | "run" | "summary", Tensor> & {
+      readonly scales?: Tensor;
+    }
   >,
 ): void {
   const { sigma, q, weightDecay, symmetric, beta, orthogonal } = options;
@@ -47,7 +49,7 @@ export function scalarPass(
       scalars,
       ranges: { tensor: t.ranges, type: "vec2u" },
       dots: t.dots,
-      ...(orthogonal === "none" ? {} : { scales: t.scales }),
+      ...(t.scales ? { scales: t.scales } : {}),
     },
     write: {
       coefficients: { tensor: t.coefficients, type: "vec4f" },

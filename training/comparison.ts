@@ -9,6 +9,7 @@
 import { join } from "node:path";
 import { readJsonFile, writeJsonFile } from "../checkpoint/json_file.ts";
 import { Batches } from "../data/batches.ts";
+import { StepBatches } from "../data/prefetch.ts";
 import { sha256 } from "../data/cache.ts";
 import { type CellContext, type CellResult, trainCell } from "./comparison_cell.ts";
 import { type Cell, cellsLeft, type Entry, type PlanOptions } from "./comparison_plan.ts";
@@ -111,7 +112,7 @@ export async function compareSteps(options: StepComparisonOptions): Promise<read
   const key = { configs, reference, rounds, adapter: gpu.description };
   const { result } = await keep(options.outDir, "steps", key, async () => {
     const { batchSize, seqLen, gradAccum } = configs[0];
-    const inputs = new Batches(dataset.train, { batchSize, seqLen }).take(gradAccum);
+    const inputs = new StepBatches(new Batches(dataset.train, { batchSize, seqLen }), gradAccum).next();
     const steps = configs.map((config) => stepOptions(config, model));
     const costs = await raceSteps(gpu, { steps, reference, inputs, rounds, interrupted, progress });
     return costs && { costs };

@@ -8,6 +8,7 @@
  * @module
  */
 import { Batches, sequentialBatches } from "../data/batches.ts";
+import { StepBatches } from "../data/prefetch.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { LanguageModel } from "../models/model.ts";
@@ -83,7 +84,7 @@ export async function trainCell(
   const started = performance.now();
   const trainer = await Trainer.create(gpu, stepOptions(config, model));
   const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
-  const batches = new Batches(dataset.train, { batchSize, seqLen, seed });
+  const batches = new StepBatches(new Batches(dataset.train, { batchSize, seqLen, seed }), gradAccum);
   const factor = scheduleFactor(config);
   const points = evaluationSteps(steps, context.evalPoints);
   const curve: CurvePoint[] = [];
@@ -106,7 +107,7 @@ export async function trainCell(
     let since = performance.now();
     while (trainer.nextStep < steps) {
       if (context.interrupted()) return undefined;
-      trainer.step(batches.take(gradAccum), factor(trainer.nextStep));
+      trainer.step(batches.next(), factor(trainer.nextStep));
       const step = trainer.nextStep;
       unread++;
       const due = points.has(step);

@@ -228,7 +228,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
 
   let reading: Promise<void> | undefined;
   while (trainer.nextStep < steps && !options.interrupted()) {
-    trainer.step(batches.next().map((batch) => ({ ...batch })), factor(trainer.nextStep));
+    trainer.step(batches.next(), factor(trainer.nextStep));
     if (trainer.nextStep < steps) batches.prepare();
     const step = trainer.nextStep;
     const evaluationDue = isDue(step, rhythm.evalEvery, steps);
