@@ -126,11 +126,13 @@ export { soap, type SoapOptions } from "./optim/soap.ts";
 
 // models: plain functions over ops
 export { gpt2, type Gpt2Config, gpt2Presets } from "./models/gpt2.ts";
-export { type Layers, plainLayers } from "./models/layers.ts";
+export type { GptConfig } from "./models/gpt_layers.ts";
+export { frozenEmbeddings, type Layers, plainLayers } from "./models/layers.ts";
 export { llama, type LlamaConfig, llamaPresets } from "./models/llama.ts";
 export { defaultLoraTargets, modelFromConfig, modelPresets } from "./models/load.ts";
 export { loraLayers, type LoraOptions } from "./models/lora.ts";
 export { constant, type HiddenOptions, type LanguageModel, normal, uniform } from "./models/model.ts";
+export { openaiGpt, type OpenaiGptConfig, openaiGptPresets } from "./models/openai_gpt.ts";
 export type { RopeParameters } from "./models/rope.ts";
 
 // data: text, tokenizers, batches

@@ -23,7 +23,7 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from "./safetensors.ts";
-import { type LinearLayer, linearLayers, matchTensors } from "./tensor_names.ts";
+import { liesInOut, type LinearLayer, linearLayers, matchTensors } from "./tensor_names.ts";
 import { summary } from "./weights_files.ts";
 
 const CONFIG = "adapter_config.json";
@@ -57,7 +57,7 @@ export async function writeAdapterFolder(dir: string, contents: AdapterFolderCon
   const { adapter, baseWeights, config } = contents;
   const tensors = await Array.fromAsync(contents.tensors, (t) => ({ ...t, name: PREFIX + t.name }));
   await makeTokenizerFolder(dir, contents);
-  await writeJsonFile(join(dir, CONFIG), formatAdapterConfig(adapter, config.model_type === "gpt2"));
+  await writeJsonFile(join(dir, CONFIG), formatAdapterConfig(adapter, liesInOut(config)));
   await writeSafetensors(join(dir, WEIGHTS), tensors, { format: "pt", [BASE_DIGEST]: baseWeights });
 }
 

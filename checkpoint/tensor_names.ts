@@ -13,8 +13,10 @@ interface Naming {
   readonly base: RegExp;
   /** What old versions saved though it is no parameter. */
   readonly buffers: RegExp;
-  /** The embedding that a tied head shares. */
+  /** The token embedding, which a tied head shares. */
   readonly embedding: string;
+  /** The position embedding, of those that have one. */
+  readonly positions?: string;
   /** Whether the head is tied when `config.json` does not say. */
   readonly tied: boolean;
   /** The weights of the blocks. */
@@ -23,12 +25,23 @@ interface Naming {
   readonly inOut: boolean;
 }
 
-const NAMINGS: ReadonlyMap<unknown, Naming> = new Map([
+const NAMINGS: ReadonlyMap<unknown, Naming> = new Map<unknown, Naming>([
   ["gpt2", {
     prefix: "transformer.",
     base: /^(wte|wpe|h|ln_f)\./,
     buffers: /\.attn\.(masked_)?bias$/,
     embedding: "transformer.wte.weight",
+    positions: "transformer.wpe.weight",
+    tied: true,
+    blocks: /^transformer\.h\./,
+    inOut: true,
+  }],
+  ["openai-gpt", {
+    prefix: "transformer.",
+    base: /^(tokens_embed|positions_embed|h)\./,
+    buffers: /\.attn\.bias$|(^|\.)position_ids$/,
+    embedding: "transformer.tokens_embed.weight",
+    positions: "transformer.positions_embed.weight",
     tied: true,
     blocks: /^transformer\.h\./,
     inOut: true,
@@ -50,12 +63,12 @@ const WEIGHT = ".weight";
 /**
  * Maps the names by which a model knows its tensors to those by which a checkpoint does.
  *
- * A checkpoint of the base model lacks the prefix (`wte.weight` for `transformer.wte.weight`); old GPT-2 files
- * hold causal masks (`h.0.attn.bias`); and a tied head may be saved beside the embedding, or in its place.
+ * A checkpoint of the base model lacks the prefix (`wte.weight` for `transformer.wte.weight`); old files of GPT and
+ * GPT-2 hold causal masks (`h.0.attn.bias`); and a tied head may be saved beside the embedding, or in its place.
  *
  * @param names The checkpoint's names.
  * @param config The checkpoint's `config.json`; `model_type` and `tie_word_embeddings` matter. Names of models
- * other than `gpt2` and `llama` are left as they are.
+ * of other types than `gpt2`, `openai-gpt` and `llama` are left as they are.
  * @returns The checkpoint's name by the model's name, in the order of `names`.
  * @throws {SyntaxError} If two of the checkpoint's tensors are the same tensor of the model.
  */
@@ -101,7 +114,8 @@ export interface LinearLayer {
  * The linear layers inside of a model's blocks: neither embeddings nor the head.
  *
  * @param tensors The model's tensors by its own names, see {@linkcode modelTensorNames}.
- * @param config Its `config.json`; `model_type` matters. Models other than `gpt2` and `llama` have none.
+ * @param config Its `config.json`; `model_type` matters. Models of other types than `gpt2`, `openai-gpt` and
+ * `llama` have none.
  */
 export function linearLayers(
   tensors: ReadonlyMap<string, FoundTensor>,
@@ -115,6 +129,15 @@ export function linearLayers(
     const [inputs, outputs] = inOut ? shape : [shape[1], shape[0]];
     return [{ module: name.slice(0, -WEIGHT.length), inputs, outputs, inOut }];
   });
+}
+
+/**
+ * Whether the weights of a model's linear layers lie as [in, out], as those of GPT and GPT-2 do; else as [out, in].
+ *
+ * @param config Its `config.json`; `model_type` matters.
+ */
+export function liesInOut(config: Readonly<Record<string, unknown>>): boolean {
+  return NAMINGS.get(config.model_type)?.inOut ?? false;
 }
 
 /** A tensor that a model needs. */

@@ -10,6 +10,18 @@ Deno.test("modelTensorNames() adds the prefix that a checkpoint of the base mode
     ["transformer.wpe.weight", "transformer.wpe.weight"],
     ["score.weight", "score.weight"],
   ]);
+  const gpt = [
+    "tokens_embed.weight",
+    "h.0.attn.bias",
+    "h.0.ln_1.bias",
+    "position_ids",
+    "positions_embed.weight",
+  ];
+  assert.deepEqual([...modelTensorNames(gpt, { model_type: "openai-gpt" })], [
+    ["transformer.tokens_embed.weight", "tokens_embed.weight"],
+    ["transformer.h.0.ln_1.bias", "h.0.ln_1.bias"],
+    ["transformer.positions_embed.weight", "positions_embed.weight"],
+  ]);
   const llama = modelTensorNames([
     "embed_tokens.weight",
     "layers.0.self_attn.q_proj.weight",

@@ -29,10 +29,10 @@ export interface ParameterSpec {
 }
 
 /**
- * `matrix` is a hidden weight matrix, `embedding` a table indexed by tokens or positions or the output
- * head, `norm` a normalisation's gain or shift, `bias` an added vector.
+ * `matrix` is a hidden weight matrix, `embedding` a table indexed by tokens or positions (a tied output head among
+ * them), `head` an output head of its own, `norm` a normalisation's gain or shift, `bias` an added vector.
  */
-export type ParameterRole = "matrix" | "embedding" | "norm" | "bias";
+export type ParameterRole = "matrix" | "embedding" | "head" | "norm" | "bias";
 
 /** A declared parameter. */
 export interface Parameter extends ParameterSpec {

@@ -26,6 +26,17 @@ Deno.test("an untied head is a parameter of its own", () => {
   deepEqual(store.get("lm_head.weight")?.shape, [300, 128]);
 });
 
+Deno.test("the configuration keeps the order of its keys, since comparisons know their runs by its JSON", () => {
+  const { config } = gpt2({ resid_pdrop: 0.1, vocab_size: 300, ...gpt2Presets["gpt2-nano"] });
+  equal(
+    JSON.stringify(config),
+    '{"architectures":["GPT2LMHeadModel"],"model_type":"gpt2","n_positions":128,"n_embd":128,"n_layer":4,"n_head":4,' +
+      '"n_inner":null,"activation_function":"gelu_new","resid_pdrop":0.1,"embd_pdrop":0,"attn_pdrop":0,' +
+      '"layer_norm_epsilon":0.00001,"initializer_range":0.02,"tie_word_embeddings":true,"vocab_size":300,"n_ctx":128,' +
+      '"dtype":"float32"}',
+  );
+});
+
 Deno.test("residual projections start smaller by the square root of twice the depth", () => {
   const store = parametersOf({ ...gpt2Presets["gpt2-nano"], vocab_size: 300 });
   const deviation = (name: string) => {
@@ -48,5 +59,8 @@ Deno.test("impossible and unsupported configurations are refused by key", () => 
     () => gpt2({ ...base, add_cross_attention: true }),
     /add_cross_attention is supported as false only/,
   );
-  throws(() => modelFromConfig({ model_type: "bert" }), /model_type must be one of gpt2, llama, got "bert"/);
+  throws(
+    () => modelFromConfig({ model_type: "bert" }),
+    /model_type must be one of gpt2, llama, openai-gpt, got "bert"/,
+  );
 });

@@ -186,9 +186,9 @@ export function llama(
   const [numHeads, numKeyValueHeads] = [c.num_attention_heads, c.num_key_value_heads]; // NH, KV
   const [queries, keys] = [numHeads * c.head_dim, numKeyValueHeads * c.head_dim]; // NH * HS, KV * HS
   const init = normal(c.initializer_range);
-  const table = (g: Graph, name: string) =>
-    parameter(g, name, [c.vocab_size, C], { init, role: "embedding" });
-  const tokenTable = (g: Graph) => table(g, "model.embed_tokens.weight");
+  const table = (g: Graph, name: string, role: "embedding" | "head") =>
+    parameter(g, name, [c.vocab_size, C], { init, role });
+  const tokenTable = (g: Graph) => table(g, "model.embed_tokens.weight", "embedding");
   const norm = (g: Graph, name: string, x: Tensor) => {
     const weight = parameter(g, `model.${name}.weight`, [C], { init: constant(1), role: "norm" });
     return rmsNorm(g, x, weight, c.rms_norm_eps);
@@ -249,7 +249,7 @@ export function llama(
       return norm(g, "norm", x);
     },
     head(g) {
-      return c.tie_word_embeddings ? tokenTable(g) : table(g, "lm_head.weight");
+      return c.tie_word_embeddings ? tokenTable(g) : table(g, "lm_head.weight", "head");
     },
   };
 }

@@ -146,7 +146,8 @@ Deno.test("impossible and unsupported configurations are refused by key", () => 
 Deno.test("presets of every architecture build by name", () => {
   for (const [name, preset] of Object.entries(modelPresets)) {
     const model = modelFromConfig({ ...preset, vocab_size: 256 });
-    equal(model.config.model_type, name.startsWith("gpt2") ? "gpt2" : "llama");
+    const type = ["gpt2", "openai-gpt", "llama"].find((type) => name.startsWith(type)) ?? "llama";
+    equal(model.config.model_type, type);
     for (const key of dropoutKeys(preset)) equal(model.config[key], 0, `${name} must have ${key}`);
   }
 });

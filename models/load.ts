@@ -5,6 +5,7 @@
  */
 import { gpt2, gpt2Presets } from "./gpt2.ts";
 import { llama, llamaPresets } from "./llama.ts";
+import { openaiGpt, openaiGptPresets } from "./openai_gpt.ts";
 import type { Layers } from "./layers.ts";
 import type { LanguageModel } from "./model.ts";
 
@@ -19,12 +20,14 @@ interface Architecture {
   readonly lora: readonly string[];
 }
 
+const GPT_DROPOUT = ["resid_pdrop", "embd_pdrop", "attn_pdrop"];
+
 /** Architectures by the `model_type` of config.json. */
 const architectures: Readonly<Record<string, Architecture>> = {
   gpt2: {
     build: gpt2,
     presets: gpt2Presets,
-    dropout: ["resid_pdrop", "embd_pdrop", "attn_pdrop"],
+    dropout: GPT_DROPOUT,
     lora: ["c_attn"],
   },
   llama: {
@@ -32,6 +35,12 @@ const architectures: Readonly<Record<string, Architecture>> = {
     presets: llamaPresets,
     dropout: ["attention_dropout"],
     lora: ["q_proj", "v_proj"],
+  },
+  "openai-gpt": {
+    build: openaiGpt,
+    presets: openaiGptPresets,
+    dropout: GPT_DROPOUT,
+    lora: ["c_attn"],
   },
 };
 

@@ -6,6 +6,7 @@ import { modelFromConfig } from "./load.ts";
 const profile = { subgroupSize: 0, isSoftware: true, maxBindingBytes: 1 << 30, maxBufferBytes: 1 << 31 };
 const configs = {
   gpt2: { model_type: "gpt2", n_positions: 8, n_embd: 16, n_layer: 2, n_head: 2, vocab_size: 40 },
+  gpt: { model_type: "openai-gpt", n_positions: 8, n_embd: 16, n_layer: 2, n_head: 2, vocab_size: 40 },
   llama: {
     model_type: "llama",
     hidden_size: 16,
@@ -34,6 +35,7 @@ Deno.test("only the adapters of the chosen layers are trainable", () => {
     "transformer.h.0.attn.c_attn.lora_B.weight 48,4",
   ]);
   equal(trainable(configs.gpt2).length, 4);
+  deepEqual(trainable(configs.gpt), trainable(configs.gpt2));
   deepEqual(trainable(configs.llama).slice(2, 4), [
     "model.layers.0.mlp.down_proj.lora_A.weight 4,24",
     "model.layers.0.mlp.down_proj.lora_B.weight 16,4",

@@ -3,6 +3,7 @@ import { Graph } from "../gpu/graph.ts";
 import { compileProgram } from "../gpu/program.ts";
 import { gpt2 } from "../models/gpt2.ts";
 import { llama } from "../models/llama.ts";
+import { openaiGpt } from "../models/openai_gpt.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { headLogits } from "../ops/cross_entropy.ts";
 import { closeTo, objectsMade, testGpu, testProfiles } from "../tests/check_op.ts";
@@ -19,6 +20,14 @@ const models: Readonly<Record<string, LanguageModel>> = {
     n_embd: 24,
     n_layer: 2,
     n_head: 3,
+    initializer_range: 0.3,
+  }),
+  "GPT": openaiGpt({
+    vocab_size: VOCAB,
+    n_positions: 96,
+    n_embd: 24,
+    n_layer: 2,
+    n_head: 2,
     initializer_range: 0.3,
   }),
   "Llama with shared keys": llama({

@@ -164,7 +164,7 @@ function optimizersOf({ expected: { adamw: a, koala_plus_plus: k } }: Golden): [
   return [["AdamW", a, adam], ["KOALA++", k, koala]];
 }
 
-for (const [name, folder] of [["GPT-2", "gpt2"], ["Llama", "llama"]]) {
+for (const [name, folder] of [["GPT-2", "gpt2"], ["GPT", "openai_gpt"], ["Llama", "llama"]]) {
   const golden = await openGolden(folder);
   for (const [device, open] of Object.entries(devices)) {
     Deno.test(`${name}'s logits match PyTorch's within 1e-4 on ${device}`, async () => {

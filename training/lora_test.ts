@@ -112,6 +112,7 @@ async function gradients(
 const cases: readonly (readonly [name: string, keys: Partial<AdapterConfig>])[] = [
   ["gpt2", { target_modules: ["c_attn"] }],
   ["gpt2", { target_modules: ["c_proj", "mlp.c_fc"], r: 4, use_rslora: true }],
+  ["openai_gpt", { target_modules: ["c_attn", "mlp.c_proj"] }],
   ["llama", { target_modules: ["q_proj", "v_proj"] }],
   ["llama", { target_modules: ["k_proj"], r: 1 }],
   ["llama", { target_modules: ["model.layers.1.mlp.gate_proj", "down_proj"] }],
