@@ -98,6 +98,28 @@ export function modelTensorNames(
   return result;
 }
 
+/** Names of a model's embeddings. */
+export interface EmbeddingNames {
+  /** Of the tokens. */
+  readonly tokens: string;
+  /** Of the positions; undefined where the model learns none. */
+  readonly positions?: string;
+}
+
+/**
+ * The names of a model's token and position embeddings.
+ *
+ * @param config Its `config.json`; `model_type` matters.
+ * @throws {RangeError} If the model is of a type that is not supported.
+ */
+export function embeddingNames({ model_type: type }: Readonly<Record<string, unknown>>): EmbeddingNames {
+  const naming = NAMINGS.get(type);
+  if (naming !== undefined) return { tokens: naming.embedding, positions: naming.positions };
+  throw new RangeError(
+    `Embeddings can be taken from model_type ${[...NAMINGS.keys()].join(", ")}, got ${JSON.stringify(type)}`,
+  );
+}
+
 /** A linear layer inside of a model's blocks. */
 export interface LinearLayer {
   /** Its name, such as `model.layers.0.self_attn.q_proj`; its weight is the tensor `NAME.weight`. */

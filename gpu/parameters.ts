@@ -65,6 +65,11 @@ export class ParameterStore {
     return this.all.reduce((sum, p) => sum + p.tensor.size, 0);
   }
 
+  /** Number of values in those that training changes. */
+  get trainableCount(): number {
+    return this.all.reduce((sum, p) => p.trainable ? sum + p.tensor.size : sum, 0);
+  }
+
   /** The parameter of that name, or undefined. */
   get(name: string): Parameter | undefined {
     return this.#parameters.get(name);

@@ -8,7 +8,6 @@ import { writeTextAtomically } from "../checkpoint/atomic_file.ts";
 import { writeJsonFile } from "../checkpoint/json_file.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
-import { modelFromConfig } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
 import {
   compareSteps,
@@ -21,12 +20,14 @@ import { comparisonHtml } from "../training/comparison_report.ts";
 import { type ComparisonReport, type ComparisonSetting, summarize } from "../training/comparison_summary.ts";
 import { declareParameters } from "../training/load_weights.ts";
 import { createProgress } from "../training/progress.ts";
+import { runModel } from "../training/run_model.ts";
 import type { StepCost } from "../training/step_race.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext } from "./command_line.ts";
 import { comparisonTable } from "./comparison_table.ts";
 import { comparisonEvents } from "./comparison_events.ts";
 import { comparisonOptions, type ComparisonValues, contestantsOf, withQuick } from "./comparison_options.ts";
+import { openEmbeddings } from "./embedding_options.ts";
 import { watchInterrupts } from "./interrupts.ts";
 import { prepareData } from "./prepare_data.ts";
 import { sayAdapter, withFastestKernels } from "./prepare_run.ts";
@@ -44,7 +45,8 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
       const prepared = await prepareData(contestants[0].config, { ...values, runDir: outDir, say });
       const { tokenizer } = prepared;
       using dataset = prepared.dataset;
-      const model = modelFromConfig({ ...contestants[0].config.model, vocab_size: tokenizer.vocabSize });
+      const model = runModel(contestants[0].config, tokenizer.vocabSize);
+      using embeddings = await openEmbeddings(contestants[0].config, tokenizer.vocabSize);
       const ready: Contestant[] = [];
       for (const contestant of contestants) {
         const config = { ...contestant.config, model: { ...model.config } };
@@ -59,6 +61,7 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
           gpu,
           model,
           dataset,
+          embeddings,
           byteLengths: tokenizer.byteLengths,
           evalPoints: Math.min(values.evalPoints, values.steps),
           evalBatches: values.evalBatches,
@@ -158,9 +161,11 @@ function settingOf(
 ): ComparisonSetting {
   const { steps, seqLen, batchSize, gradAccum } = config;
   const held = dataset.validation.length;
+  const { count, trainableCount } = declareParameters(model);
   return {
     model: nameOf(values.model),
-    parameters: declareParameters(model).count,
+    parameters: count,
+    ...(trainableCount < count ? { trained_parameters: trainableCount } : {}),
     data: config.data,
     vocab_size: model.vocabSize,
     train_tokens: dataset.train.length,

@@ -7,6 +7,7 @@ import type { Contestant } from "../training/comparison.ts";
 import { OPTIMIZERS } from "../training/run_optimizer.ts";
 import { jsonOption, type OptionValues } from "./command_line.ts";
 import { contestantsFor, entryOptions, parseContestants, parseGrids } from "./contestants.ts";
+import { embeddingOptions } from "./embedding_options.ts";
 import { dataOptions, modelOptions, scheduleOptions } from "./train_lm_options.ts";
 
 const COMPARISON = "Comparison";
@@ -101,6 +102,7 @@ export const comparisonOptions = {
   },
   ...dataOptions,
   ...modelOptions,
+  ...embeddingOptions,
   ...scheduleOptions,
   ...entryOptions,
   "json": jsonOption,

@@ -10,7 +10,7 @@ import { DEFAULT_ENCODING } from "../data/decode.ts";
 import { DEFAULT_TEXT_FIELD } from "../data/rows.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { requestGpu } from "../gpu/device.ts";
-import { modelFromConfig } from "../models/load.ts";
+import type { LanguageModel } from "../models/model.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
 import { Generator } from "../training/generation.ts";
 import {
@@ -20,12 +20,14 @@ import {
   type Progress,
   stderrWriter,
 } from "../training/progress.ts";
-import { adapterLayers } from "../training/lora.ts";
+import { declareParameters } from "../training/load_weights.ts";
 import { describe, trainRun } from "../training/run.ts";
 import { checkSameRun, RUN_VERSION, type RunConfig, type RunLora } from "../training/run_config.ts";
+import { runModel } from "../training/run_model.ts";
 import { runOptimizer } from "../training/run_optimizer.ts";
 import { claimFolder } from "./claim_folder.ts";
 import { runTask, type TaskContext, UsageError } from "./command_line.ts";
+import { openEmbeddings } from "./embedding_options.ts";
 import { openInitialWeights, readInitialModel } from "./init_from.ts";
 import { watchInterrupts } from "./interrupts.ts";
 import { askedAdapter } from "./lora_options.ts";
@@ -59,6 +61,11 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   if (given.has("initFrom") && given.has("model")) {
     throw new UsageError("--init-from and --model both say which model to train; give one of them");
   }
+  if (given.has("initFrom") && given.has("embeddingsFrom")) {
+    throw new UsageError(
+      "--init-from and --embeddings-from both say where the embeddings come from; give one of them",
+    );
+  }
   if (given.has("validationData") && given.has("validationFraction")) {
     throw new UsageError("--validation-data and --validation-fraction both say what is held out; give one");
   }
@@ -81,7 +88,8 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
     )
     : await newConfig(values, await readInitialModel(values, given));
   if (recorded) {
-    const asked = Object.entries(values).filter(([key]) => given.has(key) && configKeys.has(key));
+    const asked = Object.entries({ ...values, freezeEmbeddings: values.freezeEmbeddings || undefined })
+      .filter(([key]) => given.has(key) && configKeys.has(key));
     checkSameRun(draft as unknown as Record<string, unknown>, Object.fromEntries(asked));
     checkSameRun(draft.model, await askedModel(values, given, draft.model));
     checkSameRun({ ...draft.lora }, askedAdapter(values, given, draft.model));
@@ -103,8 +111,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       const warmup = values.warmup ?? (recorded ? draft.warmup : Math.round(steps * 0.05));
       // The embedding of a model that was trained before may have more rows than there are tokens.
       const vocabSize = draft.initFrom === undefined ? tokenizer.vocabSize : draft.vocabSize;
-      const layers = draft.lora && adapterLayers(draft.lora);
-      const model = modelFromConfig({ ...draft.model, vocab_size: vocabSize }, layers);
+      const model = runModel(draft, vocabSize);
       const keys = draft.initFrom === undefined ? { ...model.config } : { ...draft.model, ...model.config };
       // A resumed run needs as little memory as before unless it is told otherwise.
       const recompute = given.has("recompute") ? values.recompute : draft.recompute;
@@ -122,6 +129,9 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
       using weights = await openInitialWeights(draft, checkpoint !== undefined);
       const { initial, base } = weights;
       if (initial) say(`starting from the weights of ${draft.initFrom}`);
+      using embeddings = checkpoint ? undefined : await openEmbeddings(draft, vocabSize);
+      if (embeddings) say(`starting from the embeddings of ${draft.embeddingsFrom}`);
+      if (draft.freezeEmbeddings) say(describeFrozen(model));
       if (draft.lora) say(describeLora(draft.lora));
       const source = [initial, base].find((f) => f && draft.tokenizer === join(f.path, "tokenizer.json"));
       const chatTemplate = (checkpoint?.model ?? source)?.chatTemplate ?? undefined;
@@ -140,6 +150,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           dataset,
           checkpoint,
           initial,
+          embeddings,
           base,
           progress,
           interrupted: () => interrupts.requested,
@@ -222,7 +233,7 @@ function progressFor(steps: number, say: (line: string) => void): Progress {
 
 async function sampleText(
   gpu: Awaited<ReturnType<typeof requestGpu>>,
-  model: ReturnType<typeof modelFromConfig>,
+  model: LanguageModel,
   trainer: Awaited<ReturnType<typeof trainRun>>["trainer"],
   tokenizer: Tokenizer,
   values: TrainLmValues,
@@ -239,6 +250,13 @@ function describeLora({ r, lora_alpha, target_modules, base_model_name_or_path: 
     target_modules.join(", ")
   } of ${base}, which stays ` +
     "as it is";
+}
+
+function describeFrozen(model: LanguageModel): string {
+  const { count, trainableCount } = declareParameters(model);
+  return `embeddings stay as they are: ${formatCount(trainableCount)} of ${
+    formatCount(count)
+  } parameters are trained`;
 }
 
 function epochSteps(epochs: number, tokens: number, { seqLen, batchSize, gradAccum }: RunConfig): number {
@@ -259,7 +277,7 @@ if (import.meta.main) {
   await runTask({
     name: "train-lm",
     summary:
-      "Trains a GPT-2 or Llama on text with KOALA++ on WebGPU, saves Hugging Face checkpoints and prints a sample.",
+      "Trains a GPT, GPT-2 or Llama on text with KOALA++ on WebGPU, saves Hugging Face checkpoints and prints a sample.",
     options: trainLmOptions,
     examples: [
       "deno task train-lm",

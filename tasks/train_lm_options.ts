@@ -11,6 +11,7 @@ import type { ModelConfig, RunConfig } from "../training/run_config.ts";
 import { OPTIMIZERS } from "../training/run_optimizer.ts";
 import { jsonOption, type OptionValues, UsageError } from "./command_line.ts";
 import { DATA_GROUP as DATA, dataChoice, sourceOptions } from "./data_options.ts";
+import { embeddingOptions, readEmbeddings } from "./embedding_options.ts";
 import type { InitialModel } from "./init_from.ts";
 import { loraOptions } from "./lora_options.ts";
 
@@ -326,6 +327,7 @@ export const trainLmOptions = {
   ...dataOptions,
   ...modelOptions,
   ...initOptions,
+  ...embeddingOptions,
   ...loraOptions,
   ...optimizerOptions,
   ...scheduleOptions,
@@ -349,7 +351,7 @@ export type ConfigValues =
     & typeof scheduleOptions
     & Pick<typeof runOptions, "steps" | "seed">
   >
-  & Partial<Pick<TrainLmValues, "initFrom" | "crossDocument">>;
+  & Partial<Pick<TrainLmValues, "initFrom" | "crossDocument" | "freezeEmbeddings" | "embeddingsFrom">>;
 
 /**
  * Keys of the configuration that must stay when resuming, by the options that set them; what is not given may
@@ -364,6 +366,8 @@ export const configKeys = new Set([
   "tokenizer",
   "vocabSize",
   "initFrom",
+  "freezeEmbeddings",
+  "embeddingsFrom",
   "seqLen",
   "batchSize",
   "gradAccum",
@@ -399,14 +403,26 @@ function withLoraDefaults<V extends ConfigValues>(values: V): V {
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
 export async function newConfig(given: ConfigValues, initial?: InitialModel): Promise<RunConfig> {
   const values = initial?.lora ? withLoraDefaults(given) : given;
+  const { freezeEmbeddings, embeddingsFrom } = values;
+  if (initial?.lora && freezeEmbeddings) {
+    throw new UsageError(
+      "--freeze-embeddings has nothing to do beside a LoRA, which leaves all weights as they are; leave it out",
+    );
+  }
+  const step = await modelConfig(values, initial?.config);
+  const embeddings = embeddingsFrom === undefined
+    ? undefined
+    : await readEmbeddings(embeddingsFrom, values.tokenizer, step.model);
   return {
     ...dataChoice(values),
     ...(values.validationData.length > 0 ? { validationData: values.validationData } : {}),
     validationFraction: values.validationFraction,
     crossDocument: values.crossDocument ?? true,
-    tokenizer: values.tokenizer ?? initial?.tokenizer ?? null,
-    ...await modelConfig(values, initial?.config),
+    tokenizer: values.tokenizer ?? initial?.tokenizer ?? embeddings?.tokenizer ?? null,
+    ...step,
     ...(initial ? { initFrom: values.initFrom, initWeights: initial.digest } : {}),
+    ...(freezeEmbeddings ? { freezeEmbeddings } : {}),
+    ...(embeddings ? { embeddingsFrom, embeddingWeights: embeddings.digest } : {}),
     ...(initial?.lora ? { lora: initial.lora } : {}),
     steps: values.steps,
     schedule: values.schedule as ScheduleKind,

@@ -7,12 +7,14 @@
  *
  * @module
  */
+import type { FloatTensors } from "../checkpoint/safetensors.ts";
 import { Batches, sequentialBatches } from "../data/batches.ts";
 import { StepBatches } from "../data/prefetch.ts";
 import type { TokenDataset } from "../data/token_dataset.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { type Evaluation, Evaluator } from "./evaluation.ts";
+import { loadSome } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
 import { stepOptions } from "./run.ts";
 import { type RunConfig, scheduleFactor } from "./run_config.ts";
@@ -26,6 +28,8 @@ export interface CellContext {
   readonly model: LanguageModel;
   /** Token ids to train on and to evaluate with. */
   readonly dataset: TokenDataset;
+  /** Embeddings that every run starts from, in place of random ones; default none. */
+  readonly embeddings?: FloatTensors;
   /** Bytes that each token id stands for. */
   readonly byteLengths: ArrayLike<number>;
   /** How many times a run is evaluated, evenly spaced, the last time at its end. */
@@ -83,6 +87,7 @@ export async function trainCell(
   const { batchSize, seqLen, gradAccum, steps, seed } = config;
   const started = performance.now();
   const trainer = await Trainer.create(gpu, stepOptions(config, model));
+  if (context.embeddings) await loadSome(gpu, trainer.parameters, context.embeddings);
   const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
   const batches = new StepBatches(new Batches(dataset.train, { batchSize, seqLen, seed }), gradAccum);
   const factor = scheduleFactor(config);

@@ -214,7 +214,7 @@ function timingMethod(setting: ComparisonSetting, reference: string): string {
 function settingRows({ setting, seeds }: ComparisonReport): [string, string][] {
   const s = setting;
   return [
-    ["model", `${s.model}, ${formatCount(s.parameters)} parameters`],
+    ["model", `${s.model}, ${formatCount(s.parameters)} parameters${trainedText(s)}`],
     [
       "text",
       `${s.data.join(", ")}: ${formatCount(s.train_tokens)} tokens to train on, ${
@@ -233,6 +233,13 @@ function settingRows({ setting, seeds }: ComparisonReport): [string, string][] {
     ["adapter", s.adapter + (s.software ? " (software)" : "")],
     ["Deno", s.deno],
   ];
+}
+
+/** How many parameters are trained, where that is not all of them. */
+function trainedText({ trained_parameters: trained }: ComparisonSetting): string {
+  return trained === undefined
+    ? ""
+    : `, of which ${formatCount(trained)} are trained: the embeddings stay as they are`;
 }
 
 /** The options in which an optimizer's runs differ from those of the others. */

@@ -15,6 +15,8 @@ export interface ComparisonSetting {
   readonly model: string;
   /** Its parameters. */
   readonly parameters: number;
+  /** How many of them are trained; absent: all. */
+  readonly trained_parameters?: number;
   /** Where the text comes from. */
   readonly data: readonly string[];
   /** Size of the vocabulary. */

@@ -46,6 +46,20 @@ export async function loadTensors(
   gpu.check();
 }
 
+/**
+ * Fills those parameters that a source has, such as embeddings, and leaves the others as they are.
+ *
+ * @param gpu The device.
+ * @param parameters Parameters with buffers.
+ * @param source Where the values are; it must hold nothing else than parameters.
+ * @throws {TypeError} If it holds other tensors, before any is written; one error lists all differences.
+ * @throws {Error} If a file can no longer be read.
+ * @throws {GpuError} If the device reports an error.
+ */
+export async function loadSome(gpu: Gpu, parameters: ParameterStore, source: FloatTensors): Promise<void> {
+  await loadTensors(gpu, parameters.all.filter(({ name }) => source.tensors.has(name)), source);
+}
+
 /** An adapter without limits, for recordings of which nothing but the parameters matters. */
 const ANY_ADAPTER: Profile = {
   subgroupSize: 0,

@@ -54,7 +54,7 @@ const ARCHITECTURE: readonly (readonly [label: string, ...keys: string[]])[] = [
   ["Width of the MLP", "n_inner", "intermediate_size"],
   ["Longest sequence", "n_positions", "max_position_embeddings"],
   ["Vocabulary", "vocab_size"],
-  ["Activation", "activation_function", "hidden_act"],
+  ["Activation", "activation_function", "hidden_act", "afn"],
   ["Head tied to the embedding", "tie_word_embeddings"],
 ];
 
@@ -146,6 +146,11 @@ function training({ config, adapter, step }: CardRun): string {
       typeof config.validationFraction === "number" ? percent(config.validationFraction) : undefined,
     ],
     ["Started from", typeof config.initFrom === "string" ? shortened(config.initFrom) : undefined],
+    [
+      "Embeddings from",
+      typeof config.embeddingsFrom === "string" ? shortened(config.embeddingsFrom) : undefined,
+    ],
+    ["Embeddings", config.freezeEmbeddings === true ? "not trained" : undefined],
     ["LoRA", loraWords(config.lora)],
     ["Steps", steps === step || steps === undefined ? step : `${step} of ${steps}`],
     ["Tokens seen", Number.isFinite(tokens) ? formatCount(tokens) : undefined],

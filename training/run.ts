@@ -18,7 +18,7 @@ import { readTensors } from "../gpu/readback.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { type Evaluation, evaluationRecord, Evaluator } from "./evaluation.ts";
-import { loadTensors } from "./load_weights.ts";
+import { loadSome, loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "./progress.ts";
 import { RUN_VERSION, type RunConfig, scheduleFactor } from "./run_config.ts";
 import { runOptimizer } from "./run_optimizer.ts";
@@ -60,6 +60,8 @@ export interface RunOptions {
   readonly checkpoint?: Checkpoint;
   /** The weights to start from where there is no checkpoint; default random ones, of a LoRA its usual start. */
   readonly initial?: FloatTensors;
+  /** Embeddings to start from where there is no checkpoint, in place of random ones; default none. */
+  readonly embeddings?: FloatTensors;
   /** The weights that stay as they are; needed where the configuration has a LoRA. */
   readonly base?: FloatTensors;
   /** Shown while running. */
@@ -108,7 +110,8 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   const endId = documentEnd(config, options.tokenizer);
   const trainer = await Trainer.create(gpu, stepOptions(config, model));
   const { all } = trainer.parameters;
-  const trainable = all.filter((p) => p.trainable);
+  // A LoRA's weights are another folder's; embeddings that stay as they are belong to the checkpoint.
+  const saved = config.lora ? all.filter((p) => p.trainable) : all;
   if (options.base) await loadTensors(gpu, all.filter((p) => !p.trainable), options.base);
   let cursor: DataCursor | undefined;
   let best: { step: number; loss: number } | undefined;
@@ -121,13 +124,15 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
       );
     }
     const { model: weights, optimizer } = options.checkpoint;
-    await loadTensors(gpu, trainable, weights);
+    await loadTensors(gpu, saved, weights);
     await loadTensors(gpu, trainer.state, optimizer);
     trainer.nextStep = state.step;
     cursor = state.dataCursor as unknown as DataCursor;
     best = (state.metrics.best ?? undefined) as typeof best;
   } else if (options.initial) {
-    await loadTensors(gpu, trainable, options.initial);
+    await loadTensors(gpu, saved, options.initial);
+  } else if (options.embeddings) {
+    await loadSome(gpu, trainer.parameters, options.embeddings);
   }
   const shape = { batchSize, seqLen, endId };
   const batches = new StepBatches(
@@ -186,7 +191,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     checkpoint = await writeCheckpoint(options.runDir, {
       model: {
         config: { ...model.config, ...specialTokens(options.tokenizer, config.model) },
-        tensors: tensorsToWrite(gpu, trainable),
+        tensors: tensorsToWrite(gpu, saved),
         tokenizerJson: formatTokenizerJson(options.tokenizer.json),
         chatTemplate: options.chatTemplate,
         ...adapterOf(config),

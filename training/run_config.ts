@@ -40,6 +40,12 @@ export interface RunConfig {
   readonly initFrom?: string;
   /** Fingerprint of these weights, see `weightsDigest`. */
   readonly initWeights?: string;
+  /** Whether token and position embeddings, and a head tied to them, stay as they are; absent: they are trained. */
+  readonly freezeEmbeddings?: boolean;
+  /** Path of the Hugging Face folder whose embeddings the run starts from; absent: random ones or those of initFrom. */
+  readonly embeddingsFrom?: string;
+  /** Fingerprint of these embeddings, see `weightsDigest`. */
+  readonly embeddingWeights?: string;
   /** The adapters that are trained instead of the weights; absent: the weights are. */
   readonly lora?: RunLora;
   /** Tokens per sequence, T. */
@@ -102,6 +108,9 @@ export type ModelConfig = Omit<
   | "tokenizer"
   | "initFrom"
   | "initWeights"
+  | "freezeEmbeddings"
+  | "embeddingsFrom"
+  | "embeddingWeights"
   | "lora"
   | "steps"
   | "schedule"

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-EMBEDDINGS = ("wte", "wpe", "embed_tokens", "lm_head")
+EMBEDDINGS = ("wte", "wpe", "tokens_embed", "positions_embed", "embed_tokens", "lm_head")
 
 
 def restore_adamw(model, checkpoint, lr, betas, eps, weight_decay):

@@ -15,9 +15,10 @@ import { runPython, whyNoPython } from "./python.ts";
 const SCRIPT = new URL("continue_training.py", import.meta.url);
 const ignore = await whyNoPython() !== null;
 
-/** Small models: the GPT-2 with a tied head, the Llama with one of its own. */
+/** Small models: the GPTs with a tied head, the Llama with one of its own. */
 const MODELS: Readonly<Record<string, Record<string, unknown>>> = {
   gpt2: { model_type: "gpt2", n_positions: 32, n_embd: 32, n_layer: 2, n_head: 2 },
+  gpt: { model_type: "openai-gpt", n_positions: 32, n_embd: 32, n_layer: 2, n_head: 2 },
   llama: {
     model_type: "llama",
     max_position_embeddings: 32,

@@ -10,9 +10,10 @@ import json, pathlib, sys
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig, OpenAIGPTConfig
 
 GPT2 = dict(vocab_size=1100, n_positions=32, n_embd=36, n_layer=2, n_head=3, bos_token_id=0, eos_token_id=0)
+GPT = dict(vocab_size=1100, n_positions=32, n_embd=36, n_layer=2, n_head=3)
 LLAMA = dict(vocab_size=1100, max_position_embeddings=32, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
              num_attention_heads=4, num_key_value_heads=2, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False)
 
@@ -22,6 +23,7 @@ LLAMA3 = dict(rope_type="llama3", rope_theta=100.0, factor=4.0, low_freq_factor=
 CONFIGS = {
     "gpt2-wide": GPT2Config(**GPT2 | dict(n_embd=40, n_head=5, n_inner=72, activation_function="gelu_pytorch_tanh")),
     "gpt2-erf": GPT2Config(**GPT2 | dict(n_layer=1, n_head=1, activation_function="gelu", layer_norm_epsilon=1e-3)),
+    "openai-gpt-one-head": OpenAIGPTConfig(**GPT | dict(n_layer=3, n_head=1, layer_norm_epsilon=1e-3)),
     "llama-llama3": LlamaConfig(**LLAMA | dict(rope_parameters=LLAMA3, max_position_embeddings=64)),
     "llama-biased": LlamaConfig(**LLAMA | dict(attention_bias=True, mlp_bias=True, tie_word_embeddings=True)),
     "llama-ungrouped": LlamaConfig(**LLAMA | dict(num_key_value_heads=4, rms_norm_eps=1e-3,
@@ -47,14 +49,14 @@ def logits(path, prompts):
 
 
 def save_old(path, model):
-    """As the files of GPT-2's first years: no prefix, causal masks, a copy of the tied head, torch_dtype."""
+    """As the files of the first years of GPT and GPT-2: no prefix, causal masks, a copy of the tied head, torch_dtype."""
     model.save_pretrained(path)
     tensors = {name: tensor.clone() for name, tensor in model.transformer.state_dict().items()}
     size = model.config.n_positions
     for layer in range(model.config.n_layer):
         tensors[f"h.{layer}.attn.bias"] = torch.tril(torch.ones(size, size, dtype=torch.bool)).view(1, 1, size, size)
         tensors[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
-    tensors["lm_head.weight"] = tensors["wte.weight"].clone()
+    tensors["lm_head.weight"] = model.get_input_embeddings().weight.clone()
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((path / "config.json").read_text())
     config["torch_dtype"] = config.pop("dtype", "float32")
@@ -90,6 +92,14 @@ def make(path, prompts):
     save_old(path / "gpt2-old", gpt2)
     options = dict(tie_word_embeddings=False, n_inner=50, activation_function="gelu", layer_norm_epsilon=1e-4)
     random_model(GPT2Config(**{**GPT2, **options}), 2).save_pretrained(path / "gpt2-untied")
+    gpt = random_model(OpenAIGPTConfig(**GPT), 6)
+    gpt.save_pretrained(path / "openai-gpt-whole")
+    gpt.save_pretrained(path / "openai-gpt-shards", max_shard_size="60KB")
+    gpt.base_model.save_pretrained(path / "openai-gpt-base")
+    gpt.base_model.save_pretrained(path / "openai-gpt-base-shards", max_shard_size="60KB")
+    save_old(path / "openai-gpt-old", gpt)
+    untied = OpenAIGPTConfig(**GPT | dict(tie_word_embeddings=False))
+    random_model(untied, 7).save_pretrained(path / "openai-gpt-untied")
     llama = random_model(LlamaConfig(**LLAMA), 3)
     llama.save_pretrained(path / "llama-whole")
     llama.save_pretrained(path / "llama-shards", max_shard_size="60KB")
@@ -99,7 +109,7 @@ def make(path, prompts):
     for name, config in CONFIGS.items():
         random_model(config, 5).save_pretrained(path / name, max_shard_size="60KB")
     save_spelt_old(path / "llama-spelt-old", random_model(CONFIGS["llama-llama3"], 5).to(torch.bfloat16))
-    for name, model in [("gpt2", gpt2), ("llama", llama)]:
+    for name, model in [("gpt2", gpt2), ("openai-gpt", gpt), ("llama", llama)]:
         for dtype in [torch.bfloat16, torch.float16]:
             short = {torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
             model.to(dtype).save_pretrained(path / f"{name}-{short}", max_shard_size="40KB")

@@ -40,7 +40,7 @@ async function open(...paths: string[]): Promise<Record<string, Opened>> {
   return JSON.parse(await runPython(SCRIPT, ["open", JSON.stringify(PROMPTS), ...paths]));
 }
 
-for (const architecture of ["gpt2", "llama"]) {
+for (const architecture of ["gpt2", "openai-gpt", "llama"]) {
   Deno.test({
     name: `every form in which transformers saves ${architecture} loads and gives its logits within 1e-4`,
     ignore,

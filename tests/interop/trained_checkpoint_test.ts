@@ -27,6 +27,7 @@ const SAMPLING: Readonly<Record<string, number>>[] = [
 /** Small models, one of them with everything that a Llama may have. */
 const models: Readonly<Record<string, Record<string, unknown>>> = {
   "a GPT-2": { model_type: "gpt2", n_positions: 128, n_embd: 36, n_layer: 2, n_head: 3 },
+  "a GPT": { model_type: "openai-gpt", n_positions: 128, n_embd: 36, n_layer: 2, n_head: 3 },
   "llama-nano": modelPresets["llama-nano"],
   "a Llama with biases, its own head and head size, and Llama 3.1's rotary positions": {
     model_type: "llama",
