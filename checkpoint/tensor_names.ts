@@ -39,7 +39,7 @@ const NAMINGS: ReadonlyMap<unknown, Naming> = new Map<unknown, Naming>([
   ["openai-gpt", {
     prefix: "transformer.",
     base: /^(tokens_embed|positions_embed|h)\./,
-    buffers: /\.attn\.bias$|(^|\.)position_ids$/,
+    buffers: /\.attn\.(masked_)?bias$|(^|\.)position_ids$/,
     embedding: "transformer.tokens_embed.weight",
     positions: "transformer.positions_embed.weight",
     tied: true,

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig, OpenAIGPTConfig
 
 GPT2 = dict(vocab_size=1100, n_positions=32, n_embd=36, n_layer=2, n_head=3, bos_token_id=0, eos_token_id=0)
-GPT = dict(vocab_size=1100, n_positions=32, n_embd=36, n_layer=2, n_head=3)
 LLAMA = dict(vocab_size=1100, max_position_embeddings=32, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
              num_attention_heads=4, num_key_value_heads=2, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False)
 
@@ -23,7 +22,7 @@ LLAMA3 = dict(rope_type="llama3", rope_theta=100.0, factor=4.0, low_freq_factor=
 CONFIGS = {
     "gpt2-wide": GPT2Config(**GPT2 | dict(n_embd=40, n_head=5, n_inner=72, activation_function="gelu_pytorch_tanh")),
     "gpt2-erf": GPT2Config(**GPT2 | dict(n_layer=1, n_head=1, activation_function="gelu", layer_norm_epsilon=1e-3)),
-    "openai-gpt-one-head": OpenAIGPTConfig(**GPT | dict(n_layer=3, n_head=1, layer_norm_epsilon=1e-3)),
+    "openai-gpt-one-head": OpenAIGPTConfig(**GPT2 | dict(n_layer=3, n_head=1, layer_norm_epsilon=1e-3)),
     "llama-llama3": LlamaConfig(**LLAMA | dict(rope_parameters=LLAMA3, max_position_embeddings=64)),
     "llama-biased": LlamaConfig(**LLAMA | dict(attention_bias=True, mlp_bias=True, tie_word_embeddings=True)),
     "llama-ungrouped": LlamaConfig(**LLAMA | dict(num_key_value_heads=4, rms_norm_eps=1e-3,
@@ -56,6 +55,8 @@ def save_old(path, model):
     for layer in range(model.config.n_layer):
         tensors[f"h.{layer}.attn.bias"] = torch.tril(torch.ones(size, size, dtype=torch.bool)).view(1, 1, size, size)
         tensors[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
+    if model.config.model_type == "openai-gpt":
+        tensors["position_ids"] = torch.arange(size).unsqueeze(0)
     tensors["lm_head.weight"] = model.get_input_embeddings().weight.clone()
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((path / "config.json").read_text())
@@ -92,13 +93,13 @@ def make(path, prompts):
     save_old(path / "gpt2-old", gpt2)
     options = dict(tie_word_embeddings=False, n_inner=50, activation_function="gelu", layer_norm_epsilon=1e-4)
     random_model(GPT2Config(**{**GPT2, **options}), 2).save_pretrained(path / "gpt2-untied")
-    gpt = random_model(OpenAIGPTConfig(**GPT), 6)
+    gpt = random_model(OpenAIGPTConfig(**GPT2), 6)
     gpt.save_pretrained(path / "openai-gpt-whole")
     gpt.save_pretrained(path / "openai-gpt-shards", max_shard_size="60KB")
     gpt.base_model.save_pretrained(path / "openai-gpt-base")
     gpt.base_model.save_pretrained(path / "openai-gpt-base-shards", max_shard_size="60KB")
     save_old(path / "openai-gpt-old", gpt)
-    untied = OpenAIGPTConfig(**GPT | dict(tie_word_embeddings=False))
+    untied = OpenAIGPTConfig(**GPT2 | dict(tie_word_embeddings=False))
     random_model(untied, 7).save_pretrained(path / "openai-gpt-untied")
     llama = random_model(LlamaConfig(**LLAMA), 3)
     llama.save_pretrained(path / "llama-whole")

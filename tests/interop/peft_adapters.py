@@ -9,7 +9,7 @@ import json, pathlib, sys, warnings
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, OpenAIGPTConfig
 
 from hugging_face_folders import GPT2, LLAMA, random_model
 
@@ -17,6 +17,7 @@ warnings.filterwarnings("ignore", "fan_in_fan_out")
 ADAPTERS = {
     "gpt2-default": dict(),
     "gpt2-all": dict(r=3, lora_alpha=5, target_modules="all-linear", use_rslora=True, lora_dropout=0.1),
+    "gpt-default": dict(target_modules=["c_attn", "mlp.c_proj"]),
     "llama-default": dict(task_type="CAUSAL_LM"),
     "llama-some": dict(r=1, lora_alpha=4, target_modules=["k_proj", "layers.1.mlp.down_proj"]),
 }
@@ -35,6 +36,7 @@ def make(path, prompts):
     path = pathlib.Path(path)
     prompts = json.loads(prompts)
     random_model(GPT2Config(**GPT2), 1).save_pretrained(path / "gpt2")
+    random_model(OpenAIGPTConfig(**GPT2), 4).save_pretrained(path / "gpt")
     random_model(LlamaConfig(**LLAMA), 2).to(torch.bfloat16).save_pretrained(path / "llama")
     result = {}
     for name, options in ADAPTERS.items():

@@ -21,7 +21,7 @@ function made(): NonNullable<typeof making> {
   return making ??= (async () => {
     const dir = await Deno.makeTempDir();
     const logits = JSON.parse(await runPython(SCRIPT, ["make", dir, JSON.stringify(PROMPTS)]));
-    for (const model of ["gpt2", "llama"]) {
+    for (const model of ["gpt2", "gpt", "llama"]) {
       await Deno.copyFile(goldenPath("tokenizer/tokenizer.json")!, join(dir, model, "tokenizer.json"));
     }
     return { dir, logits };
@@ -59,7 +59,7 @@ Deno.test({
   },
 });
 
-for (const [base, targets] of [["gpt2", "c_attn,c_fc"], ["llama", "q_proj,v_proj"]]) {
+for (const [base, targets] of [["gpt2", "c_attn,c_fc"], ["gpt", "c_attn,c_fc"], ["llama", "q_proj,v_proj"]]) {
   Deno.test({
     name:
       `PEFT opens adapters of ${base} that were trained here, also from its own, with our logits within 1e-4`,

@@ -32,6 +32,14 @@ def llama2():
     return tokenizer, trainers.BpeTrainer(vocab_size=1500, special_tokens=tokens, show_progress=False, max_token_length=12)
 
 
+def gpt():
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.BertPreTokenizer(), decoders.BPEDecoder(suffix="</w>")
+    options = dict(vocab_size=1500, special_tokens=SPECIAL, end_of_word_suffix="</w>")
+    return tokenizer, trainers.BpeTrainer(show_progress=False, **options)
+
+
 def unigram():
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
@@ -56,6 +64,7 @@ def whitespace():
 KINDS = {
     "gpt2-like": byte_level(),
     "llama3-like": byte_level([pre_tokenizers.Split(Regex(LLAMA3), "isolated")]),
+    "gpt-like": gpt(),
     "qwen-like": byte_level([pre_tokenizers.Split(Regex(LLAMA3.replace("{1,3}", "")), "isolated")], normalizers.NFC()),
     "smollm-like": byte_level([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]),
     "roberta-like": byte_level(add_prefix_space=True),

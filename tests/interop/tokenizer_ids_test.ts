@@ -13,7 +13,7 @@ const SCRIPT = new URL("tokenizer_ids.py", import.meta.url);
 const ignore = await whyNoPython() !== null;
 
 /** The trained kinds; what Hugging Face's own models use is in the names. */
-const KINDS = "gpt2 llama3 qwen smollm roberta llama2 t5 bert".split(" ").map((name) => `${name}-like`)
+const KINDS = "gpt gpt2 llama3 qwen smollm roberta llama2 t5 bert".split(" ").map((name) => `${name}-like`)
   .concat("whitespace");
 
 /** What tokenizers may stumble over. */
@@ -59,7 +59,7 @@ console.log(JSON.stringify(json));`;
 }
 
 Deno.test({
-  name: "encode() and decode() equal Python's for GPT-2, Llama 3 and small tokenizers of nine kinds",
+  name: "encode() and decode() equal Python's for GPT-2, Llama 3 and small tokenizers of ten kinds",
   ignore,
   async fn() {
     let book = "";
