@@ -186,10 +186,13 @@ export class Tokenizer {
     const lengths = new Uint32Array(this.vocabSize);
     const byteLevel = usesByteLevel(this.json);
     const added = new Set(this.json.added_tokens.map((t) => t.id));
+    const suffix = String(this.json.model.end_of_word_suffix ?? "");
     for (const [token, id] of this.#tokens) {
       if (this.#special.has(id)) continue;
       if (byteLevel && !added.has(id)) lengths[id] = token.length;
       else if (/^<0x[0-9A-F]{2}>$/.test(token)) lengths[id] = 1;
+      // A word ends with a space.
+      else if (suffix && token.endsWith(suffix)) lengths[id] = utf8Length(token.slice(0, -suffix.length)) + 1;
       else lengths[id] = utf8Length(token.replaceAll("▁", " "));
     }
     return lengths;

@@ -117,6 +117,17 @@ Deno.test("byteLengths adds up to the text's bytes, with 0 for special tokens", 
   equal(bytes, new TextEncoder().encode(text).length);
 });
 
+Deno.test("byteLengths counts an end of a word, which is spelt in GPT's way, as a space", () => {
+  const vocab = { "<unk>": 0, l: 1, o: 2, lo: 3, "w</w>": 4 };
+  const model = { type: "BPE", vocab, merges: [["l", "o"]], unk_token: "<unk>", end_of_word_suffix: "</w>" };
+  const added_tokens = [{ id: 0, content: "<unk>", special: true }];
+  const pre_tokenizer = { type: "BertPreTokenizer" };
+  const decoder = { type: "BPEDecoder", suffix: "</w>" };
+  const tokenizer = Tokenizer.fromJson({ ...goldenJson, model, added_tokens, pre_tokenizer, decoder });
+  deepEqual([...tokenizer.byteLengths], [0, 1, 1, 2, 2]);
+  deepEqual(tokenizer.encode("low low"), [3, 4, 3, 4]);
+});
+
 Deno.test("vocabSize counts up to the highest id, and eosId is found or null", () => {
   const tokenizer = Tokenizer.fromJson(goldenJson);
   equal(tokenizer.vocabSize, Object.keys(goldenJson.model.vocab).length);

@@ -25,7 +25,7 @@ export interface StepCost {
   readonly fastest_ms: number;
   /** The fastest turn against the reference's fastest in the same rounds; 1 for the reference. */
   readonly fastest_ratio: number;
-  /** Bytes of optimizer state per parameter of the model. */
+  /** Bytes of optimizer state per parameter that is trained. */
   readonly state_bytes_per_parameter: number;
   /** Planned bytes on the GPU for the whole step. */
   readonly planned_bytes: number;
@@ -135,7 +135,7 @@ async function runnerFor(gpu: Gpu, step: TrainerOptions, inputs: readonly StepIn
   const { dispatches: _, ...bytes } = trainer.plan;
   return {
     memory: {
-      state_bytes_per_parameter: bytes.state / trainer.parameters.count,
+      state_bytes_per_parameter: bytes.state / trainer.parameters.trainableCount,
       planned_bytes: Object.values(bytes).reduce((a, b) => a + b, 0),
     },
     turn: () => timeInARow(gpu, trainer, inputs, count),
