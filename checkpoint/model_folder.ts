@@ -1,5 +1,5 @@
 /**
- * Opens Hugging Face model folders: GPT-2's and Llama's as Python's `save_pretrained` has written them over the
+ * Opens Hugging Face model folders: GPT's, GPT-2's and Llama's as Python's `save_pretrained` has written them over the
  * years, and our own checkpoints.
  *
  * @module

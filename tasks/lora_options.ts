@@ -47,7 +47,7 @@ export const loraOptions = {
     placeholder: "NAME",
     group: GROUP,
     description:
-      `layers that get one, or ${ALL_LINEAR} (default: c_attn of a GPT-2, q_proj and v_proj of a Llama)`,
+      `layers that get one, or ${ALL_LINEAR} (default: c_attn of a GPT or GPT-2, q_proj and v_proj of a Llama)`,
   },
   "base": { ...baseOption, group: GROUP, description: `${baseOption.description}; may move when resuming` },
 } as const;

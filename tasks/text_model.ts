@@ -16,7 +16,7 @@ export const checkpointOption = {
   required: true,
   placeholder: "DIR",
   description:
-    "a checkpoint, any Hugging Face GPT-2 or Llama folder or LoRA adapter, or a run's folder for its newest " +
+    "a checkpoint, any Hugging Face GPT, GPT-2 or Llama folder or LoRA adapter, or a run's folder for its newest " +
     "checkpoint",
 } as const satisfies StringOption;
 

@@ -111,7 +111,7 @@ export const modelOptions = {
     min: 0,
     below: 1,
     group: MODEL,
-    description: "dropout everywhere in a GPT-2; on the attention weights, its only place, in a Llama",
+    description: "dropout everywhere in a GPT or GPT-2; on the attention weights, its only place, in a Llama",
   },
 } as const;
 

@@ -60,6 +60,16 @@ Deno.test("a run with frozen embeddings saves them as they were, and resumes byt
   );
   await sameWeights(at("whole"), at("half"));
 
+  const folder = at("half/checkpoints/step-00000004");
+  const tuned = ["--data", at("corpus.txt"), "--cache", at("cache"), "--dropout", "0.1", "--steps", "2"];
+  const small = "--seq-len 16 --batch-size 4 --sample-tokens 0 --freeze-embeddings".split(" ");
+  await run("train-lm", "--init-from", folder, ...tuned, ...small, "--out", at("tuned"));
+  const fine = await tensorsOf(at("tuned/checkpoints/step-00000002"));
+  for (const [name, values] of fine) {
+    const isSame = values.every((value, i) => value === early.get(name)![i]);
+    equal(isSame, frozen.includes(name), `${name}, fine-tuned`);
+  }
+
   await run("train-lm", ...tiny.options, "--steps", "4", "--out", at("plain"));
   const { config } = JSON.parse(await Deno.readTextFile(join(at("plain"), "run.json")));
   deepEqual(

@@ -153,7 +153,7 @@ export interface ModelFlops {
  * Counts the operations that the model itself needs, whatever the kernels do; see the top of this file.
  *
  * @param gpu The device of the trainer.
- * @param model The model, whose config names its layers and width as GPT-2 or Llama do.
+ * @param model The model, whose config names its layers and width as GPT, GPT-2 or Llama do.
  * @param trainer A trainer of it.
  * @param seqLen Tokens per sequence, T.
  */
