@@ -179,9 +179,9 @@ class Koala:
 class KoalaPlusPlus:
     """arXiv 2506.04432, Algorithm 1, symmetric; along an average of gradients, with orthogonal steps, if asked."""
 
-    def __init__(self, params, lr, sigma, q, r="variance", beta=0, orthogonal="none"):
+    def __init__(self, params, lr, sigma, q, r="variance", momentum=0, orthogonal="none"):
         self.params, self.lr, self.sigma, self.q, self.noise = params, lr, sigma, q, Noise()
-        self.r, self.beta, self.orthogonal, self.t = r, beta, orthogonal, 0
+        self.r, self.beta, self.orthogonal, self.t = r, momentum, orthogonal, 0
         self.sums = [torch.zeros_like(p) for p in params]
         self.state = [None] * len(params)
 
@@ -237,7 +237,7 @@ def make(named, c):
         case "koala-v" | "koala-m":
             return Each(kalman(Koala, momentum=name == "koala-m"), beside())
         case "koala++":
-            departures = {key: c[key] for key in ("r", "beta", "orthogonal") if key in c}
+            departures = {key: c[key] for key in ("r", "momentum", "orthogonal") if key in c}
             return Each(kalman(KoalaPlusPlus, **departures), beside())
     raise ValueError(f"{name} must have a reference here")
 

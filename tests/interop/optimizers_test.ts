@@ -32,7 +32,7 @@ Deno.test({
       const configs: Record<string, ModelConfig> = {};
       const runs: Record<string, { optimizer: string } & Partial<ModelConfig>> = {
         ...Object.fromEntries(Object.keys(OPTIMIZERS).map((optimizer) => [optimizer, { optimizer }])),
-        "koala++ orthogonal": { optimizer: "koala++", r: 0, beta: 0.9, orthogonal: "unit" },
+        "koala++ orthogonal": { optimizer: "koala++", r: 0, momentum: 0.9, orthogonal: "unit" },
       };
       for (const [name, options] of Object.entries(runs)) {
         const { lr, weightDecay } = OPTIMIZERS[options.optimizer];
