@@ -14,7 +14,8 @@ const COMPARISON = "Comparison";
 const LENGTH = "Length";
 
 /** SGD needs far more steps than anybody would want to wait for; whoever wants to see that can name it. */
-const DEFAULT_OPTIMIZERS = Object.keys(OPTIMIZERS).filter((name) => name !== "sgd");
+const DEFAULT_OPTIMIZERS = Object.keys(OPTIMIZERS).filter((name) => name !== "sgd")
+  .flatMap((name) => name === "koala++" ? [name, `${name}:orthogonal=none`] : [name]);
 
 /** What `--quick` changes where nothing else was said. */
 const QUICK = {

@@ -35,6 +35,22 @@ Deno.test("an option that stands alone holds for all, and an entry's own wins", 
   deepEqual(contestants.map(({ config }) => [config.q, config.clip]), [[0.2, 1], [0.3, 0]]);
 });
 
+Deno.test("defaults of KOALA++ follow from how its steps are shaped, those of momentum from the optimizer", async () => {
+  const words = [
+    "koala++,koala++:orthogonal=none,koala++:koala-scope=all,koala++:orthogonal=gain,r=1",
+    "adamw,muon",
+  ];
+  const contestants = await contestantsFor(parseContestants(words), new Map(), values());
+  deepEqual(contestants.map(({ config: { orthogonal, momentum, r } }) => [orthogonal, momentum, r]), [
+    ["unit", 0.9, 0],
+    ["none", undefined, "variance"],
+    ["none", undefined, "variance"],
+    ["gain", 0.9, 1],
+    ["none", 0.9, "variance"],
+    ["none", 0.95, "variance"],
+  ]);
+});
+
 Deno.test("what is wrong is named with what is allowed", () => {
   const refuse = (run: () => unknown, message: RegExp) =>
     throws(run, (error) => error instanceof UsageError && message.test(error.message));

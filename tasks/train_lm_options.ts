@@ -134,8 +134,11 @@ const initOptions = {
   },
 } as const;
 
+/** Defaults of KOALA++ where its steps are orthogonal; docs/optimizers.md has the measurements. */
+const ORTHOGONAL = { momentum: 0.9, r: 0 };
+
 /** What differs from 0 by default, for every optimizer. */
-function defaultsOf(key: "lr" | "loraLr" | "weightDecay"): string {
+function defaultsOf(key: "lr" | "loraLr" | "weightDecay" | "momentum"): string {
   return Object.entries(OPTIMIZERS).filter(([, choice]) => (choice[key] ?? 0) > 0)
     .map(([name, choice]) => `${name} ${choice[key]}`).join(", ");
 }
@@ -175,6 +178,15 @@ export const optimizerOptions = {
     group: OPTIM,
     description: `weight decay (default: ${defaultsOf("weightDecay")}; others and any LoRA 0)`,
   },
+  "momentum": {
+    type: "number",
+    min: 0,
+    below: 1,
+    group: OPTIM,
+    description:
+      `decay of the average of gradients, also known as beta1 (default: koala++ ${ORTHOGONAL.momentum}, or 0 ` +
+      `where steps are not orthogonal; ${defaultsOf("momentum")})`,
+  },
   "sigma": {
     type: "number",
     min: 0,
@@ -193,9 +205,9 @@ export const optimizerOptions = {
     type: "number",
     min: 0,
     choices: ["variance", "second-moment"],
-    default: "variance",
     group: OPTIM,
-    description: "measurement noise of the KOALA optimizers",
+    description:
+      "measurement noise of the KOALA optimizers (default: variance; 0 where steps are orthogonal)",
   },
   "symmetric": {
     type: "boolean",
@@ -203,21 +215,13 @@ export const optimizerOptions = {
     group: OPTIM,
     description: "KOALA++'s symmetric variant; --no-symmetric for the vanilla one",
   },
-  "beta": {
-    type: "number",
-    min: 0,
-    below: 1,
-    default: 0,
-    group: OPTIM,
-    description: "KOALA++: measure along an average of gradients with this decay",
-  },
   "orthogonal": {
     type: "choice",
     choices: ["none", "gain", "unit"],
-    default: "none",
     group: OPTIM,
     description:
-      "KOALA++: orthogonalise a matrix's step, at the length the filter's gain gives it or at Muon's",
+      "KOALA++: orthogonalise a matrix's step, at the length the filter's gain gives it or at Muon's; none: the paper's " +
+      "algorithm (default: unit; none with --koala-scope all and of a LoRA)",
   },
   "clip": {
     type: "number",
@@ -381,7 +385,7 @@ export const configKeys = new Set([
   "q",
   "r",
   "symmetric",
-  "beta",
+  "momentum",
   "orthogonal",
   "schedule",
   "warmup",
@@ -397,7 +401,8 @@ export const configKeys = new Set([
 function withLoraDefaults<V extends ConfigValues>(values: V): V {
   const { optimizer = "adamw" } = values;
   const lr = values.lr ?? OPTIMIZERS[optimizer].loraLr ?? OPTIMIZERS[optimizer].lr;
-  return { ...values, optimizer, lr, weightDecay: values.weightDecay ?? 0 };
+  const { weightDecay = 0, orthogonal = "none" } = values;
+  return { ...values, optimizer, lr, weightDecay, orthogonal };
 }
 
 /** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
@@ -463,11 +468,25 @@ export async function modelConfig(
     weightDecay: values.weightDecay ?? OPTIMIZERS[optimizer].weightDecay,
     sigma: values.sigma,
     q: values.q,
-    r: values.r as RunConfig["r"],
+    ...dependentOptions({ ...values, optimizer }),
     symmetric: values.symmetric,
-    beta: values.beta,
-    orthogonal: values.orthogonal as RunConfig["orthogonal"],
     clip: values.clip,
+  };
+}
+
+/** The options whose defaults depend on others. */
+function dependentOptions(
+  { optimizer, koalaScope, orthogonal, momentum, r }: ModelValues & { optimizer: string },
+): Pick<RunConfig, "orthogonal" | "momentum" | "r"> {
+  const isKoala = optimizer === "koala++";
+  const shape = orthogonal ?? (isKoala && koalaScope === "hidden" ? "unit" : "none");
+  const defaults = isKoala && shape !== "none"
+    ? ORTHOGONAL
+    : { momentum: OPTIMIZERS[optimizer].momentum, r: "variance" };
+  return {
+    orthogonal: shape as RunConfig["orthogonal"],
+    momentum: momentum ?? defaults.momentum,
+    r: (r ?? defaults.r) as RunConfig["r"],
   };
 }
 

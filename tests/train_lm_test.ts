@@ -236,7 +236,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "q": 0.3,
     "r": 0.4,
     "symmetric": false,
-    "beta": 0.5,
+    "momentum": 0.5,
     "orthogonal": "gain",
     "schedule": "constant",
     "warmup": 1,

@@ -72,6 +72,8 @@ export interface RunConfig {
   readonly adamwLr: number;
   /** Weight decay of the optimizer: coupled for the KOALA optimizers and SGD, decoupled for the others. */
   readonly weightDecay: number;
+  /** Decay of the average of gradients; absent: the optimizer's own default. */
+  readonly momentum?: number;
   /** Initial variance of the KOALA optimizers. */
   readonly sigma: number;
   /** Process noise of the KOALA optimizers. */
@@ -80,8 +82,6 @@ export interface RunConfig {
   readonly r: MeasurementNoise;
   /** KOALA++'s symmetric variant. */
   readonly symmetric: boolean;
-  /** Decay of KOALA++'s average of gradients; absent: 0. */
-  readonly beta?: number;
   /** How KOALA++ orthogonalises its steps; absent: none. */
   readonly orthogonal?: "none" | "gain" | "unit";
   /** Shape of the learning rate over the run. */

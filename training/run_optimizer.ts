@@ -24,6 +24,8 @@ export interface OptimizerChoice {
   readonly loraLr?: number;
   /** Default of the weight decay, which a LoRA has none of. */
   readonly weightDecay: number;
+  /** Default of the decay of the average of gradients; absent: none is taken. */
+  readonly momentum?: number;
   /**
    * Which parameters it trains: all, the hidden weight matrices with AdamW for the rest, or what the
    * configuration's `koalaScope` says.
@@ -33,26 +35,58 @@ export interface OptimizerChoice {
 
 /** Optimizers that a run may name. */
 export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
-  "koala++": { make: koalaPlusPlus, lr: 0.02, loraLr: 0.1, weightDecay: 0, trains: "koala-scope" },
+  "koala++": {
+    make: (config) => koalaPlusPlus({ ...config, beta: config.momentum }),
+    lr: 0.02,
+    loraLr: 0.1,
+    weightDecay: 0,
+    trains: "koala-scope",
+  },
   "koala-v": { make: koalaV, lr: 0.02, weightDecay: 0, trains: "koala-scope" },
-  "koala-m": { make: koalaM, lr: 0.02, weightDecay: 0, trains: "koala-scope" },
+  "koala-m": {
+    make: (config) => koalaM({ ...config, a: config.momentum }),
+    lr: 0.02,
+    weightDecay: 0,
+    momentum: 0.9,
+    trains: "koala-scope",
+  },
   "adamw": {
-    make: (config) => adamw(rates(config)),
+    make: ({ lr, weightDecay, momentum: beta1 }) => adamw({ lr, weightDecay, beta1 }),
     lr: 0.003,
     loraLr: 0.01,
     weightDecay: 0.1,
+    momentum: 0.9,
     trains: "all",
   },
-  "sgd": { make: (config) => sgd(rates(config)), lr: 0.1, weightDecay: 0, trains: "all" },
-  "lion": { make: (config) => lion(rates(config)), lr: 0.0006, weightDecay: 0.5, trains: "all" },
-  "soap": { make: (config) => soap(rates(config)), lr: 0.003, weightDecay: 0.01, trains: "hidden" },
-  "muon": { make: (config) => muon(rates(config)), lr: 0.02, weightDecay: 0, trains: "hidden" },
+  "sgd": {
+    make: ({ lr, weightDecay, momentum }) => sgd({ lr, weightDecay, momentum }),
+    lr: 0.1,
+    weightDecay: 0,
+    momentum: 0.9,
+    trains: "all",
+  },
+  "lion": {
+    make: ({ lr, weightDecay, momentum: beta1 }) => lion({ lr, weightDecay, beta1 }),
+    lr: 0.0006,
+    weightDecay: 0.5,
+    momentum: 0.9,
+    trains: "all",
+  },
+  "soap": {
+    make: ({ lr, weightDecay, momentum: beta1 }) => soap({ lr, weightDecay, beta1 }),
+    lr: 0.003,
+    weightDecay: 0.01,
+    momentum: 0.95,
+    trains: "hidden",
+  },
+  "muon": {
+    make: ({ lr, weightDecay, momentum }) => muon({ lr, weightDecay, momentum }),
+    lr: 0.02,
+    weightDecay: 0,
+    momentum: 0.95,
+    trains: "hidden",
+  },
 };
-
-/** The hyper-parameters that a run sets for every optimizer. */
-function rates({ lr, weightDecay }: ModelConfig): { lr: number; weightDecay: number } {
-  return { lr, weightDecay };
-}
 
 /**
  * The optimizers of a run.

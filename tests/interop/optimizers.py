@@ -26,6 +26,27 @@ def rest(named):
     return [p for _, p in named if id(p) not in own]
 
 
+def parts_of(p):
+    """[out, in] matrices of a GPT-2 weight, which is [in, out]: q, k and v apart."""
+    count = 3 if p.shape[1] == 3 * p.shape[0] else 1
+    return [x.T.contiguous() for x in p.chunk(count, dim=1)]
+
+
+def whole(parts):
+    return torch.cat([x.T for x in parts], dim=1)
+
+
+def orthogonal(x):
+    """Newton-Schulz steps as Muon's, in float32."""
+    turned = x.shape[0] < x.shape[1]
+    x = x.T if turned else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        a = x.T @ x
+        x = 3.4445 * x + x @ (-4.7750 * a + 2.0315 * a @ a)
+    return x.T if turned else x
+
+
 def adamw(params, lr, weight_decay):
     return torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=weight_decay)
 
@@ -59,27 +80,22 @@ class Lion:
 
 
 class PartsMuon:
-    """torch.optim.Muon on [out, in] matrices: GPT-2's weights turned, q, k and v apart."""
+    """torch.optim.Muon on the parts of GPT-2's weights."""
 
     def __init__(self, params, lr, weight_decay):
         self.params = params
-        self.parts = [[torch.zeros_like(x) for x in self.split(p)] for p in params]
+        self.parts = [[torch.zeros_like(x) for x in parts_of(p)] for p in params]
         flat = [x for parts in self.parts for x in parts]
         self.muon = torch.optim.Muon(flat, lr=lr, weight_decay=weight_decay, momentum=0.95)
 
-    @staticmethod
-    def split(p):
-        count = 3 if p.shape[1] == 3 * p.shape[0] else 1
-        return [x.T.contiguous() for x in p.chunk(count, dim=1)]
-
     def step(self, *_):
         for p, parts in zip(self.params, self.parts):
-            for x, value, grad in zip(parts, self.split(p.data), self.split(p.grad)):
+            for x, value, grad in zip(parts, parts_of(p.data), parts_of(p.grad)):
                 x.copy_(value)
                 x.grad = grad
         self.muon.step()
         for p, parts in zip(self.params, self.parts):
-            p.data.copy_(torch.cat([x.T for x in parts], dim=1))
+            p.data.copy_(whole(parts))
 
 
 class Soap:
@@ -89,7 +105,7 @@ class Soap:
         self.params, self.lr, self.weight_decay, self.t = params, lr, weight_decay, 0
         self.state = []
         for p in params:
-            parts = PartsMuon.split(p)
+            parts = parts_of(p)
             size = min(parts[0].shape)
             zeros = [torch.zeros(max(x.shape), size) for x in parts]
             self.state.append([[m, m.clone(), torch.zeros(size, size), torch.eye(size)] for m in zeros])
@@ -98,7 +114,7 @@ class Soap:
         self.t += 1
         for p, states in zip(self.params, self.state):
             directions = []
-            for g, state in zip(PartsMuon.split(p.grad), states):
+            for g, state in zip(parts_of(p.grad), states):
                 turned = g.shape[0] < g.shape[1]
                 m, v, r, q = state
                 tall = g.T if turned else g
@@ -106,12 +122,12 @@ class Soap:
                 v.lerp_((tall @ q) ** 2, 0.05)
                 correction = 1 - 0.95**self.t
                 n = (m @ q / correction) / ((v / correction).sqrt() + 1e-8) @ q.T
-                directions.append((n.T if turned else n).T)
+                directions.append(n.T if turned else n)
                 r.lerp_(tall.T @ tall, 0.05)
                 if self.t <= 10 or (self.t - 1) % 10 == 0:
                     x, upper = torch.linalg.qr((r / r.trace() + 1e-6 * torch.eye(len(r))) @ q)
                     state[3] = x * upper.diagonal().sign()
-            p.mul_(1 - self.lr * self.weight_decay).sub_(self.lr * torch.cat(directions, dim=1))
+            p.mul_(1 - self.lr * self.weight_decay).sub_(self.lr * whole(directions))
 
 
 class Noise:
@@ -161,17 +177,22 @@ class Koala:
 
 
 class KoalaPlusPlus:
-    """arXiv 2506.04432, Algorithm 1, symmetric."""
+    """arXiv 2506.04432, Algorithm 1, symmetric; along an average of gradients, with orthogonal steps, if asked."""
 
-    def __init__(self, params, lr, sigma, q):
+    def __init__(self, params, lr, sigma, q, r="variance", momentum=0, orthogonal="none"):
         self.params, self.lr, self.sigma, self.q, self.noise = params, lr, sigma, q, Noise()
+        self.r, self.beta, self.orthogonal, self.t = r, momentum, orthogonal, 0
+        self.sums = [torch.zeros_like(p) for p in params]
         self.state = [None] * len(params)
 
     def step(self, loss, sequence_losses):
         r, q = self.noise.next(sequence_losses), self.q
+        r = r if self.r == "variance" else self.r
+        self.t += 1
         dot = lambda x, y: (x * y).sum().item()
         for i, p in enumerate(self.params):
-            h = p.grad.clone()
+            self.sums[i].lerp_(p.grad, 1 - self.beta)
+            h = self.sums[i] / (1 - self.beta**self.t)
             if self.state[i] is None:
                 self.state[i] = (self.sigma * h, h, (self.sigma + q) * dot(h, h) + r)
             v0, h0, s0 = self.state[i]
@@ -180,13 +201,19 @@ class KoalaPlusPlus:
             w = (hv0 * h0h0 - h0v0 * hh0) / h0h0**2
             v = (hh0 / h0h0 - gain) * v0 + q * (h - gain * h0) + w * h0
             s = dot(v, h) + q * dot(h, h) + r
-            p.sub_(self.lr * loss / s * (v + q * h))
+            p.sub_(self.lr * self.shaped(v + q * h, loss / s))
             self.state[i] = (v, h, s)
 
 
-def make(name, named, c):
-    def kalman(kind, *extra):
-        return kind(hidden(named), c["lr"], c["sigma"], c["q"], *extra)
+    def shaped(self, step, gain):
+        if self.orthogonal == "none":
+            return gain * step
+        return whole([max(1, x.shape[0] / x.shape[1]) ** 0.5 * orthogonal(x) for x in parts_of(step)])
+
+
+def make(named, c):
+    def kalman(kind, **options):
+        return kind(hidden(named), c["lr"], c["sigma"], c["q"], **options)
 
     def beside():
         return adamw(rest(named), c["adamwLr"], 0.0)
@@ -195,6 +222,7 @@ def make(name, named, c):
         {"params": hidden(named), "weight_decay": c["weightDecay"]},
         {"params": rest(named), "weight_decay": 0.0},
     ]
+    name = c["optimizer"]
     match name:
         case "adamw":
             return Each(adamw(both, c["lr"], 0.0))
@@ -207,16 +235,17 @@ def make(name, named, c):
         case "soap":
             return Each(Soap(hidden(named), c["lr"], c["weightDecay"]), beside())
         case "koala-v" | "koala-m":
-            return Each(kalman(Koala, name == "koala-m"), beside())
+            return Each(kalman(Koala, momentum=name == "koala-m"), beside())
         case "koala++":
-            return Each(kalman(KoalaPlusPlus), beside())
+            departures = {key: c[key] for key in ("r", "momentum", "orthogonal") if key in c}
+            return Each(kalman(KoalaPlusPlus, **departures), beside())
     raise ValueError(f"{name} must have a reference here")
 
 
-def losses(name, config):
+def losses(config):
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     named = list(model.named_parameters())
-    optimizer = make(name, named, config)
+    optimizer = make(named, config)
     seen = []
     for batch in run["steps"]:
         ids = torch.tensor(batch)
@@ -232,4 +261,4 @@ def losses(name, config):
     return seen
 
 
-json.dump({name: losses(name, config) for name, config in run["optimizers"].items()}, open(out, "w"))
+json.dump({name: losses(config) for name, config in run["optimizers"].items()}, open(out, "w"))

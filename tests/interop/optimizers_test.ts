@@ -30,9 +30,13 @@ Deno.test({
       const batches = Array.from({ length: STEPS }, (_, step) => sequences(step));
       const ours: Record<string, number[]> = {};
       const configs: Record<string, ModelConfig> = {};
-      for (const [optimizer, { lr, weightDecay }] of Object.entries(OPTIMIZERS)) {
+      const runs: Record<string, { optimizer: string } & Partial<ModelConfig>> = {
+        ...Object.fromEntries(Object.keys(OPTIMIZERS).map((optimizer) => [optimizer, { optimizer }])),
+        "koala++ orthogonal": { optimizer: "koala++", r: 0, momentum: 0.9, orthogonal: "unit" },
+      };
+      for (const [name, options] of Object.entries(runs)) {
+        const { lr, weightDecay } = OPTIMIZERS[options.optimizer];
         const config = {
-          optimizer,
           koalaScope: "hidden",
           lr,
           adamwLr: 0.006,
@@ -41,11 +45,12 @@ Deno.test({
           q: 0.1,
           r: "variance",
           symmetric: true,
+          ...options,
         };
-        configs[optimizer] = config as ModelConfig;
+        configs[name] = config as ModelConfig;
         const trainer = await Trainer.create(gpu, {
           record: languageModelLoss(model, B, T),
-          optimizer: runOptimizer(configs[optimizer]),
+          optimizer: runOptimizer(configs[name]),
           clip: CLIP,
         });
         if (Object.keys(ours).length === 0) {
@@ -56,7 +61,7 @@ Deno.test({
             Uint32Array.from(batch.flatMap((ids) => ids.slice(start, start + T)));
           trainer.step([{ tokens: part(0), targets: part(1) }]);
         }
-        ours[optimizer] = (await trainer.metrics()).map(({ loss }) => loss);
+        ours[name] = (await trainer.metrics()).map(({ loss }) => loss);
         trainer.destroy();
       }
       await Deno.writeTextFile(
