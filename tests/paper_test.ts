@@ -24,6 +24,9 @@ Deno.test("the paper's configuration is accepted, and trains 28,351,488 paramete
   deepEqual(contestants.map(({ name }) => name), ["koala++:koala-scope=all", "adamw"]);
   deepEqual(contestants.map(({ rates }) => rates), [[0.01, 0.02, 0.04], [1e-5, 1e-4, 1e-3]]);
   deepEqual(contestants.map(({ config }) => config.weightDecay), [0, 0.1]);
+  // The paper's algorithm.
+  const { koalaScope, orthogonal, momentum, r } = contestants[0].config;
+  deepEqual([koalaScope, orthogonal, momentum, r], ["all", "none", undefined, "variance"]);
   for (const { config } of contestants) {
     const { batchSize, seqLen, gradAccum, steps, schedule, warmup, clip } = config;
     deepEqual([batchSize, seqLen, gradAccum, steps], [32, 256, 1, 50 * Math.ceil(2_400_000 / (32 * 256))]);
