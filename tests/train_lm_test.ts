@@ -223,6 +223,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "tokenizer": at("tokenizer.json"),
     "vocab-size": 333,
     "cross-document": false,
+    "freeze-embeddings": true,
     "seq-len": 12,
     "batch-size": 3,
     "grad-accum": 2,
@@ -277,7 +278,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
   const tested = new Set([
     ...Object.keys(first),
     ...Object.keys(later),
-    ...["init-from", "base", "lora-rank", "lora-alpha", "lora-dropout", "lora-targets"],
+    ...["embeddings-from", "init-from", "base", "lora-rank", "lora-alpha", "lora-dropout", "lora-targets"],
     "validation-data",
     "config",
     "debug",
