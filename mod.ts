@@ -199,6 +199,7 @@ export {
 } from "./checkpoint/adapter_folder.ts";
 export { parseByteSize } from "./checkpoint/byte_size.ts";
 export { convertTensors } from "./checkpoint/convert_tensors.ts";
+export { type EmbeddingSource, embeddingTables } from "./checkpoint/embedding_tables.ts";
 export type { FloatFormat } from "./checkpoint/float_formats.ts";
 export {
   type FileState,
@@ -249,7 +250,7 @@ export {
   Generator,
   type GeneratorOptions,
 } from "./training/generation.ts";
-export { declareParameters, loadParameters, loadTensors } from "./training/load_weights.ts";
+export { declareParameters, loadParameters, loadSome, loadTensors } from "./training/load_weights.ts";
 export { adapterLayers } from "./training/lora.ts";
 export {
   sampleToken,

@@ -25,6 +25,16 @@ export type EmbeddingSource = FloatTensors & {
  * @returns The embeddings alone.
  * @throws {RangeError} If vocabulary, width or the number of positions do not fit, or one of the two models is of a
  * type that is not supported; the message says what both have.
+ *
+ * @example Train four blocks between the frozen embeddings of GPT
+ * ```ts ignore
+ * using folder = await readModelFolder("models/openai-gpt");
+ * const model = openaiGpt({ n_layer: 4, n_positions: 256, vocab_size: 40478 }, frozenEmbeddings);
+ * const trainer = await Trainer.create(gpu, { record: languageModelLoss(model, 32, 256), optimizer: koalaPlusPlus() });
+ * const { all } = trainer.parameters;
+ * const tables = embeddingTables(folder, model.config, new Map(all.map((p) => [p.name, p])));
+ * await loadSome(gpu, trainer.parameters, tables);
+ * ```
  */
 export function embeddingTables(
   source: EmbeddingSource,

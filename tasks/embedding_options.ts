@@ -30,8 +30,8 @@ export const embeddingOptions = {
     placeholder: "DIR",
     group: GROUP,
     description:
-      "a Hugging Face folder whose token and position embeddings to start from, of the model's vocabulary and width; " +
-      "its tokenizer is used unless --tokenizer names one",
+      "a Hugging Face folder whose token and position embeddings to start from, of the model's vocabulary and width, " +
+      "and whose tokenizer to use unless another is named",
   },
 } as const;
 

@@ -47,7 +47,7 @@ Deno.test("train-lm refuses bad input with one message and leaves nothing half-w
     [["--model", "nope"], 2, /--model must be one of gpt2-nano.*got nope/],
     [["--model", at("none.json")], 1, /none\.json/],
     [["--model", at("torn.json")], 1, /torn\.json/],
-    [["--model", at("bert.json")], 1, /model_type must be one of gpt2, llama, got "bert"/],
+    [["--model", at("bert.json")], 1, /model_type must be one of gpt2, llama, openai-gpt, got "bert"/],
     [["--seq-len", "64"], 2, /--seq-len must be at most 32/],
     [["--config", at("options.json")], 2, /key "stepz" is not an option; did you mean steps\?/],
     [["--config", at("number.json")], 2, /key "steps" must be an integer of at least 1, received "many"/],
@@ -141,7 +141,7 @@ Deno.test("broken checkpoints and those of another model are refused by name", a
   await withFile("config.json", cut, { generate: /config\.json/, resume: /config\.json/ });
   const otherWidth = /checkpoint of another model: .*wte\.weight \[300, 32\]/;
   await withFile("config.json", replaced('"n_embd": 32', '"n_embd": 64'), { generate: otherWidth });
-  const otherType = /model_type must be one of gpt2, llama, got "bert"/;
+  const otherType = /model_type must be one of gpt2, llama, openai-gpt, got "bert"/;
   await withFile("config.json", replaced('"gpt2"', '"bert"'), { generate: otherType });
 
   const other = join(tiny.dir, "other");
