@@ -167,7 +167,7 @@ Deno.test("every task lists all its options with --help", async () => {
       const { code, stdout, stderr } = await runTask(task, ["--help"]);
       equal(code, 0, stderr);
       match(stdout, new RegExp(`^Usage: deno task ${task} `));
-      const listed = [...stdout.matchAll(/^ +--(?:\[no-\])?([a-z-]+)/gm)].map(([, name]) => name);
+      const listed = [...stdout.matchAll(/^ {2}--(?:\[no-\])?([a-z-]+)/gm)].map(([, name]) => name);
       // The refusal of an unknown key names all options that there are.
       const { stderr: refusal } = await runTask(task, ["--config", file]);
       const there = /there are ([a-z, -]+)$/m.exec(refusal)?.[1].split(", ") ?? [];
