@@ -46,6 +46,11 @@ export interface MatmulOptions {
   readonly batch?: number;
   /** What the product (with its bias) and the residual are multiplied with; default 1 and 1. */
   readonly factors?: readonly [product: number, residual: number];
+  /**
+   * The result is symmetric, and the residual with it: tiles on one side of the diagonal are computed and mirrored.
+   * Needs m = n, a multiple of 4, no bias and no `accumulate`.
+   */
+  readonly symmetric?: boolean;
   /** Leaves the product out, so that `out` keeps what it holds, while the value at this index is 0. */
   readonly when?: { readonly tensor: Tensor; readonly index: number };
 }
@@ -85,7 +90,8 @@ export function matmulCandidates(profile: Profile, readsRows = false): string[] 
 /**
  * Records a matrix product, or a batch of them.
  *
- * @throws {RangeError} If a batch of more than one has sizes that are no multiples of 4 or a transposed B.
+ * @throws {RangeError} If a batch of more than one has sizes that are no multiples of 4 or a transposed B, or a
+ * product cannot be symmetric.
  */
 export function matmul(g: Graph, options: MatmulOptions): void {
   const { m, n, k, transposedA = false, transposedB = false, batch = 1 } = options;
@@ -95,8 +101,17 @@ export function matmul(g: Graph, options: MatmulOptions): void {
         `${m}x${n}x${k}${transposedB ? ", B^T" : ""}; pad the matrices or multiply them one by one`,
     );
   }
+  const { symmetric = false, bias, accumulate } = options;
+  if (symmetric && (m !== n || n % 4 !== 0 || bias || accumulate)) {
+    throw new RangeError(
+      `A symmetric product must have as many rows as columns, a multiple of 4, no bias and nothing to be added to, ` +
+        `got ${m}x${n}${bias ? ", a bias" : ""}${accumulate ? ", accumulate" : ""}`,
+    );
+  }
   const sizes = `${batch > 1 ? `${batch} of ` : ""}${m}x${n}x${k}`;
-  const key = `matmul ${sizes}${transposedA ? " A^T" : ""}${transposedB ? " B^T" : ""}`;
+  const key = `matmul ${sizes}${transposedA ? " A^T" : ""}${transposedB ? " B^T" : ""}${
+    symmetric ? " symmetric" : ""
+  }`;
   // In a batch operands are read as they lie.
   const candidates = matmulCandidates(g.profile, batch > 1 && !transposedA);
   const name = g.choose(key, candidates, (trial, candidate) => {
@@ -104,7 +119,17 @@ export function matmul(g: Graph, options: MatmulOptions): void {
     const a = trial.input("a", [size.batch, size.m, size.k], "f32");
     const b = trial.input("b", [size.batch, size.k, size.n], "f32");
     const out = trial.output("out", [size.batch, size.m, size.n]);
-    record(trial, matmulVariants[candidate], { ...size, a, b, transposedA, transposedB, out });
+    // Sides that were halved may differ.
+    const half = symmetric && size.m === size.n;
+    record(trial, matmulVariants[candidate], {
+      ...size,
+      a,
+      b,
+      transposedA,
+      transposedB,
+      symmetric: half,
+      out,
+    });
   });
   record(g, matmulVariants[name], options);
 }

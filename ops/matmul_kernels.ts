@@ -42,6 +42,8 @@ export interface Product {
   readonly batch?: number;
   /** What the product and the residual are multiplied with. */
   readonly factors?: readonly [number, number];
+  /** Whether tiles below the diagonal are those above it, mirrored. */
+  readonly symmetric?: boolean;
   /** Where the product is left out: when the value at this index is 0. */
   readonly when?: { readonly tensor: Tensor; readonly index: number };
 }
@@ -51,7 +53,7 @@ const XYZW = "xyzw";
 
 /** Records a kernel: declares its operands, sizes and `store`, the only place where results are written. */
 function dispatch(g: Graph, label: string, p: Product, body: string, tile: readonly [number, number]): void {
-  const { m, n, k, a, b, bias, residual, out, accumulate, batch = 1, factors, when } = p;
+  const { m, n, k, a, b, bias, residual, out, accumulate, batch = 1, factors, when, symmetric } = p;
   const aligned = n % 4 === 0;
   const wrap = (t: Tensor): Operand => (aligned ? vec4(t) : t);
   const times = (factor: number | undefined) => (factor === undefined ? "" : `f32(${factor}) * `);
@@ -60,7 +62,7 @@ function dispatch(g: Graph, label: string, p: Product, body: string, tile: reado
   const assign = accumulate ? "+=" : "=";
   g.dispatch({
     label: `matmul_${label}`,
-    flops: 2 * batch * m * n * k,
+    flops: 2 * batch * k * (symmetric ? computed(m, tile) : m * n),
     read: {
       a: vec4(a),
       b: vec4(b),
@@ -80,6 +82,14 @@ fn tile_of(x: u32) -> u32 { return x % ((sizes[0] + ${tile[0] - 1}u) / ${tile[0]
         : `fn product_of(x: u32) -> u32 { return 0u; }
 fn tile_of(x: u32) -> u32 { return x; }`
     }
+${
+      symmetric
+        ? `// Whether the tile of this row and column lies below the diagonal.
+fn mirrored(row: u32, column: u32) -> bool {
+  return row / ${tile[0]}u * ${tile[0]}u >= (column / ${tile[1]}u + 1u) * ${tile[1]}u;
+}`
+        : ""
+    }
 // What the four sums of column group c start from.
 fn start(c: u32) -> vec4f {
   ${
@@ -97,7 +107,16 @@ fn store(product: u32, row: u32, c: u32, value: vec4f) {
   ${
       aligned
         ? `let i = (product * sizes[0] + row) * (N / 4u) + c;
-  out[i] ${assign} ${product}${rest};`
+  let result = ${product}${rest};
+  out[i] ${assign} result;
+  ${
+          symmetric
+            ? `if (mirrored(c * 4u, row)) {
+    let at = product * N * (N / 4u) + c * N + row / 4u;
+    ${range(4).map((j) => `out[at + ${j}u * (N / 4u)][row % 4u] = result.${XYZW[j]};`).join("\n    ")}
+  }`
+            : ""
+        }`
         : `let at = (product * sizes[0] + row) * N + c * 4u;
   ${
           range(4).map((j) => {
@@ -111,8 +130,18 @@ ${body}`,
   });
 }
 
+/** Results of a symmetric product of some rows that are computed. */
+function computed(size: number, [rows, columns]: readonly [number, number]): number {
+  let count = 0;
+  for (let row = 0; row < size; row += rows) {
+    const first = Math.floor(row / columns) * columns; // tiles before this one are mirrored
+    count += Math.min(rows, size - row) * (size - first);
+  }
+  return count;
+}
+
 /** WGSL at the start of every kernel. */
-const prologue = ({ when, columnA }: Product) => `
+const prologue = ({ when, columnA, symmetric }: Product, [rows, columns]: readonly [number, number]) => `
   ${when ? `if (when_given[${when.index}] == 0.0) { return; }` : ""}
   let M = sizes[0];
   let K = sizes[2];
@@ -120,6 +149,7 @@ const prologue = ({ when, columnA }: Product) => `
   let B4 = sizes[4];
   let product = product_of(group.x);
   let tile = tile_of(group.x);
+  ${symmetric ? `if (mirrored(tile * ${rows}u, group.y * ${columns}u)) { return; }` : ""}
   let a_first = product * ${columnA ? "K" : "M"} * A4;
   let b_first = product * K * B4;`;
 
@@ -132,6 +162,7 @@ const prologue = ({ when, columnA }: Product) => `
 export function broadcastKernel(g: Graph, p: Product): void {
   const { m, k, columnA, rowB } = p;
   const rows = m === 1 && !columnA ? 1 : m <= 8 ? 8 : m <= 16 ? 16 : 32;
+  const tile = [rows, 32] as const;
   const ragged = k % 4 !== 0;
   const vectors = range(Math.ceil(rows / 8)); // that a lane loads
   // Lane l of a column-major A loads `vectors` neighbours of row k + l / 2, in the first or second half.
@@ -170,7 +201,7 @@ export function broadcastKernel(g: Graph, p: Product): void {
     "broadcast",
     p,
     `
-@compute @workgroup_size(8) fn main(${mainInputs}) {${prologue(p)}
+@compute @workgroup_size(8) fn main(${mainInputs}) {${prologue(p, tile)}
   let row = tile * ${rows}u;
   let column = group.y * 8u + lane;
   ${[...startsB, ...starts].join("\n  ")}
@@ -188,7 +219,7 @@ export function broadcastKernel(g: Graph, p: Product): void {
   var results = array<vec4f, ${rows}>(${range(rows).map((r) => `c${r}`).join(", ")});
   ${opaqueLoop("r", rows, "store(product, row + r, column, results[r]);")}
 }`,
-    [rows, 32],
+    tile,
   );
 }
 
@@ -196,34 +227,35 @@ export function broadcastKernel(g: Graph, p: Product): void {
 export function tileKernel(g: Graph, p: Product): void {
   // Rows of threads per workgroup: small on the CPU, where a workgroup is a unit of work for a core.
   const threadRows = g.profile.isSoftware ? 2 : 8;
-  const tile = range(8).flatMap((r) => range(4).map((c) => ({ r, c })));
+  const tile = [8 * threadRows, 128] as const;
+  const cells = range(8).flatMap((r) => range(4).map((c) => ({ r, c })));
   dispatch(
     g,
     "tile",
     p,
     `
-@compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {${prologue(p)}
+@compute @workgroup_size(8, ${threadRows}) fn main(${mainInputs}) {${prologue(p, tile)}
   let row = (tile * ${threadRows}u + lane / 8u) * 8u;
   let column = (group.y * 8u + lane % 8u) * 4u;
   let a_upper = a_first + min(row / 4u, A4 - 1u);
   let a_lower = a_first + min(row / 4u + 1u, A4 - 1u);
   ${range(4).map((c) => `let at${c} = b_first + min(column + ${c}u, B4 - 1u);`).join(" ")}
   ${range(4).map((c) => `let first${c} = start(column + ${c}u);`).join(" ")}
-  ${tile.map(({ r, c }) => `var c${r}${c} = first${c};`).join(" ")}
+  ${cells.map(({ r, c }) => `var c${r}${c} = first${c};`).join(" ")}
   for (var k = 0u; k < K; k++) {
     let a0 = a[k * A4 + a_upper];
     let a1 = a[k * A4 + a_lower];
     ${range(4).map((c) => `let b${c} = b[k * B4 + at${c}];`).join("\n    ")}
     ${
-      tile.map(({ r, c }) => `c${r}${c} = fma(vec4f(a${r >> 2}.${XYZW[r & 3]}), b${c}, c${r}${c});`).join(
+      cells.map(({ r, c }) => `c${r}${c} = fma(vec4f(a${r >> 2}.${XYZW[r & 3]}), b${c}, c${r}${c});`).join(
         "\n    ",
       )
     }
   }
-  var results = array<vec4f, 32>(${tile.map(({ r, c }) => `c${r}${c}`).join(", ")});
+  var results = array<vec4f, 32>(${cells.map(({ r, c }) => `c${r}${c}`).join(", ")});
   ${opaqueLoop("i", 32, "store(product, row + i / 4u, column + i % 4u, results[i]);")}
 }`,
-    [8 * threadRows, 128],
+    tile,
   );
 }
 
@@ -233,6 +265,7 @@ export function tileKernel(g: Graph, p: Product): void {
  * lavapipe, where workgroup memory is no faster than any other and barriers are dear, it is the slowest.
  */
 export function sharedKernel(g: Graph, p: Product): void {
+  const tile = [64, 64] as const;
   // The tile of A keeps A's own layout: [k][row / 4], or [row][k / 4].
   const fetchA = p.columnA
     ? "tile_a[row * 16u + column] = select(vec4f(), a[min(k + row, K - 1u) * A4 + at_a], k + row < K);"
@@ -264,7 +297,7 @@ export function sharedKernel(g: Graph, p: Product): void {
     `
 var<workgroup> tile_a: array<vec4f, 256>;
 var<workgroup> tile_b: array<vec4f, 256>;
-@compute @workgroup_size(256) fn main(${mainInputs}) {${prologue(p)}
+@compute @workgroup_size(256) fn main(${mainInputs}) {${prologue(p, tile)}
   let row = lane / 16u;
   let column = lane % 16u;
   let at_a = a_first + ${
@@ -287,6 +320,6 @@ var<workgroup> tile_b: array<vec4f, 256>;
   let first = (tile * 16u + row) * 4u;
   ${range(4).map((r) => `store(product, first + ${r}u, group.y * 16u + column, c${r});`).join("\n  ")}
 }`,
-    [64, 64],
+    tile,
   );
 }

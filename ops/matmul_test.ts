@@ -140,3 +140,43 @@ for (const variant of Object.keys(matmulVariants)) {
     program.destroy();
   });
 }
+
+for (const variant of Object.keys(matmulVariants)) {
+  Deno.test(`matmul() with ${variant} gives the same bits where it computes one side of a symmetric product`, async () => {
+    const gpu = await testGpu();
+    const profile = { ...gpu.profile, isSoftware: variant !== "shared" && gpu.profile.isSoftware };
+    const [batch, n, k] = [2, 292, 20]; // tiles that lie on the diagonal, beside it, and end in the middle
+    const half = filled(batch * n * n, 1);
+    // The residual must be symmetric too.
+    for (let i = 0; i < half.length; i++) {
+      const [product, row, column] = [Math.floor(i / n / n), Math.floor(i / n) % n, i % n];
+      if (column > row) half[i] = half[product * n * n + column * n + row];
+    }
+    const results: Float32Array[] = [];
+    for (const symmetric of [false, true]) {
+      const key = `matmul ${batch} of ${n}x${n}x${k} A^T${symmetric ? " symmetric" : ""}`;
+      const g = new Graph({ profile, choices: { [key]: variant } });
+      const [x, residual] = [g.input("x", [batch, k, n], "f32"), g.input("residual", [batch, n, n], "f32")];
+      const out = g.output("out", [batch, n, n]);
+      const factors = [2, 0.5] as const;
+      matmul(g, { m: n, n, k, a: x, transposedA: true, b: x, residual, factors, batch, symmetric, out });
+      deepEqual(g.choices.get(key)?.chosen, variant);
+      const program = await compileProgram(gpu, g);
+      program.write("x", filled(batch * k * n, 2));
+      program.write("residual", half);
+      program.run();
+      results.push((await program.read(out))[0].slice());
+      program.destroy();
+    }
+    deepEqual(results[1], results[0]);
+  });
+}
+
+Deno.test("matmul() refuses to mirror what is not symmetric", () => {
+  const profile = { maxBindingBytes: 1 << 20, isSoftware: false } as Graph["profile"];
+  const g = new Graph({ profile });
+  const x = g.input("x", [8, 8], "f32");
+  const sizes = { m: 8, n: 8, k: 8, a: x, b: x, out: x, symmetric: true };
+  throws(() => matmul(g, { ...sizes, m: 4 }), /as many rows as columns.*got 4x8/);
+  throws(() => matmul(g, { ...sizes, accumulate: true }), /nothing to be added to, got 8x8, accumulate/);
+});

@@ -13,7 +13,8 @@
  * here it is f32.
  *
  * The norm is the root of the trace of the first A, so that it costs no pass of its own. Where X has r rows and
- * c <= r columns, five steps are 10 r c^2 + 5 c^3 multiply-adds. Matrices of equal shape share every kernel: 18
+ * c <= r columns, five steps are 10 r c^2 + 5 c^3 multiply-adds, less what A and A A have of tiles on both sides of the
+ * diagonal: they are symmetric, and one side is computed. Matrices of equal shape share every kernel: 18
  * dispatches for a batch.
  *
  * @module
@@ -43,7 +44,7 @@ export function orthogonalize(g: Graph, matrices: Tensor, steps = 5): Tensor {
   const [batch, rows, columns] = matrices.shape;
   const [a, b, c] = NEWTON_SCHULZ;
   const square = () => g.activation("orthogonalize.square", [batch, columns, columns]);
-  const sizes = { m: columns, n: columns, batch };
+  const sizes = { m: columns, n: columns, batch, symmetric: true };
   let x = matrices;
   for (let step = 0; step < steps; step++) {
     const gram = square();
@@ -64,9 +65,10 @@ export function orthogonalize(g: Graph, matrices: Tensor, steps = 5): Tensor {
     });
     const next = g.activation("orthogonalize", matrices.shape);
     matmul(g, {
-      ...sizes,
       m: rows,
+      n: columns,
       k: columns,
+      batch,
       a: x,
       b: polynomial,
       residual: x,
