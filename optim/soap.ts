@@ -197,7 +197,7 @@ function precondition(
   scatterMatrices(g, batch, turnedBack, gradients);
 
   const gram = g.activation("soap.gram", r.shape);
-  const size = { m: columns, n: columns, k: rows, batch: count };
+  const size = { m: columns, n: columns, k: rows, batch: count, symmetric: true };
   matmul(g, { ...size, a: gradient, transposedA: true, b: gradient, out: gram });
   elementwise(g, {
     label: "soap_gram",
