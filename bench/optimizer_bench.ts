@@ -5,6 +5,7 @@
  */
 import { koala } from "./implementations.ts";
 import type { ModelCase, ModelShape } from "./protocol.ts";
+import { ORTHOGONAL } from "./koala/optimizers.ts";
 import { race } from "./rounds.ts";
 import type { Section } from "./section.ts";
 import { checkLosses, TOKENS } from "./step_bench.ts";
@@ -19,6 +20,7 @@ const FOUR_MILLION_LOSSES = [9.365618517730903, 7.402658511992681, 5.57725432158
 export const BYTES = { unit: "GB/s", scale: 1e9 };
 const optimizers = [["AdamW", "adamw"], ["KOALA++", "koala++"]] as const;
 const others = [
+  ["KOALA++ orthogonal", ORTHOGONAL],
   ["KOALA-V", "koala-v"],
   ["KOALA-M", "koala-m"],
   ["SGD", "sgd"],

@@ -15,13 +15,13 @@ import { recordUpdates } from "../../optim/update.ts";
 import { uniform } from "../inputs.ts";
 import type { ModelCase } from "../protocol.ts";
 import type { Prepared } from "../serve.ts";
-import { ADAMW_LR, benchOptimizer } from "./optimizers.ts";
+import { ADAMW_LR, benchOptimizer, ORTHOGONAL } from "./optimizers.ts";
 import { benchModel } from "./step.ts";
 
 const LOSS = 5;
 const DEVIATION = 0.5;
 
-/** Compiles the update phase of a model and checks two updates of AdamW and KOALA++. */
+/** Compiles the update phase of a model and checks two updates of AdamW and the paper's KOALA++. */
 export async function prepareUpdate(gpu: Gpu, { model, optimizer }: ModelCase): Promise<Prepared> {
   const rules = benchOptimizer(optimizer);
   // A recording that is thrown away says which parameters the model has.
@@ -64,7 +64,8 @@ export async function prepareUpdate(gpu: Gpu, { model, optimizer }: ModelCase): 
   // Nothing here computes gradients again, and KOALA++ exchanges two buffers of them: from now on both hold them.
   writeGradients();
   await run(1);
-  const error = checkUpdate(rules, owned, all, await g.parameters.read(gpu));
+  const checked = optimizer === ORTHOGONAL ? ["adamw"] : ["adamw", "koala_plus_plus"];
+  const error = checkUpdate(rules, checked, owned, all, await g.parameters.read(gpu));
   // The first steps are not like the others: SOAP refreshes its bases in each.
   done = 101;
   return {
@@ -91,13 +92,14 @@ function gradientOf(size: number, index: number): Float32Array<ArrayBuffer> {
  */
 function checkUpdate(
   rules: OptimizerPartition,
+  checked: readonly string[],
   owned: readonly (readonly Parameter[])[],
   all: readonly Parameter[],
   got: ReadonlyMap<string, Float32Array>,
 ): number {
   let error = 0;
   rules.optimizers.forEach(({ name }, i) => {
-    if (name !== "adamw" && name !== "koala_plus_plus") return;
+    if (!checked.includes(name)) return;
     // The large and the small: first and last in the order of sizes.
     const bySize = owned[i].toSorted((a, b) => b.tensor.size - a.tensor.size);
     for (const parameter of [...bySize.slice(0, 2), ...bySize.slice(-2)]) {
