@@ -92,7 +92,7 @@ export function gpt2(
   layers: Layers = plainLayers,
 ): LanguageModel {
   const c = gpt2Config(options);
-  const { embed, norm, attention, mlp, head } = gptLayers({
+  const { stack, norm, attention, mlp, head } = gptLayers({
     config: c,
     inner: c.n_inner ?? 4 * c.n_embd,
     activation: activations[c.activation_function],
@@ -112,13 +112,10 @@ export function gpt2(
     vocabSize: c.vocab_size,
     maxSeqLen: c.n_positions,
     hidden(g, tokens, options = {}) {
-      let x = embed(g, tokens, options); // [B, T, C]
-      for (let i = 0; i < c.n_layer; i++) {
-        x = g.recompute(x, (x) => {
-          x = attention(g, i, norm(g, `h.${i}.ln_1`, x), x, options);
-          return mlp(g, i, norm(g, `h.${i}.ln_2`, x), x);
-        });
-      }
+      const x = stack(g, tokens, options, (x, i) => {
+        x = attention(g, i, norm(g, `h.${i}.ln_1`, x), x, options);
+        return mlp(g, i, norm(g, `h.${i}.ln_2`, x), x);
+      });
       return norm(g, "ln_f", x);
     },
     head,

@@ -147,8 +147,13 @@ export interface GptShape {
 
 /** Records the pieces of a model; `name` in them is a parameter's without `transformer.`. */
 export interface GptLayers {
-  /** Token and position embeddings, [B, T, C]. */
-  embed(g: Graph, tokens: Tensor, options: HiddenOptions): Tensor;
+  /** Token and position embeddings, [B, T, C], and what `block` makes of them for each block i. */
+  stack(
+    g: Graph,
+    tokens: Tensor,
+    options: HiddenOptions,
+    block: (x: Tensor, i: number) => Tensor,
+  ): Tensor;
   /** A layer normalisation. */
   norm(g: Graph, name: string, x: Tensor): Tensor;
   /** residual + dropout(attention of block i on x). */
@@ -191,13 +196,12 @@ export function gptLayers(shape: GptShape, { parameter, linear }: Layers): GptLa
   };
 
   return {
-    embed(g, tokens, { context }) {
-      const x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
-      return dropout(
-        g,
-        addPositions(g, x, table(g, positions, c.n_positions), context?.starts),
-        c.embd_pdrop,
-      );
+    stack(g, tokens, { context }, block) {
+      let x = embedding(g, tokens, tokenTable(g)); // [B, T, C]
+      x = addPositions(g, x, table(g, positions, c.n_positions), context?.starts);
+      x = dropout(g, x, c.embd_pdrop);
+      for (let i = 0; i < c.n_layer; i++) x = g.recompute(x, (x) => block(x, i));
+      return x;
     },
     norm: (g, name, x) =>
       layerNorm(

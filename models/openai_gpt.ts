@@ -60,7 +60,7 @@ export function openaiGpt(
   layers: Layers = plainLayers,
 ): LanguageModel {
   const c = gptConfig(kind, options);
-  const { embed, norm, attention, mlp, head } = gptLayers({
+  const { stack, norm, attention, mlp, head } = gptLayers({
     config: c,
     inner: 4 * c.n_embd,
     activation: activations[c.afn],
@@ -73,14 +73,10 @@ export function openaiGpt(
     vocabSize: c.vocab_size,
     maxSeqLen: c.n_positions,
     hidden(g, tokens, options = {}) {
-      let x = embed(g, tokens, options); // [B, T, C]
-      for (let i = 0; i < c.n_layer; i++) {
-        x = g.recompute(x, (x) => {
-          x = norm(g, `h.${i}.ln_1`, attention(g, i, x, x, options));
-          return norm(g, `h.${i}.ln_2`, mlp(g, i, x, x));
-        });
-      }
-      return x;
+      return stack(g, tokens, options, (x, i) => {
+        x = norm(g, `h.${i}.ln_1`, attention(g, i, x, x, options));
+        return norm(g, `h.${i}.ln_2`, mlp(g, i, x, x));
+      });
     },
     head,
   };

@@ -82,23 +82,23 @@ def save_spelt_old(path, model):
     (path / "config.json").write_text(json.dumps(config))
 
 
+def save_forms(path, name, model):
+    """As a whole and in shards, with the head and without, and as old versions did."""
+    for form, part in (("", model), ("base", model.base_model)):
+        part.save_pretrained(path / f"{name}-{form or 'whole'}")
+        part.save_pretrained(path / "-".join(filter(None, (name, form, "shards"))), max_shard_size="60KB")
+    save_old(path / f"{name}-old", model)
+
+
 def make(path, prompts):
     path = pathlib.Path(path)
     prompts = json.loads(prompts)
     gpt2 = random_model(GPT2Config(**GPT2), 1)
-    gpt2.save_pretrained(path / "gpt2-whole")
-    gpt2.save_pretrained(path / "gpt2-shards", max_shard_size="60KB")
-    gpt2.base_model.save_pretrained(path / "gpt2-base")
-    gpt2.base_model.save_pretrained(path / "gpt2-base-shards", max_shard_size="60KB")
-    save_old(path / "gpt2-old", gpt2)
+    save_forms(path, "gpt2", gpt2)
     options = dict(tie_word_embeddings=False, n_inner=50, activation_function="gelu", layer_norm_epsilon=1e-4)
     random_model(GPT2Config(**{**GPT2, **options}), 2).save_pretrained(path / "gpt2-untied")
     gpt = random_model(OpenAIGPTConfig(**GPT2), 6)
-    gpt.save_pretrained(path / "openai-gpt-whole")
-    gpt.save_pretrained(path / "openai-gpt-shards", max_shard_size="60KB")
-    gpt.base_model.save_pretrained(path / "openai-gpt-base")
-    gpt.base_model.save_pretrained(path / "openai-gpt-base-shards", max_shard_size="60KB")
-    save_old(path / "openai-gpt-old", gpt)
+    save_forms(path, "openai-gpt", gpt)
     untied = OpenAIGPTConfig(**GPT2 | dict(tie_word_embeddings=False))
     random_model(untied, 7).save_pretrained(path / "openai-gpt-untied")
     llama = random_model(LlamaConfig(**LLAMA), 3)
