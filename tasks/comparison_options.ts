@@ -8,7 +8,8 @@ import { OPTIMIZERS } from "../training/run_optimizer.ts";
 import { jsonOption, type OptionValues } from "./command_line.ts";
 import { contestantsFor, entryOptions, parseContestants, parseGrids } from "./contestants.ts";
 import { embeddingOptions } from "./embedding_options.ts";
-import { dataOptions, modelOptions, scheduleOptions } from "./train_lm_options.ts";
+import { scheduleOptions } from "./optimizer_options.ts";
+import { dataOptions, modelOptions } from "./train_lm_options.ts";
 
 const COMPARISON = "Comparison";
 const LENGTH = "Length";

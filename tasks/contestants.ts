@@ -7,7 +7,8 @@ import { OPTIMIZERS, runOptimizer } from "../training/run_optimizer.ts";
 import type { Contestant } from "../training/comparison.ts";
 import { type OptionValues, parseOptions, UsageError } from "./command_line.ts";
 import { closest } from "./spelling.ts";
-import { type ConfigValues, newConfig, optimizerOptions } from "./train_lm_options.ts";
+import { optimizerOptions } from "./optimizer_options.ts";
+import { type ConfigValues, newConfig } from "./train_lm_options.ts";
 
 const { optimizer: _optimizer, lr: _lr, ...entryOptions } = optimizerOptions;
 

@@ -2,7 +2,8 @@ import { deepEqual, throws } from "node:assert/strict";
 import { UsageError } from "./command_line.ts";
 import { contestantsFor, entryOptions, parseContestants, parseGrids } from "./contestants.ts";
 import { parseOptions } from "./options.ts";
-import { dataOptions, modelOptions, scheduleOptions } from "./train_lm_options.ts";
+import { scheduleOptions } from "./optimizer_options.ts";
+import { dataOptions, modelOptions } from "./train_lm_options.ts";
 
 const table = { ...dataOptions, ...modelOptions, ...entryOptions, ...scheduleOptions };
 const values = (...args: string[]) => ({ ...parseOptions(table, args).values, steps: 100 });

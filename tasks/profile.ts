@@ -14,7 +14,8 @@ import { modelFlops, profileSteps } from "../training/step_profile.ts";
 import { languageModelLoss, Trainer } from "../training/trainer.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
 import { profileTable, type StepReport } from "./profile_table.ts";
-import { modelConfig, modelOptions, optimizerOptions, trainLmOptions } from "./train_lm_options.ts";
+import { optimizerOptions } from "./optimizer_options.ts";
+import { modelConfig, modelOptions, trainLmOptions } from "./train_lm_options.ts";
 
 const MEASURING = "Measuring";
 

@@ -14,7 +14,8 @@ async function run(task: string, ...args: string[]): Promise<string> {
 
 /** A tiny model that may learn more, in the folder `base`, and the options to train an adapter of it. */
 async function tinyBase({ dir, options }: TinyRun): Promise<string[]> {
-  await run("train-lm", ...options, "--no-autotune", "--out", join(dir, "first"));
+  // An optimizer that leaves the adapters something to learn.
+  await run("train-lm", ...options, "--orthogonal", "none", "--no-autotune", "--out", join(dir, "first"));
   await Deno.rename(join(dir, "first", "checkpoints", "step-00000024"), join(dir, "base"));
   const paths = { "init-from": "base", data: "corpus.txt", cache: "cache" };
   return [
@@ -39,8 +40,7 @@ Deno.test("an adapter lowers the loss, resumes byte for byte, and generates as t
   const whole = await train(80, "whole", "--config", at("lora.json"));
   const start = await train(1, "still", "--optimizer", "sgd", "--lr", "1e-12");
   const fall = start.validation.loss - whole.validation.loss;
-  // The base has learned most of what there is to learn.
-  ok(fall > 0.03, `the loss must fall, got ${start.validation.loss} and then ${whole.validation.loss}`);
+  ok(fall > 0.1, `the loss must fall, got ${start.validation.loss} and then ${whole.validation.loss}`);
 
   await train(5, "half", "--config", at("lora.json"));
   const files = await filesIn(lastOf(at("half"), 5));

@@ -2,13 +2,8 @@ import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { gpt2 } from "../models/gpt2.ts";
 import { parseOptions } from "../tasks/options.ts";
-import {
-  dataOptions,
-  modelOptions,
-  newConfig,
-  optimizerOptions,
-  scheduleOptions,
-} from "../tasks/train_lm_options.ts";
+import { optimizerOptions, scheduleOptions } from "../tasks/optimizer_options.ts";
+import { dataOptions, modelOptions, newConfig } from "../tasks/train_lm_options.ts";
 import { testGpu } from "../tests/check_op.ts";
 import { compareSteps, type Contestant, type FinishedCell, runComparison } from "./comparison.ts";
 import { type CellContext, trainCell } from "./comparison_cell.ts";
