@@ -155,8 +155,8 @@ export {
   type RejectedRow,
   type SourceCorpus,
   type SourceShare,
-} from "./data/corpus.ts";
-export type { HubOptions } from "./data/hub_source.ts";
+} from "./data/corpus/corpus.ts";
+export type { HubOptions } from "./data/bytes/hub_source.ts";
 export {
   type CorpusInspection,
   inspectCorpus,
@@ -165,17 +165,17 @@ export {
   type Lengths,
   type SampleSequence,
   type SourceSize,
-} from "./data/inspect.ts";
+} from "./data/corpus/inspect.ts";
 export { StepBatches } from "./data/prefetch.ts";
-export { type CorpusScan, scanCorpus } from "./data/split.ts";
-export { openTokenFiles, type TokenFilesOptions } from "./data/token_bins.ts";
+export { type CorpusScan, scanCorpus } from "./data/corpus/split.ts";
+export { openTokenFiles, type TokenFilesOptions } from "./data/tokens/bins.ts";
 export {
   type DataOptions,
   type DataProgress,
   prepareTokens,
   type TokenDataset,
   trainOrLoadTokenizer,
-} from "./data/token_dataset.ts";
+} from "./data/tokens/dataset.ts";
 export {
   type BytesPerToken,
   readTokens,
@@ -184,30 +184,35 @@ export {
   type TokenIds,
   tokenRange,
   type TokenReader,
-} from "./data/token_files.ts";
-export { loadTokenizer, Tokenizer } from "./data/tokenizer.ts";
-export type { AddedToken, TokenizerJson, TokenizerModel, TokenizerStep } from "./data/tokenizer_json.ts";
+} from "./data/tokens/files.ts";
+export { loadTokenizer, Tokenizer } from "./data/tokenizer/tokenizer.ts";
+export type {
+  AddedToken,
+  TokenizerJson,
+  TokenizerModel,
+  TokenizerStep,
+} from "./data/tokenizer/tokenizer_json.ts";
 
 // checkpoint: Hugging Face folders
-export type { AdapterConfig } from "./checkpoint/adapter_config.ts";
+export type { AdapterConfig } from "./checkpoint/adapter/config.ts";
 export {
   type AdaptedModel,
   AdapterFolder,
   type AdapterFolderContents,
   readAdapterFolder,
   writeAdapterFolder,
-} from "./checkpoint/adapter_folder.ts";
-export { parseByteSize } from "./checkpoint/byte_size.ts";
-export { convertTensors } from "./checkpoint/convert_tensors.ts";
+} from "./checkpoint/adapter/folder.ts";
+export { parseByteSize } from "./files/byte_size.ts";
+export { convertTensors } from "./checkpoint/safetensors/convert_tensors.ts";
 export { type EmbeddingSource, embeddingTables } from "./checkpoint/embedding_tables.ts";
-export type { FloatFormat } from "./checkpoint/float_formats.ts";
+export type { FloatFormat } from "./checkpoint/safetensors/float_formats.ts";
 export {
   type FileState,
   type PushOptions,
   type PushProgress,
   type PushResult,
   pushToHub,
-} from "./checkpoint/hub.ts";
+} from "./hub/push.ts";
 export {
   type ModelDocuments,
   ModelFolder,
@@ -217,7 +222,7 @@ export {
   type TokenizerDocuments,
   writeModelFolder,
 } from "./checkpoint/hugging_face.ts";
-export { mergedTensors } from "./checkpoint/merge_adapter.ts";
+export { mergedTensors } from "./checkpoint/adapter/merge.ts";
 export { openBase, type OpenModel, openModel } from "./checkpoint/open_model.ts";
 export {
   encodeSafetensors,
@@ -231,7 +236,7 @@ export {
   type TensorInfo,
   type TensorToWrite,
   writeSafetensors,
-} from "./checkpoint/safetensors.ts";
+} from "./checkpoint/safetensors/safetensors.ts";
 export type { LinearLayer } from "./checkpoint/tensor_names.ts";
 export { weightsDigest } from "./checkpoint/weights_digest.ts";
 
@@ -249,22 +254,22 @@ export {
   type GenerateRequest,
   Generator,
   type GeneratorOptions,
-} from "./training/generation.ts";
-export { declareParameters, loadParameters, loadSome, loadTensors } from "./training/load_weights.ts";
-export { adapterLayers } from "./training/lora.ts";
+} from "./training/generate/generation.ts";
+export { declareParameters, loadParameters, loadSome, loadTensors } from "./training/run/load_weights.ts";
+export { adapterLayers } from "./training/run/lora.ts";
 export {
   sampleToken,
   type SamplingOptions,
   type TokenDistribution,
   tokenDistribution,
-} from "./training/sampling.ts";
+} from "./training/generate/sampling.ts";
 export {
   boundaryIds,
   type GeneratedText,
   generateTexts,
   promptIds,
   type TextRequest,
-} from "./training/text_generation.ts";
+} from "./training/generate/text_generation.ts";
 export {
   languageModelLoss,
   type RecordedLoss,
@@ -272,4 +277,4 @@ export {
   type StepMetrics,
   Trainer,
   type TrainerOptions,
-} from "./training/trainer.ts";
+} from "./training/step/trainer.ts";

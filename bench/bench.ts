@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { jsonOption, type OptionValues, runTask, type TaskContext } from "../tasks/command_line.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext } from "../tasks/command/command_line.ts";
 import { ceilingBench, ceilingsOf, mergeCeilings } from "./ceiling_bench.ts";
 import { koala, start, stop } from "./implementations.ts";
 import { matmulBench } from "./matmul_bench.ts";

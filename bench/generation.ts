@@ -13,10 +13,10 @@ import { modelFromConfig, modelPresets } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { headLogits } from "../ops/cross_entropy.ts";
 import { elementwise } from "../ops/elementwise.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext } from "../tasks/command_line.ts";
-import { Generator } from "../training/generation.ts";
-import { declareParameters } from "../training/load_weights.ts";
-import { sampleToken } from "../training/sampling.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext } from "../tasks/command/command_line.ts";
+import { Generator } from "../training/generate/generation.ts";
+import { declareParameters } from "../training/run/load_weights.ts";
+import { sampleToken } from "../training/generate/sampling.ts";
 
 const options = {
   "model": {

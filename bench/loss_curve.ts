@@ -4,7 +4,7 @@
  * deno run --allow-read --allow-write=docs bench/loss_curve.ts docs/loss.svg NAME=runs/a NAME=runs/b
  */
 import { join } from "node:path";
-import { readMetricsFile } from "../checkpoint/metrics_file.ts";
+import { readMetricsFile } from "../checkpoint/run/metrics_file.ts";
 import { lossCurveSvg } from "../training/loss_curve.ts";
 
 const [out, ...runs] = Deno.args;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Ceilings } from "../gpu/ceilings.ts";
-import { quantile } from "../training/statistics.ts";
+import { quantile } from "../training/compare/statistics.ts";
 import type { Measured } from "./rounds.ts";
 
 /** Contestants that were measured in turns. The first is what the others are compared with. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { FloatTensors, TensorInfo } from "./safetensors.ts";
+import type { FloatTensors, TensorInfo } from "./safetensors/safetensors.ts";
 import { embeddingNames } from "./tensor_names.ts";
 
 /** Where embeddings are taken from, such as a `ModelFolder`. */

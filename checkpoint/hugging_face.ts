@@ -6,9 +6,9 @@
  */
 
 import { join } from "node:path";
-import { explained, writeTextAtomically } from "./atomic_file.ts";
-import { parseJsonObject, writeJsonFile } from "./json_file.ts";
-import type { TensorToWrite } from "./safetensors.ts";
+import { explained, writeTextAtomically } from "../files/atomic_file.ts";
+import { parseJsonObject, writeJsonFile } from "../files/json_file.ts";
+import type { TensorToWrite } from "./safetensors/safetensors.ts";
 import { writeWeights } from "./weights_files.ts";
 
 export {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { fromFloat32 } from "./float_formats.ts";
+import { fromFloat32 } from "./safetensors/float_formats.ts";
 import { readModelFolder, writeModelFolder } from "./hugging_face.ts";
-import { parseSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
+import { parseSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors/safetensors.ts";
 import { inTempDir } from "../tests/temporary_files.ts";
 
 const CONFIG = { model_type: "gpt2", n_positions: 64, bos_token_id: 0, eos_token_id: 0, pad_token_id: null };

@@ -6,9 +6,9 @@
  */
 
 import { join } from "node:path";
-import { explained } from "./atomic_file.ts";
-import { parseJsonObject, readJsonFile, readText } from "./json_file.ts";
-import type { FloatTensors, SafetensorsFile, TensorInfo } from "./safetensors.ts";
+import { explained } from "../files/atomic_file.ts";
+import { parseJsonObject, readJsonFile, readText } from "../files/json_file.ts";
+import type { FloatTensors, SafetensorsFile, TensorInfo } from "./safetensors/safetensors.ts";
 import { modelTensorNames } from "./tensor_names.ts";
 import { openWeights, summary } from "./weights_files.ts";
 

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { type AdapterFolder, isAdapterFolder, readAdapterFolder } from "./adapter_folder.ts";
-import { mergedTensors } from "./merge_adapter.ts";
+import { type AdapterFolder, isAdapterFolder, readAdapterFolder } from "./adapter/folder.ts";
+import { mergedTensors } from "./adapter/merge.ts";
 import { type ModelDocuments, type ModelFolder, readModelFolder } from "./model_folder.ts";
-import type { FloatTensors } from "./safetensors.ts";
+import type { FloatTensors } from "./safetensors/safetensors.ts";
 import { weightsDigest } from "./weights_digest.ts";
 
 /** A model with its weights open. Close it, or declare it with `using`. */

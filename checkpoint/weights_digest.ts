@@ -5,8 +5,8 @@
  */
 
 import { createHash } from "node:crypto";
-import { fromFloat32 } from "./float_formats.ts";
-import type { FloatTensors } from "./safetensors.ts";
+import { fromFloat32 } from "./safetensors/float_formats.ts";
+import type { FloatTensors } from "./safetensors/safetensors.ts";
 
 /**
  * SHA-256 of the names, shapes and values of float tensors. Neither their order, nor the files they are in, nor a

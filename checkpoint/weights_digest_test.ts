@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type FloatFormat, fromFloat32 } from "./float_formats.ts";
-import { readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { type FloatFormat, fromFloat32 } from "./safetensors/float_formats.ts";
+import { readSafetensors, writeSafetensors } from "./safetensors/safetensors.ts";
 import { weightsDigest } from "./weights_digest.ts";
 
 Deno.test("weightsDigest() depends on names, shapes and values, and on nothing else", async () => {

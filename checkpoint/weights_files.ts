@@ -5,14 +5,14 @@
  */
 
 import { join } from "node:path";
-import { readJsonFile, writeJsonFile } from "./json_file.ts";
+import { readJsonFile, writeJsonFile } from "../files/json_file.ts";
 import {
   readSafetensors,
   type SafetensorsFile,
   tensorBytes,
   type TensorToWrite,
   writeSafetensors,
-} from "./safetensors.ts";
+} from "./safetensors/safetensors.ts";
 
 const WEIGHTS = "model.safetensors";
 const SHARD_INDEX = "model.safetensors.index.json";

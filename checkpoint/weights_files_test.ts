@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { fromFloat32 } from "./float_formats.ts";
-import { readSafetensors, type SafetensorsFile, type TensorToWrite } from "./safetensors.ts";
+import { fromFloat32 } from "./safetensors/float_formats.ts";
+import { readSafetensors, type SafetensorsFile, type TensorToWrite } from "./safetensors/safetensors.ts";
 import { openWeights, writeWeights } from "./weights_files.ts";
 import { inTempDir } from "../tests/temporary_files.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { hashCombine } from "../ops/random.ts";
-import { readTokens, type TokenIds } from "./token_files.ts";
+import { readTokens, type TokenIds } from "./tokens/files.ts";
 
 /** The target at a position that has none: it adds nothing to loss or gradient. */
 export const IGNORED_TARGET = 0xffffffff as const;

@@ -8,7 +8,7 @@ import {
   sequentialBatches,
 } from "./batches.ts";
 import { StepBatches } from "./prefetch.ts";
-import { tokenRange } from "./token_files.ts";
+import { tokenRange } from "./tokens/files.ts";
 import { hash32, hashCombine } from "../ops/random.ts";
 
 /** Ids that tell their place. */

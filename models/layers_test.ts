@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { Graph } from "../gpu/graph.ts";
-import { languageModelLoss } from "../training/trainer.ts";
+import { languageModelLoss } from "../training/step/trainer.ts";
 import { frozenEmbeddings, type Layers, plainLayers } from "./layers.ts";
 import { modelFromConfig } from "./load.ts";
 

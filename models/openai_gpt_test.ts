@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
-import { declareParameters } from "../training/load_weights.ts";
+import { declareParameters } from "../training/run/load_weights.ts";
 import { openaiGpt, openaiGptPresets } from "./openai_gpt.ts";
 
 const parametersOf = (config: Record<string, unknown>) => declareParameters(openaiGpt(config));

@@ -1,4 +1,4 @@
-import { fillNormal } from "../ops/random.ts";
+import { fillNormal } from "./random.ts";
 import { deepEqual, ok, throws } from "node:assert/strict";
 import { Graph } from "../gpu/graph.ts";
 import { compileProgram } from "../gpu/program.ts";

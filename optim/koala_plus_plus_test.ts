@@ -1,6 +1,6 @@
 import { ok } from "node:assert/strict";
-import { toFloat32 } from "../checkpoint/float_formats.ts";
-import { parseSafetensors } from "../checkpoint/safetensors.ts";
+import { toFloat32 } from "../checkpoint/safetensors/float_formats.ts";
+import { parseSafetensors } from "../checkpoint/safetensors/safetensors.ts";
 import { relativeDistance, testGpu } from "../tests/check_op.ts";
 import { goldenPath } from "../tests/golden.ts";
 import { OptimizerBench } from "../tests/optimizer_bench.ts";

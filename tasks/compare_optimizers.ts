@@ -4,9 +4,9 @@
  * @module
  */
 import { join } from "node:path";
-import { writeTextAtomically } from "../checkpoint/atomic_file.ts";
-import { writeJsonFile } from "../checkpoint/json_file.ts";
-import type { TokenDataset } from "../data/token_dataset.ts";
+import { writeTextAtomically } from "../files/atomic_file.ts";
+import { writeJsonFile } from "../files/json_file.ts";
+import type { TokenDataset } from "../data/tokens/dataset.ts";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
 import type { LanguageModel } from "../models/model.ts";
 import {
@@ -14,23 +14,28 @@ import {
   type Contestant,
   runComparison,
   type StepComparisonOptions,
-} from "../training/comparison.ts";
-import type { CellContext } from "../training/comparison_cell.ts";
-import { comparisonHtml } from "../training/comparison_report.ts";
-import { type ComparisonReport, type ComparisonSetting, summarize } from "../training/comparison_summary.ts";
-import { declareParameters } from "../training/load_weights.ts";
+} from "../training/compare/comparison.ts";
+import type { CellContext } from "../training/compare/trial.ts";
+import { comparisonHtml } from "../training/compare/report.ts";
+import { type ComparisonReport, type ComparisonSetting, summarize } from "../training/compare/summary.ts";
+import { declareParameters } from "../training/run/load_weights.ts";
 import { createProgress } from "../training/progress.ts";
-import { runModel } from "../training/run_model.ts";
-import type { StepCost } from "../training/step_race.ts";
-import { claimFolder } from "./claim_folder.ts";
-import { runTask, type TaskContext } from "./command_line.ts";
-import { comparisonTable } from "./comparison_table.ts";
-import { comparisonEvents } from "./comparison_events.ts";
-import { comparisonOptions, type ComparisonValues, contestantsOf, withQuick } from "./comparison_options.ts";
-import { openEmbeddings } from "./embedding_options.ts";
-import { watchInterrupts } from "./interrupts.ts";
-import { prepareData } from "./prepare_data.ts";
-import { sayAdapter, withFastestKernels } from "./prepare_run.ts";
+import { runModel } from "../training/run/model.ts";
+import type { StepCost } from "../training/compare/step_race.ts";
+import { claimFolder } from "./command/claim_folder.ts";
+import { runTask, type TaskContext } from "./command/command_line.ts";
+import { comparisonTable } from "./compare/comparison_table.ts";
+import { comparisonEvents } from "./compare/comparison_events.ts";
+import {
+  comparisonOptions,
+  type ComparisonValues,
+  contestantsOf,
+  withQuick,
+} from "./compare/comparison_options.ts";
+import { openEmbeddings } from "./train/embedding_options.ts";
+import { watchInterrupts } from "./command/interrupts.ts";
+import { prepareData } from "./train/prepare_data.ts";
+import { sayAdapter, withFastestKernels } from "./train/fastest_kernels.ts";
 
 async function main(asked: ComparisonValues, { given, output }: TaskContext): Promise<void> {
   const say = (line: string) => output.say(line);

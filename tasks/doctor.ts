@@ -4,7 +4,7 @@
  * @module
  */
 import { requestGpu } from "../gpu/device.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command/command_line.ts";
 
 const options = { "json": jsonOption } as const;
 

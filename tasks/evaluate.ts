@@ -3,17 +3,23 @@
  *
  * @module
  */
-import { readRunOf } from "../checkpoint/run_folder.ts";
-import { prepareTokens } from "../data/token_dataset.ts";
+import { readRunOf } from "../checkpoint/run/run_folder.ts";
+import { prepareTokens } from "../data/tokens/dataset.ts";
 import { requestGpu } from "../gpu/device.ts";
 import { evaluateTokens, evaluationRecord } from "../training/evaluation.ts";
-import { loadParameters } from "../training/load_weights.ts";
+import { loadParameters } from "../training/run/load_weights.ts";
 import { createProgress, formatCount } from "../training/progress.ts";
-import { describe } from "../training/run.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
-import { dataChoice, openData, sourceOptions } from "./data_options.ts";
-import { baseOption } from "./lora_options.ts";
-import { checkpointOption, openTextModel, type TextModel } from "./text_model.ts";
+import { describe } from "../training/run/run.ts";
+import {
+  jsonOption,
+  type OptionValues,
+  runTask,
+  type TaskContext,
+  UsageError,
+} from "./command/command_line.ts";
+import { dataChoice, openData, sourceOptions } from "./train/data_options.ts";
+import { baseOption } from "./train/lora_options.ts";
+import { checkpointOption, openTextModel, type TextModel } from "./model/text_model.ts";
 
 /** The longest sequences by default, since many a Llama names a length that would take minutes and much memory. */
 const DEFAULT_LONGEST = 1024;

@@ -4,16 +4,16 @@
  * @module
  */
 import { basename, join, resolve } from "node:path";
-import { checkEmpty, writeFolderAtomically, writeTextAtomically } from "../checkpoint/atomic_file.ts";
-import { parseByteSize } from "../checkpoint/byte_size.ts";
-import { convertTensors } from "../checkpoint/convert_tensors.ts";
+import { checkEmpty, writeFolderAtomically, writeTextAtomically } from "../files/atomic_file.ts";
+import { parseByteSize } from "../files/byte_size.ts";
+import { convertTensors } from "../checkpoint/safetensors/convert_tensors.ts";
 import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { type MetricsRecord, readMetricsFile } from "../checkpoint/metrics_file.ts";
-import { readRunOf } from "../checkpoint/run_folder.ts";
+import { type MetricsRecord, readMetricsFile } from "../checkpoint/run/metrics_file.ts";
+import { readRunOf } from "../checkpoint/run/run_folder.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
-import { readTrainingState } from "../checkpoint/training_state.ts";
+import { readTrainingState } from "../checkpoint/run/training_state.ts";
 import { modelFromConfig } from "../models/load.ts";
-import { declareParameters } from "../training/load_weights.ts";
+import { declareParameters } from "../training/run/load_weights.ts";
 import { lossCurveSvg } from "../training/loss_curve.ts";
 import { type CardRun, modelCard } from "../training/model_card.ts";
 import { formatCount } from "../training/progress.ts";
@@ -25,10 +25,10 @@ import {
   type TaskOutput,
   usage,
   UsageError,
-} from "./command_line.ts";
-import { baseOption } from "./lora_options.ts";
-import { openCheckpoint } from "./open_checkpoint.ts";
-import { pushFolder, pushOptions, pushTarget } from "./push_to_hub.ts";
+} from "./command/command_line.ts";
+import { baseOption } from "./train/lora_options.ts";
+import { openCheckpoint } from "./model/open_checkpoint.ts";
+import { pushFolder, pushOptions, pushTarget } from "./model/push_to_hub.ts";
 
 const LOSS_CURVE = "loss_curve.svg";
 

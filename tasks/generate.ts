@@ -4,18 +4,24 @@
  * @module
  */
 import { requestGpu } from "../gpu/device.ts";
-import { Generator } from "../training/generation.ts";
-import { loadParameters } from "../training/load_weights.ts";
+import { Generator } from "../training/generate/generation.ts";
+import { loadParameters } from "../training/run/load_weights.ts";
 import {
   boundaryIds,
   type GeneratedText,
   generateTexts,
   promptIds,
   type TextRequest,
-} from "../training/text_generation.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
-import { baseOption } from "./lora_options.ts";
-import { checkpointOption, openTextModel } from "./text_model.ts";
+} from "../training/generate/text_generation.ts";
+import {
+  jsonOption,
+  type OptionValues,
+  runTask,
+  type TaskContext,
+  UsageError,
+} from "./command/command_line.ts";
+import { baseOption } from "./train/lora_options.ts";
+import { checkpointOption, openTextModel } from "./model/text_model.ts";
 
 /** Texts that are continued side by side at most. */
 const SIDE_BY_SIDE = 16;

@@ -3,16 +3,28 @@
  *
  * @module
  */
-import { trainBpe } from "../data/bpe_trainer.ts";
-import { type CorpusReport, describeRejected } from "../data/corpus.ts";
-import { type CorpusInspection, inspectCorpus } from "../data/inspect.ts";
-import { loadTokenizer, Tokenizer } from "../data/tokenizer.ts";
-import { countWords } from "../data/word_counts.ts";
+import { trainBpe } from "../data/tokenizer/bpe_trainer.ts";
+import { type CorpusReport, describeRejected } from "../data/corpus/corpus.ts";
+import { type CorpusInspection, inspectCorpus } from "../data/corpus/inspect.ts";
+import { loadTokenizer, Tokenizer } from "../data/tokenizer/tokenizer.ts";
+import { countWords } from "../data/tokenizer/word_counts.ts";
 import { barOf } from "../training/progress.ts";
-import { align } from "./align.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext, UsageError } from "./command_line.ts";
-import { DATA_GROUP as group, dataChoice, openData, type OpenedData, sourceOptions } from "./data_options.ts";
-import { dataProgress, type ProgressLine } from "./data_progress.ts";
+import { align } from "./command/align.ts";
+import {
+  jsonOption,
+  type OptionValues,
+  runTask,
+  type TaskContext,
+  UsageError,
+} from "./command/command_line.ts";
+import {
+  DATA_GROUP as group,
+  dataChoice,
+  openData,
+  type OpenedData,
+  sourceOptions,
+} from "./train/data_options.ts";
+import { dataProgress, type ProgressLine } from "./command/data_progress.ts";
 
 const options = {
   ...sourceOptions,

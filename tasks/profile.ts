@@ -8,14 +8,14 @@ import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { hashCombine } from "../ops/random.ts";
-import type { ModelConfig } from "../training/run_config.ts";
-import { runOptimizer } from "../training/run_optimizer.ts";
-import { modelFlops, profileSteps } from "../training/step_profile.ts";
-import { languageModelLoss, Trainer } from "../training/trainer.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command_line.ts";
-import { profileTable, type StepReport } from "./profile_table.ts";
-import { optimizerOptions } from "./optimizer_options.ts";
-import { modelConfig, modelOptions, trainLmOptions } from "./train_lm_options.ts";
+import type { ModelConfig } from "../training/run/config.ts";
+import { runOptimizer } from "../training/run/optimizer.ts";
+import { modelFlops, profileSteps } from "../training/step/profile.ts";
+import { languageModelLoss, Trainer } from "../training/step/trainer.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command/command_line.ts";
+import { profileTable, type StepReport } from "./model/profile_table.ts";
+import { optimizerOptions } from "./train/optimizer_options.ts";
+import { modelConfig, modelOptions, trainLmOptions } from "./train/train_lm_options.ts";
 
 const MEASURING = "Measuring";
 

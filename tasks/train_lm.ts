@@ -4,15 +4,15 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { latestCheckpoint, readRunFile } from "../checkpoint/run_folder.ts";
-import { readCheckpoint } from "../checkpoint/training_state.ts";
-import { DEFAULT_ENCODING } from "../data/decode.ts";
-import { DEFAULT_TEXT_FIELD } from "../data/rows.ts";
-import type { Tokenizer } from "../data/tokenizer.ts";
+import { latestCheckpoint, readRunFile } from "../checkpoint/run/run_folder.ts";
+import { readCheckpoint } from "../checkpoint/run/training_state.ts";
+import { DEFAULT_ENCODING } from "../data/bytes/decode.ts";
+import { DEFAULT_TEXT_FIELD } from "../data/formats/rows.ts";
+import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import { requestGpu } from "../gpu/device.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
-import { Generator } from "../training/generation.ts";
+import { Generator } from "../training/generate/generation.ts";
 import {
   createProgress,
   formatCount,
@@ -20,19 +20,19 @@ import {
   type Progress,
   stderrWriter,
 } from "../training/progress.ts";
-import { declareParameters } from "../training/load_weights.ts";
-import { describe, trainRun } from "../training/run.ts";
-import { checkSameRun, RUN_VERSION, type RunConfig, type RunLora } from "../training/run_config.ts";
-import { runModel } from "../training/run_model.ts";
-import { runOptimizer } from "../training/run_optimizer.ts";
-import { claimFolder } from "./claim_folder.ts";
-import { runTask, type TaskContext, UsageError } from "./command_line.ts";
-import { openEmbeddings } from "./embedding_options.ts";
-import { openInitialWeights, readInitialModel } from "./init_from.ts";
-import { watchInterrupts } from "./interrupts.ts";
-import { askedAdapter } from "./lora_options.ts";
-import { prepareData } from "./prepare_data.ts";
-import { sayAdapter, withFastestKernels } from "./prepare_run.ts";
+import { declareParameters } from "../training/run/load_weights.ts";
+import { describe, trainRun } from "../training/run/run.ts";
+import { checkSameRun, RUN_VERSION, type RunConfig, type RunLora } from "../training/run/config.ts";
+import { runModel } from "../training/run/model.ts";
+import { runOptimizer } from "../training/run/optimizer.ts";
+import { claimFolder } from "./command/claim_folder.ts";
+import { runTask, type TaskContext, UsageError } from "./command/command_line.ts";
+import { openEmbeddings } from "./train/embedding_options.ts";
+import { openInitialWeights, readInitialModel } from "./train/init_from.ts";
+import { watchInterrupts } from "./command/interrupts.ts";
+import { askedAdapter } from "./train/lora_options.ts";
+import { prepareData } from "./train/prepare_data.ts";
+import { sayAdapter, withFastestKernels } from "./train/fastest_kernels.ts";
 import {
   askedModel,
   configKeys,
@@ -40,7 +40,7 @@ import {
   trainLmOptions,
   type TrainLmValues,
   withEmptyResume,
-} from "./train_lm_options.ts";
+} from "./train/train_lm_options.ts";
 
 async function main(values: TrainLmValues, { given, output }: TaskContext): Promise<void> {
   const started = performance.now();

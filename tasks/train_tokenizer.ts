@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { writeTextAtomically } from "../checkpoint/atomic_file.ts";
-import { checkSpecialTokens, checkVocabSize, END_OF_TEXT, trainBpe } from "../data/bpe_trainer.ts";
-import { formatTokenizerJson } from "../data/tokenizer_json.ts";
-import { countWords, DEFAULT_MAX_WORDS } from "../data/word_counts.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext, usage } from "./command_line.ts";
-import { DATA_GROUP as group, dataChoice, openData, sourceOptions } from "./data_options.ts";
-import { dataProgress } from "./data_progress.ts";
+import { writeTextAtomically } from "../files/atomic_file.ts";
+import { checkSpecialTokens, checkVocabSize, END_OF_TEXT, trainBpe } from "../data/tokenizer/bpe_trainer.ts";
+import { formatTokenizerJson } from "../data/tokenizer/tokenizer_json.ts";
+import { countWords, DEFAULT_MAX_WORDS } from "../data/tokenizer/word_counts.ts";
+import { jsonOption, type OptionValues, runTask, type TaskContext, usage } from "./command/command_line.ts";
+import { DATA_GROUP as group, dataChoice, openData, sourceOptions } from "./train/data_options.ts";
+import { dataProgress } from "./command/data_progress.ts";
 
 const options = {
   ...sourceOptions,

@@ -17,12 +17,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ops: ["gpu"],
   optim: ["ops", "gpu"],
   models: ["ops", "gpu"],
-  data: ["ops/random.ts", "checkpoint/atomic_file.ts", "checkpoint/hub_client.ts"],
-  checkpoint: [],
-  training: ["models", "optim", "data", "checkpoint", "ops", "gpu"],
-  tasks: ["training", "models", "optim", "data", "checkpoint", "ops", "gpu"],
+  files: [],
+  hub: ["files"],
+  data: ["ops/random.ts", "files", "hub"],
+  checkpoint: ["files", "hub"],
+  training: ["models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
+  tasks: ["training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
   // Files at the root: mod.ts re-exports the library, which the tasks are no part of.
-  "": ["training", "models", "optim", "data", "checkpoint", "ops", "gpu"],
+  "": ["training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
 };
 
 interface Source {

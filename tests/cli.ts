@@ -2,9 +2,9 @@
 import { equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { TensorToWrite } from "../checkpoint/safetensors.ts";
+import type { TensorToWrite } from "../checkpoint/safetensors/safetensors.ts";
 import type { LanguageModel } from "../models/model.ts";
-import { declareParameters } from "../training/load_weights.ts";
+import { declareParameters } from "../training/run/load_weights.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));

@@ -2,7 +2,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { readSafetensors } from "../checkpoint/safetensors.ts";
+import { readSafetensors } from "../checkpoint/safetensors/safetensors.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { filesIn, finalStep, refused, runTask, sameWeights, tinyRun, zeros } from "./cli.ts";
 

@@ -1,7 +1,7 @@
 /** `export-hf`, as far as it goes without Python; tests/interop opens its folders there. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { fromFloat32, toFloat32 } from "../checkpoint/float_formats.ts";
+import { fromFloat32, toFloat32 } from "../checkpoint/safetensors/float_formats.ts";
 import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { filesIn, refused, runTask, tinyRun, zeros } from "./cli.ts";

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
-import { readCheckpoint } from "../checkpoint/training_state.ts";
-import { loadTokenizer } from "../data/tokenizer.ts";
+import { readCheckpoint } from "../checkpoint/run/training_state.ts";
+import { loadTokenizer } from "../data/tokenizer/tokenizer.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { uniform } from "../ops/random.ts";
-import { declareParameters } from "../training/load_weights.ts";
+import { declareParameters } from "../training/run/load_weights.ts";
 import {
   exists,
   filesIn,

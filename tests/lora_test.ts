@@ -1,7 +1,7 @@
 /** LoRA end to end: train-lm, generate and export-hf on adapters of our own; tests/interop has those of PEFT. */
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { readAdapterFolder } from "../checkpoint/adapter_folder.ts";
+import { readAdapterFolder } from "../checkpoint/adapter/folder.ts";
 import { readModelFolder } from "../checkpoint/hugging_face.ts";
 import { filesIn, refused, runTask, type TinyRun, tinyRun } from "./cli.ts";
 

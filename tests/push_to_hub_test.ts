@@ -1,7 +1,7 @@
 /** `export-hf --push-to-hub` as a process of its own against a hub on the loopback interface. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { hubFetch } from "../checkpoint/hub_fetch.ts";
+import { hubFetch } from "../hub/fetch.ts";
 import { writeModelFolder } from "../checkpoint/hugging_face.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { filesIn, refused, runTask, startTask, type TaskResult, zeros } from "./cli.ts";
@@ -353,7 +353,7 @@ Deno.test("what a hub refuses is one clear message without the token", async () 
 Deno.test("export-hf without --push-to-hub gives up the network and the environment", async () => {
   await using at = await scene();
   const script = `
-    import { pushTarget } from ${JSON.stringify(new URL("../tasks/push_to_hub.ts", import.meta.url))};
+    import { pushTarget } from ${JSON.stringify(new URL("../tasks/model/push_to_hub.ts", import.meta.url))};
     pushTarget({ public: false });
     const refused = [];
     await fetch(${JSON.stringify(at.hub.endpoint)}).catch((error) => refused.push(error.name));

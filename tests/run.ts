@@ -25,7 +25,19 @@ interface Result {
 }
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const unitFolders = ["gpu", "ops", "optim", "models", "data", "checkpoint", "training", "tasks", "bench"];
+const unitFolders = [
+  "files",
+  "hub",
+  "gpu",
+  "ops",
+  "optim",
+  "models",
+  "data",
+  "checkpoint",
+  "training",
+  "tasks",
+  "bench",
+];
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
 

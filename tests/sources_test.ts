@@ -136,7 +136,7 @@ Deno.test("train-tokenizer says in one message what is wrong with its data, and 
 });
 
 Deno.test("standard input is read once, decompressed, in the format that is named", async () => {
-  const corpus = new URL("../data/corpus.ts", import.meta.url);
+  const corpus = new URL("../data/corpus/corpus.ts", import.meta.url);
   const read = async (source: string, input: Uint8Array, passes = 1) => {
     const program = `import { openCorpus } from "${corpus}";
       const corpus = openCorpus(["${source}"]);

@@ -91,7 +91,7 @@ Deno.test("a disk that takes no more ends tokenising with one message, and nothi
 }, async () => {
   const dir = await Deno.makeTempDir();
   try {
-    const module = new URL("../data/token_shards.ts", import.meta.url).href;
+    const module = new URL("../data/tokens/shards.ts", import.meta.url).href;
     const script = `import { writeTokenShards } from ${JSON.stringify(module)};
       const ids = new Uint16Array(4_000_000);
       await writeTokenShards("cache/k", 2, ({ train }) => train.append(ids, 1).then(() => ({})))

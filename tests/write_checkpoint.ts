@@ -2,7 +2,7 @@
  * Writes a checkpoint as a run does, without a GPU: `write_checkpoint.ts RUN_DIR STEP`. For tests in which the process
  * may not write as much as it wants to; software adapters keep their memory in files, so a run itself would not start.
  */
-import { writeCheckpoint } from "../checkpoint/training_state.ts";
+import { writeCheckpoint } from "../checkpoint/run/training_state.ts";
 import { modelFromConfig } from "../models/load.ts";
 import { zeros } from "./cli.ts";
 

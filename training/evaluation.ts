@@ -7,14 +7,14 @@
  * @module
  */
 import { sequentialBatchCount, sequentialBatches, type SequentialOptions } from "../data/batches.ts";
-import type { TokenIds } from "../data/token_files.ts";
+import type { TokenIds } from "../data/tokens/files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";
 import { compileProgram, type Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { LanguageModel } from "../models/model.ts";
-import { languageModelLoss } from "./trainer.ts";
+import { languageModelLoss } from "./step/trainer.ts";
 
 /** Token ids of a batch and what follows each of them. */
 export interface TokenBatch {

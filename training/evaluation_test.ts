@@ -6,7 +6,7 @@ import { gpt2 } from "../models/gpt2.ts";
 import { hashCombine } from "../ops/random.ts";
 import { testGpu } from "../tests/check_op.ts";
 import { evaluateTokens, type EvaluationProgress, Evaluator, type TokenBatch } from "./evaluation.ts";
-import { declareParameters } from "./load_weights.ts";
+import { declareParameters } from "./run/load_weights.ts";
 
 // Large weights, so that the losses of tokens differ.
 const model = gpt2({

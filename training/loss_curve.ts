@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MetricsRecord } from "../checkpoint/metrics_file.ts";
+import type { MetricsRecord } from "../checkpoint/run/metrics_file.ts";
 import { escapeMarkup } from "./markup.ts";
 
 /** A run to draw. */

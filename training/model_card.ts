@@ -5,8 +5,8 @@
  */
 import { basename, isAbsolute } from "node:path";
 import { formatCount } from "./progress.ts";
-import type { RunLora } from "./run_config.ts";
-import { hasAdamWBeside, OPTIMIZERS } from "./run_optimizer.ts";
+import type { RunLora } from "./run/config.ts";
+import { hasAdamWBeside, OPTIMIZERS } from "./run/optimizer.ts";
 
 /** What is known of the training run that made the model. */
 export interface CardRun {

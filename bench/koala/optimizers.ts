@@ -4,8 +4,8 @@
  * @module
  */
 import type { OptimizerPartition } from "../../optim/partition.ts";
-import type { RunConfig } from "../../training/run_config.ts";
-import { OPTIMIZERS, runOptimizer } from "../../training/run_optimizer.ts";
+import type { RunConfig } from "../../training/run/config.ts";
+import { OPTIMIZERS, runOptimizer } from "../../training/run/optimizer.ts";
 
 /** Learning rate of AdamW everywhere in the bench. */
 export const ADAMW_LR = 1e-3;

@@ -6,7 +6,7 @@
 import type { Gpu } from "../../gpu/device.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import { gpt2 } from "../../models/gpt2.ts";
-import { languageModelLoss, Trainer } from "../../training/trainer.ts";
+import { languageModelLoss, Trainer } from "../../training/step/trainer.ts";
 import { batchOf, weights } from "../inputs.ts";
 import type { ModelCase, ModelShape } from "../protocol.ts";
 import type { Prepared } from "../serve.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { fromFloat32 } from "../../checkpoint/float_formats.ts";
+import { fromFloat32 } from "../../checkpoint/safetensors/float_formats.ts";
 import { readModelFolder } from "../../checkpoint/hugging_face.ts";
 import {
   parseSafetensors,
@@ -9,8 +9,8 @@ import {
   tensorBytes,
   type TensorToWrite,
   writeSafetensors,
-} from "../../checkpoint/safetensors.ts";
-import { writeCheckpoint } from "../../checkpoint/training_state.ts";
+} from "../../checkpoint/safetensors/safetensors.ts";
+import { writeCheckpoint } from "../../checkpoint/run/training_state.ts";
 import { runPython, whyNoPython } from "./python.ts";
 
 const SCRIPT = new URL("checkpoint_interop.py", import.meta.url);
@@ -21,7 +21,7 @@ const GOLDEN = [
 const FUZZ_FILES = 4000;
 const FUZZ_SEED = 20250;
 
-// Differences on purpose: see safetensors_header.ts.
+// Differences on purpose: see checkpoint/safetensors/header.ts.
 const DELIBERATE = /a key must not be repeated|from 0 to 2\^53 - 1, got \d{16,}$/;
 
 interface TensorRow {

@@ -1,14 +1,14 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { readMetricsFile } from "../../checkpoint/metrics_file.ts";
-import { latestCheckpoint, readRunFile } from "../../checkpoint/run_folder.ts";
-import { readSafetensors } from "../../checkpoint/safetensors.ts";
-import { readTrainingState } from "../../checkpoint/training_state.ts";
+import { readMetricsFile } from "../../checkpoint/run/metrics_file.ts";
+import { latestCheckpoint, readRunFile } from "../../checkpoint/run/run_folder.ts";
+import { readSafetensors } from "../../checkpoint/safetensors/safetensors.ts";
+import { readTrainingState } from "../../checkpoint/run/training_state.ts";
 import { Batches, type DataCursor } from "../../data/batches.ts";
 import { createHash } from "node:crypto";
-import { prepareTokens } from "../../data/token_dataset.ts";
-import { loadTokenizer } from "../../data/tokenizer.ts";
-import type { RunConfig } from "../../training/run_config.ts";
+import { prepareTokens } from "../../data/tokens/dataset.ts";
+import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import type { RunConfig } from "../../training/run/config.ts";
 import { runTask, type TinyRun, tinyRun } from "../cli.ts";
 import { runPython, whyNoPython } from "./python.ts";
 

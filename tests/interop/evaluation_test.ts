@@ -1,6 +1,6 @@
 import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { latestCheckpoint } from "../../checkpoint/run_folder.ts";
+import { latestCheckpoint } from "../../checkpoint/run/run_folder.ts";
 import { runTask, tinyRun } from "../cli.ts";
 import { runPython, whyNoPython } from "./python.ts";
 

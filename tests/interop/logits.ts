@@ -3,8 +3,8 @@ import { deepEqual, equal } from "node:assert/strict";
 import { openModel } from "../../checkpoint/open_model.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { modelFromConfig } from "../../models/load.ts";
-import { Generator } from "../../training/generation.ts";
-import { loadParameters } from "../../training/load_weights.ts";
+import { Generator } from "../../training/generate/generation.ts";
+import { loadParameters } from "../../training/run/load_weights.ts";
 import { runTask } from "../cli.ts";
 
 /** Prompts of one token to many, with ids below 1100. */

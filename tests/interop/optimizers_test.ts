@@ -1,12 +1,12 @@
 import { ok } from "node:assert/strict";
 import { join } from "node:path";
-import { writeSafetensors } from "../../checkpoint/safetensors.ts";
+import { writeSafetensors } from "../../checkpoint/safetensors/safetensors.ts";
 import { requestGpu } from "../../gpu/device.ts";
 import { modelFromConfig, modelPresets } from "../../models/load.ts";
 import { hashCombine } from "../../ops/random.ts";
-import type { ModelConfig } from "../../training/run_config.ts";
-import { OPTIMIZERS, runOptimizer } from "../../training/run_optimizer.ts";
-import { languageModelLoss, Trainer } from "../../training/trainer.ts";
+import type { ModelConfig } from "../../training/run/config.ts";
+import { OPTIMIZERS, runOptimizer } from "../../training/run/optimizer.ts";
+import { languageModelLoss, Trainer } from "../../training/step/trainer.ts";
 import { runPython, whyNoPython } from "./python.ts";
 
 const ignore = await whyNoPython() !== null;

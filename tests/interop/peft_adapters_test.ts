@@ -1,7 +1,7 @@
 /** LoRA adapters go both ways between this toolkit and Python's PEFT. */
 import { equal, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { readAdapterFolder } from "../../checkpoint/adapter_folder.ts";
+import { readAdapterFolder } from "../../checkpoint/adapter/folder.ts";
 import { requestGpu } from "../../gpu/device.ts";
 import { tinyRun } from "../cli.ts";
 import { goldenPath } from "../golden.ts";

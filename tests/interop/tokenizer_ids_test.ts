@@ -1,11 +1,11 @@
 /** Tokenizers of every kind against Hugging Face's Rust library: ids, decoded texts, and training. */
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { trainBpe } from "../../data/bpe_trainer.ts";
-import { readGutenberg } from "../../data/gutenberg.ts";
-import { formatTokenizerJson } from "../../data/tokenizer_json.ts";
-import { loadTokenizer, Tokenizer } from "../../data/tokenizer.ts";
-import { WordCounts } from "../../data/word_counts.ts";
+import { trainBpe } from "../../data/tokenizer/bpe_trainer.ts";
+import { readGutenberg } from "../../data/corpus/gutenberg.ts";
+import { formatTokenizerJson } from "../../data/tokenizer/tokenizer_json.ts";
+import { loadTokenizer, Tokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { WordCounts } from "../../data/tokenizer/word_counts.ts";
 import { withFiles } from "../temporary_files.ts";
 import { runPython, whyNoPython } from "./python.ts";
 

@@ -1,12 +1,16 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { openCorpus } from "../../data/corpus.ts";
-import { prepareTokens, trainOrLoadTokenizer } from "../../data/token_dataset.ts";
+import { openCorpus } from "../../data/corpus/corpus.ts";
+import { prepareTokens, trainOrLoadTokenizer } from "../../data/tokens/dataset.ts";
 import { requestGpu } from "../../gpu/device.ts";
 import { modelFromConfig, modelPresets } from "../../models/load.ts";
-import { Generator } from "../../training/generation.ts";
-import { type SamplingOptions, type TokenDistribution, tokenDistribution } from "../../training/sampling.ts";
-import { trainRun } from "../../training/run.ts";
+import { Generator } from "../../training/generate/generation.ts";
+import {
+  type SamplingOptions,
+  type TokenDistribution,
+  tokenDistribution,
+} from "../../training/generate/sampling.ts";
+import { trainRun } from "../../training/run/run.ts";
 import { goldenPath } from "../golden.ts";
 import { runPython, whyNoPython } from "./python.ts";
 

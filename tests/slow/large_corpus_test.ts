@@ -1,9 +1,9 @@
 /** A corpus of 3 GB, made on disk from the default one and removed: many minutes, and up to 10 GB of room. */
 import { equal, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { readGutenberg } from "../../data/gutenberg.ts";
-import { trainOrLoadTokenizer } from "../../data/token_dataset.ts";
-import { formatTokenizerJson } from "../../data/tokenizer_json.ts";
+import { readGutenberg } from "../../data/corpus/gutenberg.ts";
+import { trainOrLoadTokenizer } from "../../data/tokens/dataset.ts";
+import { formatTokenizerJson } from "../../data/tokenizer/tokenizer_json.ts";
 import { startCommand, taskCommand } from "../cli.ts";
 
 const BYTES = Number(Deno.env.get("CORPUS_BYTES") ?? 3e9);

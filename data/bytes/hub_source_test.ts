@@ -1,0 +1,104 @@
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { type Answer, type FileServer, serveFiles } from "../../tests/file_server.ts";
+import { openCorpus } from "../corpus/corpus.ts";
+import { findHubFiles } from "./hub_source.ts";
+
+/** The data set of the tests: files and their texts, each a line of JSON. */
+const FILES: Record<string, string> = {
+  "README.md": "# card",
+  "data/train-00.jsonl": "one",
+  "data/train-01.jsonl": "two",
+  "data/test.jsonl": "three",
+  "data/a b#c.jsonl": "four",
+  "data/info.json": "{}",
+};
+
+/** A server with the hub's interface: the listing comes in pages, and contents from another place. */
+async function serveHub(): Promise<FileServer & { tokens: Set<string | undefined> }> {
+  const tokens = new Set<string | undefined>();
+  const reply: Answer = (request, response) => {
+    tokens.add(request.headers.authorization);
+    const url = new URL(request.url!, server.url);
+    const path = decodeURIComponent(url.pathname);
+    const listing = /^\/api\/datasets\/owner\/name\/tree\/(main|v\/2)(?:\/(.*))?$/.exec(path);
+    if (listing) {
+      const folder = listing[2] ? `${listing[2]}/` : "";
+      const entries = Object.keys(FILES).filter((file) => file.startsWith(folder));
+      if (entries.length === 0) return void response.writeHead(404).end("{}");
+      const at = Number(url.searchParams.get("cursor") ?? 0);
+      url.searchParams.set("cursor", String(at + 2));
+      const headers: Record<string, string> = { "content-type": "application/json" };
+      if (at + 2 < entries.length) headers.link = `<${url}>; rel="next"`;
+      const page = entries.slice(at, at + 2).map((file) => ({ type: "file", path: file, size: 1 }));
+      return void response.writeHead(200, headers).end(JSON.stringify(page));
+    }
+    const [, way, file] = /^\/datasets\/owner\/name\/(raw|resolve)\/(?:main|v\/2)\/(.*)$/.exec(path) ?? [];
+    if (file !== undefined && FILES[file] !== undefined) {
+      if (way === "raw") return void response.writeHead(200).end();
+      return void response.writeHead(302, { location: `/cdn/${encodeURIComponent(file)}` }).end();
+    }
+    const status = path.startsWith("/api/datasets/owner/closed") ? 401 : 404;
+    response.writeHead(status).end("no such thing");
+  };
+  const contents = Object.entries(FILES).map(([file, text]) => {
+    const content = new TextEncoder().encode(JSON.stringify({ text }));
+    return [`/cdn/${encodeURIComponent(file)}`, { content }] as const;
+  });
+  const server = await serveFiles(Object.fromEntries(contents), reply);
+  return Object.assign(server, { tokens });
+}
+
+Deno.test("findHubFiles() finds a file, a folder, a pattern and a whole data set, page by page", async () => {
+  await using hub = await serveHub();
+  const find = async (source: string) => {
+    const files = await findHubFiles(source, { hubUrl: `${hub.url}/` });
+    return files.map(({ name }) => name.replace("hf://datasets/owner/name/", ""));
+  };
+  const all = ["data/a b#c.jsonl", "data/test.jsonl", "data/train-00.jsonl", "data/train-01.jsonl"];
+  deepEqual(await find("hf://datasets/owner/name/data/test.jsonl"), ["data/test.jsonl"]);
+  deepEqual(await find("hf://datasets/owner/name/data/"), all);
+  deepEqual(await find("hf://datasets/owner/name"), all);
+  deepEqual(await find("hf://datasets/owner/name@v%2F2/**/train-*.jsonl"), all.slice(2));
+  deepEqual(await find("hf://datasets/owner/name/*/*"), [
+    ...all.slice(0, 1),
+    "data/info.json",
+    ...all.slice(1),
+  ]);
+});
+
+Deno.test("openCorpus() reads a data set on the hub, with the token where there is one", async () => {
+  await using hub = await serveHub();
+  const source = "hf://datasets/owner/name/data/[at]*.jsonl";
+  const corpus = openCorpus([source], { hubUrl: hub.url, accessToken: "hf_secret" });
+  deepEqual((await Array.fromAsync(corpus)).map(({ name, text }) => [name, text]), [
+    ["hf://datasets/owner/name/data/a b#c.jsonl:1", "four"],
+    ["hf://datasets/owner/name/data/test.jsonl:1", "three"],
+    ["hf://datasets/owner/name/data/train-00.jsonl:1", "one"],
+    ["hf://datasets/owner/name/data/train-01.jsonl:1", "two"],
+  ]);
+  deepEqual([...hub.tokens], ["Bearer hf_secret"]);
+  equal((await Array.fromAsync(openCorpus([`${source}:1`], { hubUrl: hub.url }))).length, 4);
+  ok(hub.tokens.has(undefined));
+});
+
+Deno.test("findHubFiles() says what is missing, closed or malformed", async () => {
+  await using hub = await serveHub();
+  const fails = (source: string, message: RegExp) =>
+    rejects(findHubFiles(source, { hubUrl: hub.url }), message);
+  await fails(
+    "hf://datasets/owner/name/none.jsonl",
+    /^NotFound: .* there is no "hf:.*none\.jsonl"; check owner/,
+  );
+  await fails("hf://datasets/owner/other", /there is no "hf:\/\/datasets\/owner\/other"/);
+  await fails(
+    "hf://datasets/owner/name/*.zip",
+    /must have a file in a known format: "hf:.*\/\*\.zip" has none/,
+  );
+  await fails("hf://datasets/owner/closed/data", /the hub answered 401; .*--allow-env=HF_TOKEN/);
+  await fails(
+    "hf://owner/name",
+    /^RangeError: .*must be hf:\/\/datasets\/OWNER\/NAME\/PATH: got "hf:\/\/owner\/name"/,
+  );
+  const nowhere = findHubFiles("hf://datasets/owner/name", { hubUrl: "http://127.0.0.1:1" });
+  await rejects(nowhere, /cannot be looked up on the hub \(.*\); check the network/);
+});

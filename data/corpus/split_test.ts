@@ -1,0 +1,170 @@
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import type { Document } from "./corpus.ts";
+import { blockHash, cutBlocks, scanCorpus, splitRuns } from "./split.ts";
+import { hashCombine } from "../../ops/random.ts";
+
+/** A text of paragraphs of 50 to 850 letters. */
+function paragraphs(seed: number, count: number): string {
+  return Array.from({ length: count }, (_, i) => {
+    const length = 10 + hashCombine(seed, i) % 160;
+    return Array.from({ length }, (_, k) => (hashCombine(seed, i, k) % 9999).toString(36)).join(" ") + "\n\n";
+  }).join("");
+}
+
+const document = (text: string, name = "d"): Document => ({ name, text, part: 0 });
+
+Deno.test("cutBlocks() loses nothing and keeps to its sizes", () => {
+  const long = "x".repeat(20000), lines = "a line of verse \n".repeat(2000), wide = "😀".repeat(10001);
+  for (const text of [paragraphs(1, 300), long, lines, wide, "a\n \n\tb", "\n\n\n", `${long}\n\n${lines}`]) {
+    const blocks = [...cutBlocks(text)];
+    equal(blocks.join(""), text);
+    for (const block of blocks) {
+      ok(block.length > 0 && block.length <= 8192);
+      ok(block.isWellFormed());
+    }
+    for (const block of blocks.slice(0, -1)) ok(block.length >= 1024);
+  }
+});
+
+Deno.test("cutBlocks() ends blocks at paragraphs", () => {
+  const blocks = [...cutBlocks(paragraphs(2, 300))];
+  ok(blocks.length > 20);
+  for (const block of blocks) ok(block.endsWith("\n\n") && !block.startsWith("\n"));
+});
+
+Deno.test("cutBlocks() finds its boundaries again after an insertion", () => {
+  const text = paragraphs(3, 400);
+  const before = new Set(cutBlocks(text));
+  const after = [...cutBlocks("A new first paragraph.\n\n" + text)];
+  ok(after.filter((block) => !before.has(block)).length <= 3);
+});
+
+Deno.test("scanCorpus() and splitRuns() set about the fraction aside, and divide all of the text", async () => {
+  const texts = [paragraphs(4, 1500), paragraphs(5, 1500)];
+  const corpus = texts.map((text) => document(text));
+  const scan = await scanCorpus(corpus, 0.1);
+  equal(scan.documents, 2);
+  equal(scan.bytes, texts.join("").length);
+  let validation = 0;
+  const all: string[] = [];
+  for await (const run of splitRuns(corpus, scan.threshold, { pieceLength: 3000 })) {
+    all.push(run.text);
+    if (run.validation) validation += run.text.length;
+  }
+  equal(all.join(""), texts.join(""));
+  const share = validation / scan.bytes;
+  ok(share > 0.05 && share < 0.16, `the share is ${share}`);
+});
+
+Deno.test("the split depends on content only: no overlap, and a growing corpus keeps its sides", async () => {
+  const sides = async (documents: Document[]) => {
+    const { threshold } = await scanCorpus(documents, 0.2);
+    const found = [new Set<string>(), new Set<string>()];
+    for await (const run of splitRuns(documents, threshold)) {
+      for (const paragraph of run.text.split("\n\n")) {
+        if (paragraph) found[run.validation ? 1 : 0].add(paragraph);
+      }
+    }
+    return found;
+  };
+  const text = paragraphs(6, 300);
+  const [train, validation] = await sides([
+    document(text),
+    document(text),
+    document(paragraphs(7, 200) + text),
+  ]);
+  const both = [...validation].filter((p) => train.has(p));
+  // Only where a boundary is found again after the other text may a paragraph be in two different blocks.
+  ok(both.length <= 12, `${both.length} paragraphs on both sides`);
+
+  const [, small] = await sides([document(text)]);
+  const [, large] = await sides([document(paragraphs(8, 500)), document(text)]);
+  ok([...small].every((p) => large.has(p)));
+});
+
+Deno.test("the same block twice is on one side", async () => {
+  const text = paragraphs(9, 400);
+  const corpus = [document(text), document(paragraphs(10, 100)), document(text)];
+  const { threshold } = await scanCorpus(corpus, 0.3);
+  const blocks = [new Set<number>(), new Set<number>()];
+  for await (const run of splitRuns(corpus, threshold, { pieceLength: Infinity })) {
+    for (const block of cutBlocks(run.text)) blocks[run.validation ? 1 : 0].add(blockHash(block));
+  }
+  ok(blocks[0].size > 10 && blocks[1].size > 10);
+  deepEqual([...blocks[0]].filter((hash) => blocks[1].has(hash)), []);
+});
+
+Deno.test("scanCorpus() raises the threshold until one block of a small corpus is validation", async () => {
+  const corpus = [document(paragraphs(11, 12))];
+  const scan = await scanCorpus(corpus, 1e-9);
+  const runs = await Array.fromAsync(splitRuns(corpus, scan.threshold));
+  equal(runs.filter((run) => run.validation).length, 1);
+  ok(runs.some((run) => !run.validation));
+  equal((await scanCorpus(corpus, 0)).threshold, 0);
+});
+
+Deno.test("splitRuns() joins the parts of a document and no two documents", async () => {
+  const corpus = [document("one "), { name: "d", text: "two", part: 1 }, document("three", "e")];
+  deepEqual((await Array.fromAsync(splitRuns(corpus, 0))).map((run) => run.text), ["one two", "three"]);
+  const pieces = await Array.fromAsync(splitRuns([document("aa bb cc dd")], 0, { pieceLength: 4 }));
+  deepEqual(pieces.map((run) => [run.text, run.first]), [["aa bb cc", true], [" dd", false]]);
+});
+
+Deno.test("splitRuns() cuts pieces where it is told to", async () => {
+  const options = { pieceLength: 4, cut: (text: string) => text.length - 1 };
+  const pieces = await Array.fromAsync(splitRuns([document("abcdef")], 0, options));
+  deepEqual(pieces.map((run) => [run.text, run.first]), [["abcde", true], ["f", false]]);
+});
+
+Deno.test("a document of up to 64 KiB stays whole, and keeps its side when the corpus grows", async () => {
+  const text = (seed: number, length: number) => paragraphs(seed, 200).padEnd(length, "x").slice(0, length);
+  const lengths = [30, 300, 5000, 40000, 65536];
+  const short = Array.from({ length: 60 }, (_, i) => document(text(20 + i, lengths[i % 5]), `short ${i}`));
+  const sides = async (documents: Document[]) => {
+    const { threshold } = await scanCorpus(documents, 0.3);
+    const runs = await Array.fromAsync(splitRuns(documents, threshold, { pieceLength: Infinity }));
+    return new Map(runs.map((run) => [run.text, run.validation]));
+  };
+  const found = await sides(short);
+  deepEqual([...found.keys()].sort(), short.map((d) => d.text).sort());
+  ok(new Set(found.values()).size === 2);
+  // Longer ones, parts of one, and more short ones come before, between and after.
+  const long = document(text(90, 65537), "long");
+  const parts = [document(text(91, 9000), "parts"), { name: "parts", text: text(92, 9000), part: 1 }];
+  const grown = await sides([long, ...short.slice(0, 30), ...parts, document("new"), ...short.slice(30)]);
+  for (const [text, side] of found) equal(grown.get(text), side);
+  ok(!grown.has(long.text) && !grown.has(parts[0].text + parts[1].text), "long ones are cut");
+});
+
+Deno.test("a book and a corpus of one document are read in blocks, however short", async () => {
+  const text = paragraphs(93, 60);
+  ok(text.length < 65536);
+  const alone = await scanCorpus([document(text)], 0.3);
+  const sides = async (documents: Document[]) => {
+    const runs = await Array.fromAsync(splitRuns(documents, alone.threshold));
+    return new Set(runs.map((run) => run.validation)).size;
+  };
+  equal(await sides([document(text)]), 2);
+  const book = { ...document(text), isBook: true };
+  equal(await sides([book, document("another", "e")]), 2);
+});
+
+Deno.test("scanCorpus() rejects a corpus without text and fractions out of range", async () => {
+  await rejects(scanCorpus([]), { name: "RangeError", message: /got no document/ });
+  await rejects(scanCorpus([document(" \n")]), { name: "RangeError", message: /white space/ });
+  await rejects(scanCorpus([document("a")], 1), RangeError);
+  await rejects(scanCorpus([document("a")], NaN), RangeError);
+});
+
+Deno.test("scanCorpus() tells corpora apart by content and by their documents' ends", async () => {
+  const digest = async (...texts: string[]) => (await scanCorpus(texts.map((text) => document(text)))).digest;
+  equal(await digest("a", "b"), await digest("a", "b"));
+  const different = [
+    await digest("a", "b"),
+    await digest("b", "a"),
+    await digest("ab"),
+    await digest("a"),
+    await digest("a", "c"),
+  ];
+  equal(new Set(different).size, different.length);
+});

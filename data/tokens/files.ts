@@ -1,0 +1,180 @@
+/**
+ * Token ids in files, read by place: never more of them in memory than are asked for.
+ *
+ * Such a file holds ids and nothing else, as nanoGPT's `train.bin` does: 16-bit unsigned little-endian, or
+ * 32-bit for a vocabulary of more than 65,536 ids. Several files, one after the other, are one text.
+ *
+ * @module
+ */
+
+import { explained } from "../../files/atomic_file.ts";
+
+/** Token ids: 16-bit where the vocabulary allows. */
+export type TokenArray = Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+
+/** Token ids that are somewhere else than in an array. */
+export interface TokenReader {
+  /** How many there are. */
+  readonly length: number;
+  /**
+   * Reads ids that lie side by side.
+   *
+   * @param start The place of the first.
+   * @param target What to fill with them, all of it.
+   * @throws {RangeError} When they are not all there.
+   */
+  read(start: number, target: Uint32Array): void;
+}
+
+/** Token ids of any kind. */
+export type TokenIds = Uint16Array | Uint32Array | TokenReader;
+
+/** The width of an id in a file. */
+export type BytesPerToken = 2 | 4;
+
+/**
+ * The width that a vocabulary needs.
+ *
+ * @param vocabSize How many ids there are.
+ */
+export function bytesPerToken(vocabSize: number): BytesPerToken {
+  return vocabSize > 65536 ? 4 : 2;
+}
+
+/**
+ * Copies ids that lie side by side.
+ *
+ * @param ids Where they are.
+ * @param start The place of the first.
+ * @param target What to fill with them, all of it.
+ *
+ * @throws {RangeError} When they are not all there.
+ */
+export function readTokens(ids: TokenIds, start: number, target: Uint32Array): void {
+  if (!(start >= 0 && start + target.length <= ids.length)) {
+    throw new RangeError(
+      `Tokens must be read from 0 to ${ids.length}: got ${start} to ${start + target.length}`,
+    );
+  }
+  if (ids instanceof Uint16Array || ids instanceof Uint32Array) {
+    target.set(ids.subarray(start, start + target.length));
+  } else ids.read(start, target);
+}
+
+/**
+ * A stretch of token ids as token ids of their own; nothing is copied.
+ *
+ * @param ids The ids.
+ * @param start The place of the first.
+ * @param end The place after the last.
+ */
+export function tokenRange(ids: TokenIds, start: number, end: number): TokenReader {
+  return { length: end - start, read: (at, target) => readTokens(ids, start + at, target) };
+}
+
+/** One file of ids. */
+interface Part {
+  readonly file: Deno.FsFile;
+  readonly path: string;
+  /** The place of its first id among all. */
+  readonly start: number;
+  /** And the place after its last. */
+  readonly end: number;
+}
+
+/** Files of token ids that are open. Close it, or declare it with `using`. */
+export class TokenFiles implements TokenReader, Disposable {
+  readonly length: number;
+  readonly #parts: readonly Part[];
+  readonly #width: BytesPerToken;
+  #scratch = new Uint8Array(4096);
+  #closed = false;
+
+  private constructor(parts: readonly Part[], width: BytesPerToken) {
+    this.#parts = parts;
+    this.#width = width;
+    this.length = parts.at(-1)?.end ?? 0;
+  }
+
+  /**
+   * Opens files.
+   *
+   * @param paths The files, in the order of their ids.
+   * @param width The bytes of an id.
+   * @throws {RangeError} When a file is cut short: its size must be a multiple of the width.
+   * @throws {Error} If one cannot be opened, with what to do about it.
+   */
+  static async open(paths: readonly string[], width: BytesPerToken): Promise<TokenFiles> {
+    const parts: Part[] = [];
+    try {
+      for (const path of paths) {
+        const file = await explained(`Cannot read ${path}`, () => Deno.open(path));
+        const { size } = await file.stat();
+        const start = parts.at(-1)?.end ?? 0;
+        parts.push({ file, path, start, end: start + size / width });
+        if (size % width === 0) continue;
+        throw new RangeError(
+          `A file of token ids must hold ${width} bytes for each, all of them: "${path}" has ${size} bytes; it is cut short or of another kind`,
+        );
+      }
+    } catch (error) {
+      for (const { file } of parts) file.close();
+      throw error;
+    }
+    return new TokenFiles(parts, width);
+  }
+
+  read(start: number, target: Uint32Array): void {
+    let done = 0;
+    for (let i = this.#partAt(start); done < target.length; i++) {
+      const part = this.#parts[i];
+      const at = start + done;
+      const count = Math.min(target.length - done, part.end - at);
+      const bytes = this.#readBytes(part, (at - part.start) * this.#width, count * this.#width);
+      const ids = this.#width === 2
+        ? new Uint16Array(bytes.buffer, 0, count)
+        : new Uint32Array(bytes.buffer, 0, count);
+      // Every platform that Deno runs on is little-endian, as the files are.
+      target.set(ids, done);
+      done += count;
+    }
+  }
+
+  /** The file that has the id at a place. */
+  #partAt(place: number): number {
+    let low = 0, high = this.#parts.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (place < this.#parts[middle].end) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  #readBytes({ file, path }: Part, offset: number, length: number): Uint8Array<ArrayBuffer> {
+    if (this.#scratch.length < length) this.#scratch = new Uint8Array(length);
+    const bytes = this.#scratch.subarray(0, length);
+    file.seekSync(offset, Deno.SeekMode.Start);
+    for (let filled = 0; filled < length;) {
+      const count = file.readSync(bytes.subarray(filled));
+      if (count === null) {
+        throw new RangeError(
+          `A file of token ids must not become shorter while it is used: "${path}" did; start again`,
+        );
+      }
+      filled += count;
+    }
+    return bytes;
+  }
+
+  /** Closes the files. Closing twice does nothing. */
+  close(): void {
+    if (!this.#closed) { for (const { file } of this.#parts) file.close(); }
+    this.#closed = true;
+  }
+
+  /** Closes the files at the end of a `using` declaration's block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

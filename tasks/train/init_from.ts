@@ -1,0 +1,142 @@
+/**
+ * `--init-from`: a Hugging Face folder whose weights a run starts from, or an adapter's.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { type AdapterFolder, isAdapterFolder, readAdapterFolder } from "../../checkpoint/adapter/folder.ts";
+import { type ModelFolder, readModelFolder } from "../../checkpoint/hugging_face.ts";
+import { openBase } from "../../checkpoint/open_model.ts";
+import { matchTensors } from "../../checkpoint/tensor_names.ts";
+import { weightsDigest } from "../../checkpoint/weights_digest.ts";
+import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import { declareParameters } from "../../training/run/load_weights.ts";
+import type { RunConfig, RunLora } from "../../training/run/config.ts";
+import { UsageError } from "../command/command_line.ts";
+import { givenLoraOption, newAdapter } from "./lora_options.ts";
+import type { TrainLmValues } from "./train_lm_options.ts";
+
+/** What a run takes from the folder besides the weights themselves. */
+export interface InitialModel {
+  /** Its `config.json`. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Path of the tokenizer: the folder's own, unless another was asked for. */
+  readonly tokenizer: string;
+  /** Fingerprint of the weights. */
+  readonly digest: string;
+  /** The adapter to train, if the weights are to stay as they are. */
+  readonly lora?: RunLora;
+}
+
+/** Special tokens of `config.json`, by which Python knows where a text begins and ends. */
+const TOKEN_IDS = ["bos_token_id", "eos_token_id", "pad_token_id"];
+
+/**
+ * Reads what `--init-from` names, so that mistakes show before any work is done.
+ *
+ * @returns The model, or nothing without `--init-from`.
+ * @throws {UsageError} If other options contradict it, or there is no tokenizer.
+ * @throws {RangeError} If the model is of an architecture that is not supported; the message names it.
+ * @throws {TypeError} If its tensors are not the model's; one error lists all differences.
+ * @throws {Error} If the folder cannot be read, with what to do about it.
+ */
+export async function readInitialModel(
+  values: TrainLmValues,
+  given: ReadonlySet<string>,
+): Promise<InitialModel | undefined> {
+  const { initFrom } = values;
+  const loraOption = givenLoraOption(given);
+  if (initFrom === undefined) {
+    if (loraOption === undefined) return undefined;
+    throw new UsageError(`${loraOption} trains an adapter of a model; say of which one with --init-from DIR`);
+  }
+  using adapter = await isAdapterFolder(initFrom) ? await readAdapterFolder(initFrom) : undefined;
+  if (adapter && loraOption !== undefined && loraOption !== "--base") {
+    throw new UsageError(
+      `${initFrom} is an adapter that is trained on, with its own rank and targets; leave ${loraOption} out, or start a ` +
+        "new adapter from its model",
+    );
+  }
+  using folder = adapter ? await openBase(adapter, values.base) : await readModelFolder(initFrom);
+  const model = modelFromConfig(folder.config);
+  if (given.has("vocabSize") && values.vocabSize !== model.vocabSize) {
+    throw new UsageError(
+      `--vocab-size must be left out, or be the ${model.vocabSize} of ${initFrom}, got ${values.vocabSize}`,
+    );
+  }
+  // An adapter's own tokenizer goes before its model's.
+  const source = adapter && adapter.tokenizerJson !== null ? adapter : folder;
+  if (values.tokenizer === undefined && source.tokenizerJson === null) {
+    throw new UsageError(
+      `${source.path} must hold tokenizer.json, got none; name one that fits its vocabulary with --tokenizer, or save it ` +
+        "there in Python by AutoTokenizer.from_pretrained(...).save_pretrained(...)",
+    );
+  }
+  const tokenizer = values.tokenizer ?? join(source.path, "tokenizer.json");
+  const { vocabSize } = await loadTokenizer(tokenizer);
+  if (vocabSize > model.vocabSize) {
+    throw new UsageError(
+      `The ids of the tokenizer ${tokenizer} must be below the ${model.vocabSize} of ${initFrom}, got ${vocabSize} of ` +
+        "them; use the tokenizer that the model was trained with",
+    );
+  }
+  matchTensors(declareParameters(model).all, folder.tensors);
+  // Another tokenizer has special tokens of its own.
+  const ids = TOKEN_IDS.filter((key) =>
+    values.tokenizer === undefined && isIdBelow(folder.config[key], model.vocabSize)
+  );
+  const config = { ...model.config, ...Object.fromEntries(ids.map((key) => [key, folder.config[key]])) };
+  const digest = await weightsDigest(adapter ?? folder);
+  adapter?.layersOf(folder);
+  const lora = adapter?.adapter ?? newAdapter(values, given, folder.config, folder.path);
+  if (lora === undefined) return { config, tokenizer, digest };
+  const base_weights = adapter ? adapter.baseWeights ?? await weightsDigest(folder) : digest;
+  return { config, tokenizer, digest, lora: { ...lora, base_model_name_or_path: folder.path, base_weights } };
+}
+
+/** The weights that a run starts from. */
+export interface InitialWeights extends Disposable {
+  /** Of those that are trained, unless they start as usual. */
+  readonly initial?: ModelFolder | AdapterFolder;
+  /** Of those that stay as they are, if there are such. */
+  readonly base?: ModelFolder;
+}
+
+/**
+ * Opens the folders that a run starts from.
+ *
+ * @param config The run's configuration.
+ * @param resumes Whether what is trained comes from a checkpoint of the run.
+ * @returns The open folders; close them, or declare them with `using`.
+ * @throws {RangeError} If their weights are not those that the run has recorded.
+ * @throws {Error} If a folder cannot be read, with what to do about it.
+ */
+export async function openInitialWeights(config: RunConfig, resumes: boolean): Promise<InitialWeights> {
+  const { initFrom, initWeights, lora } = config;
+  using opening = new DisposableStack();
+  const held = async <T extends ModelFolder | AdapterFolder>(folder: T, recorded?: string): Promise<T> => {
+    opening.use(folder);
+    if (await weightsDigest(folder) === recorded) return folder;
+    throw new RangeError(
+      `The weights of ${folder.path} must be those that the run has recorded, but have changed; put them back, or ` +
+        "start a new run",
+    );
+  };
+  const base = lora && await held(await readModelFolder(lora.base_model_name_or_path), lora.base_weights);
+  let initial: ModelFolder | AdapterFolder | undefined;
+  if (!resumes && initFrom !== undefined) {
+    const isAdapter = await isAdapterFolder(initFrom);
+    if (isAdapter) initial = await held(await readAdapterFolder(initFrom), initWeights);
+    // A new adapter starts as usual.
+    else if (!lora) initial = await held(await readModelFolder(initFrom), initWeights);
+  }
+  const kept = opening.move();
+  return { base, initial, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/** Whether every id that is meant (Llama 3 has several ends) is a token of the model. */
+function isIdBelow(value: unknown, vocabSize: number): boolean {
+  const ids = Array.isArray(value) ? value : [value];
+  return ids.length > 0 && ids.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize);
+}

@@ -1,0 +1,175 @@
+/**
+ * Tokenizer and token ids of a run, from the options that name them.
+ *
+ * @module
+ */
+import { TEMPORARY_PREFIX } from "../../files/atomic_file.ts";
+import { readCheckpoint, readTrainingState } from "../../checkpoint/run/training_state.ts";
+import { spoolCorpus } from "../../data/corpus/spool.ts";
+import { scanCorpus } from "../../data/corpus/split.ts";
+import { openTokenFiles } from "../../data/tokens/bins.ts";
+import {
+  checkDataset,
+  combineDatasets,
+  type DataProgress,
+  prepareTokens,
+  readCachedTokens,
+  type TokenDataset,
+  trainOrLoadTokenizer,
+} from "../../data/tokens/dataset.ts";
+import { loadTokenizer, Tokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { formatCount } from "../../training/progress.ts";
+import type { RunConfig } from "../../training/run/config.ts";
+import { UsageError } from "../command/command_line.ts";
+import { isTokenFile, openData } from "./data_options.ts";
+
+/** What {@linkcode prepareData} takes besides the configuration. */
+export interface PrepareOptions {
+  /** Folder for trained tokenizers and token ids. */
+  readonly cache: string;
+  /** Whether nothing is to be kept there. */
+  readonly noCache: boolean;
+  /** Threads that tokenise. */
+  readonly workers?: number;
+  /** The run's folder, for what is not cached. */
+  readonly runDir: string;
+  /** The checkpoint of a run that goes on. */
+  readonly checkpoint?: string;
+  /** Told what there is. */
+  readonly say: (line: string) => void;
+}
+
+/**
+ * Makes the tokenizer and the token ids of a run; a run that goes on has the tokenizer of its checkpoint.
+ *
+ * @throws {UsageError} When the sources do not go together.
+ * @throws {Error} When the data cannot be read, is too little, or cannot be written.
+ */
+export async function prepareData(
+  config: RunConfig,
+  options: PrepareOptions,
+): Promise<{ tokenizer: Tokenizer; dataset: TokenDataset }> {
+  checkKinds(config);
+  const temporary = options.noCache
+    ? await Deno.makeTempDir({ dir: options.runDir, prefix: `${TEMPORARY_PREFIX}tokens-` })
+    : undefined;
+  try {
+    const known = options.checkpoint === undefined
+      ? config.tokenizer === null ? undefined : await loadTokenizer(config.tokenizer)
+      : await checkpointTokenizer(options.checkpoint);
+    const prepared = await (isTokenFile(config.data[0]) ? openBins : openTexts)(config, known, {
+      ...options,
+      cache: temporary ?? options.cache,
+    });
+    const { tokenizer, dataset } = prepared;
+    try {
+      checkDataset(dataset, config.seqLen);
+    } catch (error) {
+      dataset[Symbol.dispose]();
+      throw error;
+    }
+    options.say(
+      `data: ${formatCount(dataset.trainBytes + dataset.validationBytes)} bytes, ` +
+        `${formatCount(dataset.train.length)} tokens to train on, ` +
+        `${formatCount(dataset.validation.length)} held out, vocabulary ${tokenizer.vocabSize}` +
+        (dataset.cached ? " (from the cache)" : ""),
+    );
+    return prepared;
+  } finally {
+    // The files are open and stay so. Where they cannot be removed yet, the next start of the run does it.
+    if (temporary !== undefined) await Deno.remove(temporary, { recursive: true }).catch(() => {});
+  }
+}
+
+/** Refuses sources of which some are text and some are token ids. */
+function checkKinds({ data, validationData = [], tokenizer }: RunConfig): void {
+  const sources = [...data, ...validationData];
+  const other = sources.find((source) => isTokenFile(source) !== isTokenFile(sources[0]));
+  if (other !== undefined) {
+    throw new UsageError(
+      `--data and --validation-data must all be .bin files of token ids or none, got ${
+        sources[0]
+      } and ${other}`,
+    );
+  }
+  if (isTokenFile(sources[0]) && tokenizer === null) {
+    throw new UsageError(
+      `--data ${sources[0]} holds token ids; give the tokenizer.json they are of by --tokenizer`,
+    );
+  }
+}
+
+async function checkpointTokenizer(checkpoint: string): Promise<Tokenizer> {
+  using open = await readCheckpoint(checkpoint);
+  const { tokenizerJson } = open.model;
+  if (tokenizerJson === null) {
+    throw new TypeError(`${checkpoint} must hold tokenizer.json to be resumed`);
+  }
+  return Tokenizer.fromJson(JSON.parse(tokenizerJson));
+}
+
+type Prepare = (
+  config: RunConfig,
+  tokenizer: Tokenizer | undefined,
+  options: PrepareOptions,
+) => Promise<{ tokenizer: Tokenizer; dataset: TokenDataset }>;
+
+const openBins: Prepare = async ({ data, validationData, validationFraction }, tokenizer) => {
+  const files = { train: data, validation: validationData, validationFraction };
+  return { tokenizer: tokenizer!, dataset: await openTokenFiles({ ...files, tokenizer: tokenizer! }) };
+};
+
+const openTexts: Prepare = async (config, known, options) => {
+  const held = config.validationData;
+  const validationFraction = held === undefined ? config.validationFraction : 0;
+  const { tokenizer, dataset } = await openText(config, validationFraction, known, options);
+  if (held === undefined) return { tokenizer, dataset };
+  try {
+    const heldOut = await openText({ ...config, data: held }, 0, tokenizer, options);
+    return { tokenizer, dataset: combineDatasets(dataset, heldOut.dataset) };
+  } catch (error) {
+    dataset[Symbol.dispose]();
+    throw error;
+  }
+};
+
+async function openText(
+  config: RunConfig,
+  validationFraction: number,
+  known: Tokenizer | undefined,
+  { cache: cacheDir, noCache, workers, checkpoint, say }: PrepareOptions,
+): Promise<{ tokenizer: Tokenizer; dataset: TokenDataset }> {
+  const shared = { validationFraction, cacheDir, workers, onProgress: nowAndThen(say) };
+  const { corpus, sayReport } = openData(config);
+  if (!corpus.replayable && checkpoint !== undefined && known !== undefined) {
+    const { seeds } = await readTrainingState(checkpoint);
+    const found = await readCachedTokens({
+      ...shared,
+      tokenizer: known,
+      corpusDigest: String(seeds.corpus),
+    });
+    if (found !== null) return { tokenizer: known, dataset: found };
+  }
+  await using documents = await spoolCorpus(corpus, cacheDir);
+  const scan = await scanCorpus(documents, validationFraction);
+  sayReport(say);
+  const all = { ...shared, sources: documents, scan };
+  const forTokenizer = { ...all, cacheDir: noCache ? null : cacheDir, vocabSize: config.vocabSize };
+  const tokenizer = known ?? await trainOrLoadTokenizer(forTokenizer);
+  return { tokenizer, dataset: await prepareTokens({ ...all, tokenizer }) };
+}
+
+/** Tells of what takes long, every ten seconds. */
+function nowAndThen(say: (line: string) => void): (progress: DataProgress) => void {
+  const words = {
+    count: "counting words, in bytes",
+    merge: "merging tokens",
+    tokenize: "tokenising, in bytes",
+  };
+  let last = performance.now();
+  return ({ stage, done, total }) => {
+    if (performance.now() - last < 10_000) return;
+    last = performance.now();
+    say(`${words[stage]}: ${formatCount(done)} of ${formatCount(total)}`);
+  };
+}

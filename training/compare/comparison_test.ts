@@ -1,0 +1,167 @@
+import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
+import { join } from "node:path";
+import { gpt2 } from "../../models/gpt2.ts";
+import { parseOptions } from "../../tasks/command/options.ts";
+import { optimizerOptions, scheduleOptions } from "../../tasks/train/optimizer_options.ts";
+import { dataOptions, modelOptions, newConfig } from "../../tasks/train/train_lm_options.ts";
+import { testGpu } from "../../tests/check_op.ts";
+import { compareSteps, type Contestant, type FinishedCell, runComparison } from "./comparison.ts";
+import { type CellContext, trainCell } from "./trial.ts";
+import { OPTIMIZERS } from "../run/optimizer.ts";
+
+const table = { ...dataOptions, ...modelOptions, ...scheduleOptions, ...optimizerOptions };
+const size =
+  "--data made-up --vocab-size 300 --seq-len 8 --batch-size 2 --grad-accum 2 --lr 0.01 --adamw-lr 0.01";
+const { values } = parseOptions(table, size.split(" "));
+const base = await newConfig({ ...values, steps: 8, seed: 0 });
+
+/** What runs share: dropout takes part, so that its bits are compared too. */
+async function context(overrides: Partial<CellContext> = {}): Promise<CellContext> {
+  const ids = (length: number, factor: number) =>
+    Uint16Array.from({ length }, (_, i) => (i * i * factor + i) % 32);
+  return {
+    gpu: await testGpu(),
+    model: gpt2({
+      vocab_size: 32,
+      n_positions: 8,
+      n_embd: 16,
+      n_layer: 1,
+      n_head: 2,
+      resid_pdrop: 0.1,
+      embd_pdrop: 0.1,
+      attn_pdrop: 0.1,
+    }),
+    dataset: {
+      train: ids(700, 3),
+      validation: ids(90, 5),
+      trainBytes: 700,
+      validationBytes: 90,
+      documents: 1,
+      corpusDigest: "made up",
+      cached: false,
+      [Symbol.dispose]() {},
+    },
+    byteLengths: new Array(32).fill(1),
+    evalPoints: 4,
+    evalBatches: 2,
+    interrupted: () => false,
+    ...overrides,
+  };
+}
+
+const contestant = (optimizer: string, rates: number[]): Contestant => ({
+  name: optimizer,
+  rates,
+  config: { ...base, optimizer },
+});
+const contestants = [contestant("koala++", [0.01, 0.02]), contestant("adamw", [0.01, 0.02])];
+const timeless = (cells: readonly FinishedCell[]) => cells.map(({ seconds: _, ...rest }) => rest);
+
+Deno.test("with every optimizer the same seed has the same weights, batches and dropout, bit for bit", async () => {
+  // At a rate of 1e-30 no optimizer changes a weight in f32, so every loss of every step shows only what it
+  // started from and what it saw.
+  const run = async (optimizer: string, seed: number) => {
+    const config = { ...base, optimizer, seed, lr: 1e-30, adamwLr: 1e-30 };
+    const { seconds: _, ...result } = (await trainCell(config, await context(), () => {}))!;
+    equal(result.curve.length, 4);
+    return result;
+  };
+  const [first, other] = [await run("adamw", 5), await run("adamw", 6)];
+  for (const optimizer of Object.keys(OPTIMIZERS)) deepEqual(await run(optimizer, 5), first, optimizer);
+  notDeepEqual(other.curve.map((p) => p.train_loss), first.curve.map((p) => p.train_loss));
+  notDeepEqual(other.loss, first.loss);
+  // Each point sees other batches.
+  equal(new Set(first.curve.map((p) => p.train_loss)).size, 4);
+});
+
+Deno.test("a run that diverges ends there and has no loss; the comparison goes on with lower rates", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const { cells, complete } = await runComparison({
+      ...await context(),
+      outDir: dir,
+      contestants: [{ name: "sgd", rates: [1, 1e38], config: { ...base, optimizer: "sgd", clip: 0 } }],
+      seeds: [0],
+      extensions: 1,
+    });
+    ok(complete);
+    const [low, high, lower] = cells;
+    ok(low.loss! > 0 && low.diverged_at === null);
+    equal(high.loss, null);
+    ok(high.diverged_at! > 1 && high.diverged_at! <= 8, `diverged at ${high.diverged_at}`);
+    ok(high.curve.every((point) => Number.isFinite(point.loss) && point.step < high.diverged_at!));
+    equal(lower.lr, 1e-38);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("an interrupted comparison goes on with what is left and ends the same", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const plan = { contestants, seeds: [0, 1], extensions: 0 };
+    const run = async (name: string, steps = Infinity) => {
+      const started: string[] = [];
+      let asked = 0;
+      const result = await runComparison({
+        ...await context({ interrupted: () => asked++ >= steps }),
+        ...plan,
+        outDir: join(dir, name),
+        started: ({ entry, lr, seed }) => void started.push(`${entry} ${lr} ${seed}`),
+      });
+      return { ...result, started };
+    };
+    const whole = await run("whole");
+    equal(whole.started.length, 6);
+    ok(whole.complete);
+    // Two runs of eight steps, and three steps of a third, which leaves no file.
+    const stopped = await run("stopped", 2 * 8 + 3);
+    equal(stopped.complete, false);
+    deepEqual(stopped.started, whole.started.slice(0, 3));
+    deepEqual(timeless(stopped.cells), timeless(whole.cells.slice(0, 2)));
+    const resumed = await run("stopped");
+    deepEqual(resumed.started, whole.started.slice(2));
+    deepEqual(timeless(resumed.cells), timeless(whole.cells));
+    const again = await run("stopped");
+    deepEqual([again.started, again.cells], [[], resumed.cells]);
+    // What decides a result decides the file: another length is another run.
+    const longer = contestants.map((c) => ({ ...c, config: { ...c.config, steps: 9 } }));
+    const { cells } = await runComparison({
+      ...await context(),
+      ...plan,
+      contestants: longer,
+      outDir: join(dir, "stopped"),
+    });
+    notDeepEqual(timeless(cells), timeless(resumed.cells));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("costs of a step: the reference is 1, state is what each optimizer keeps, and they are kept", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const options = {
+      ...await context(),
+      outDir: dir,
+      contestants: [...contestants, contestant("sgd", [0.1])],
+      reference: 1,
+      rounds: 3,
+    };
+    const costs = (await compareSteps(options))!;
+    equal(costs.length, 3);
+    equal(costs[1].ratio, 1);
+    for (const { ms, ratio, ratio_quartiles: [low, high], fastest_ms, planned_bytes } of costs) {
+      ok(ms > 0 && low <= ratio && ratio <= high && fastest_ms > 0 && planned_bytes > 0);
+    }
+    equal(costs[1].fastest_ratio, 1);
+    const bytes = costs.map((cost) => cost.state_bytes_per_parameter);
+    // Two floats per parameter and a little per tensor, whose share is large in a model of 4,000 parameters.
+    ok(bytes[0] >= 8 && bytes[0] < 9 && bytes[1] >= 8 && bytes[1] < 9, `${bytes}`);
+    ok(bytes[2] < bytes[1], `${bytes}`);
+    deepEqual(await compareSteps(options), costs);
+    equal(await compareSteps({ ...options, rounds: 4, interrupted: () => true }), undefined);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});

@@ -1,0 +1,94 @@
+/**
+ * The recording behind a {@linkcode Trainer}: loss, gradients, clipping, optimizers and metrics. It needs no
+ * GPU, so that a step's memory can be planned without one.
+ *
+ * @module
+ */
+import type { Profile } from "../../gpu/device.ts";
+import { Graph } from "../../gpu/graph.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import type { Optimizer, OwnedState } from "../../optim/optimizer.ts";
+import { partition } from "../../optim/partition.ts";
+import { recordUpdates } from "../../optim/update.ts";
+import type { TrainerOptions } from "./trainer.ts";
+
+/** Steps whose metrics the GPU keeps until they are read. */
+export const RING_SLOTS = 64;
+
+/** A recorded training step. */
+export interface RecordedStep {
+  /** The recording. */
+  readonly graph: Graph;
+  /** The optimizers that own parameters, and the names of their inputs. */
+  readonly optimizers: readonly { readonly optimizer: Optimizer; readonly input: string }[];
+  /** [{@linkcode RING_SLOTS}, ...]: statistics and summaries of the last steps. */
+  readonly ring: Tensor;
+  /** Names of the summaries. */
+  readonly names: readonly string[];
+  /** State of the optimizers. */
+  readonly state: readonly OwnedState[];
+}
+
+/**
+ * Records a training step.
+ *
+ * @param profile The adapter that it is for.
+ * @param options See {@linkcode TrainerOptions}; the seed is not needed here.
+ * @throws {TypeError} If shapes do not fit.
+ * @throws {RangeError} If an option is out of range or a tensor is too large for the adapter.
+ */
+export function recordStep(profile: Profile, options: TrainerOptions): RecordedStep {
+  const { gradAccum = 1, clip = 0, recompute = false } = options;
+  if (!(Number.isInteger(gradAccum) && gradAccum >= 1)) {
+    throw new RangeError(`gradAccum must be a positive integer, got ${gradAccum}`);
+  }
+  const rules = "optimizers" in options.optimizer
+    ? options.optimizer
+    : partition([{ optimizer: options.optimizer }]);
+  const { kernels: choices } = options;
+  const graph = new Graph({ profile, training: true, microBatches: gradAccum, recompute, choices });
+  const { loss, sequenceLosses } = options.record(graph);
+  graph.backward();
+  const [losses, allSequenceLosses] = [graph.collect(loss), graph.collect(sequenceLosses)];
+
+  const { optimizers, statistics } = recordUpdates(graph, rules, {
+    losses,
+    sequenceLosses: allSequenceLosses,
+    clip,
+  });
+  const summaries = optimizers.flatMap(({ update }) => (update.summary ? [update.summary] : []));
+  const ring = recordMetrics(graph, statistics, summaries.map((s) => s.tensor));
+  return {
+    graph,
+    optimizers,
+    ring,
+    names: summaries.flatMap((s) => s.names),
+    state: optimizers.flatMap(({ update }) => update.state),
+  };
+}
+
+/** Records copies of the step's numbers into a ring, so that the host may read them many steps later. */
+function recordMetrics(g: Graph, statistics: Tensor, summaries: readonly Tensor[]): Tensor {
+  const sources = [statistics, ...summaries];
+  const width = sources.reduce((sum, t) => sum + t.size, 0);
+  const ring = g.output("metrics", [RING_SLOTS, width]);
+  const slot = g.input("metrics_slot", [1], "u32", "step");
+  let offset = 0;
+  const copies = sources.map((t, s) => {
+    const copy = `for (var i = 0u; i < ${t.size}u; i++) { ring[at + ${offset}u + i] = source${s}[i]; }`;
+    offset += t.size;
+    return copy;
+  });
+  g.dispatch({
+    label: "metrics",
+    read: { slot, ...Object.fromEntries(sources.map((t, s) => [`source${s}`, t])) },
+    write: { ring },
+    workgroups: [1, 1, 1],
+    body: `
+@compute @workgroup_size(1) fn main() {
+  let at = slot[0] * ${width}u;
+  ${copies.join("\n  ")}
+}`,
+  });
+  return ring;
+}
