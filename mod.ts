@@ -100,7 +100,8 @@ export { swiglu } from "./ops/swiglu.ts";
 // optim: optimizers and schedules
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
 export { koalaM, type KoalaMOptions, koalaV, type KoalaVOptions } from "./optim/koala.ts";
-export { koalaPlusPlus, type KoalaPlusPlusOptions } from "./optim/koala_plus_plus.ts";
+export { koalaPlusPlus } from "./optim/koala_plus_plus.ts";
+export type { KoalaPlusPlusOptions } from "./optim/koala_plus_plus_scalars.ts";
 export { lion, type LionOptions } from "./optim/lion.ts";
 export type { MeasurementNoise, MeasurementNoiseOptions } from "./optim/measurement_noise.ts";
 export { muon, type MuonOptions } from "./optim/muon.ts";
@@ -147,15 +148,13 @@ export {
   type SequentialOptions,
 } from "./data/batches.ts";
 export {
-  type Corpus,
   type CorpusOptions,
   type CorpusReport,
-  type Document,
   openCorpus,
-  type RejectedRow,
   type SourceCorpus,
   type SourceShare,
 } from "./data/corpus/corpus.ts";
+export type { Corpus, Document, RejectedRow } from "./data/document.ts";
 export type { HubOptions } from "./data/bytes/hub_source.ts";
 export {
   type CorpusInspection,
@@ -270,11 +269,5 @@ export {
   promptIds,
   type TextRequest,
 } from "./training/generate/text_generation.ts";
-export {
-  languageModelLoss,
-  type RecordedLoss,
-  type StepInputs,
-  type StepMetrics,
-  Trainer,
-  type TrainerOptions,
-} from "./training/step/trainer.ts";
+export type { RecordedLoss, TrainerOptions } from "./training/step/recording.ts";
+export { languageModelLoss, type StepInputs, type StepMetrics, Trainer } from "./training/step/trainer.ts";

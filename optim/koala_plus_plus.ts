@@ -57,9 +57,9 @@ import type { Graph, UpdateSegment } from "../gpu/graph.ts";
 import type { Parameter } from "../gpu/parameters.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { type ChunkedPart, chunkRanges, chunkSegments, chunkSums, updateChunks } from "./chunks.ts";
-import { LEFT_ALONE, scalarPass, writesH } from "./koala_plus_plus_scalars.ts";
+import { type KoalaPlusPlusOptions, LEFT_ALONE, scalarPass, writesH } from "./koala_plus_plus_scalars.ts";
 import { matrixBatches, matrixShape } from "./matrix_batches.ts";
-import { type MeasurementNoiseOptions, requireMeasurementNoise } from "./measurement_noise.ts";
+import { requireMeasurementNoise } from "./measurement_noise.ts";
 import {
   type BegunUpdate,
   type Optimizer,
@@ -70,28 +70,6 @@ import {
 } from "./optimizer.ts";
 import { orthogonalizePacked } from "./orthogonalize.ts";
 import { parameterState } from "./state.ts";
-
-/** Hyper-parameters of {@linkcode koalaPlusPlus}. */
-export interface KoalaPlusPlusOptions extends MeasurementNoiseOptions {
-  /** Learning rate; default 0.02. */
-  readonly lr?: number;
-  /** Initial variance of each parameter; default 0.1. */
-  readonly sigma?: number;
-  /** Process noise Q; default 0.1. */
-  readonly q?: number;
-  /** Coupled weight decay; default 0. */
-  readonly weightDecay?: number;
-  /** Keep the implied covariance symmetric; default true. False is the paper's vanilla variant. */
-  readonly symmetric?: boolean;
-  /** Decay of the average of gradients to measure along; default 0: along the gradient, as the paper does. */
-  readonly beta?: number;
-  /**
-   * Replace a matrix's step by the nearest orthogonal matrix, so that it is equally long in all directions:
-   * `gain` at about the Frobenius norm that the filter gives it, `unit` at Muon's scale, sqrt(max(1, out / in)) lr.
-   * Default `none`.
-   */
-  readonly orthogonal?: "none" | "gain" | "unit";
-}
 
 const NAME = "koala_plus_plus";
 

@@ -7,9 +7,30 @@ import type { Graph } from "../gpu/graph.ts";
 import { mainInputs } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { isFiniteWgsl, tensorSumsWgsl } from "./chunks.ts";
-import type { KoalaPlusPlusOptions } from "./koala_plus_plus.ts";
-import { measurementNoiseWgsl } from "./measurement_noise.ts";
+import { type MeasurementNoiseOptions, measurementNoiseWgsl } from "./measurement_noise.ts";
 import { STATISTICS, type UpdateInputs } from "./optimizer.ts";
+
+/** Hyper-parameters of {@linkcode koalaPlusPlus}. */
+export interface KoalaPlusPlusOptions extends MeasurementNoiseOptions {
+  /** Learning rate; default 0.02. */
+  readonly lr?: number;
+  /** Initial variance of each parameter; default 0.1. */
+  readonly sigma?: number;
+  /** Process noise Q; default 0.1. */
+  readonly q?: number;
+  /** Coupled weight decay; default 0. */
+  readonly weightDecay?: number;
+  /** Keep the implied covariance symmetric; default true. False is the paper's vanilla variant. */
+  readonly symmetric?: boolean;
+  /** Decay of the average of gradients to measure along; default 0: along the gradient, as the paper does. */
+  readonly beta?: number;
+  /**
+   * Replace a matrix's step by the nearest orthogonal matrix, so that it is equally long in all directions:
+   * `gain` at about the Frobenius norm that the filter gives it, `unit` at Muon's scale, sqrt(max(1, out / in)) lr.
+   * Default `none`.
+   */
+  readonly orthogonal?: "none" | "gain" | "unit";
+}
 
 /** In place of a step size: the tensor and its state stay as they are. (A real one may have either sign.) */
 export const LEFT_ALONE = "-3.0e38";

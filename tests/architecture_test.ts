@@ -27,6 +27,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "": ["training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
 };
 
+/** The same within a folder: its subfolders and files from the ground up, each of which imports only those before it. */
+const FROM_THE_GROUND: Record<string, readonly string[]> = {
+  data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "batches.ts", "prefetch.ts"],
+};
+
 interface Source {
   /** From the root, with `/`. */
   path: string;
@@ -50,6 +55,27 @@ Deno.test("every folder imports only what the architecture allows", () => {
       .map((target) => `${path} must not import ${target}`);
   });
   deepEqual(wrong, []);
+});
+
+Deno.test("the subfolders of a folder import only those below them", () => {
+  const wrong = Object.entries(FROM_THE_GROUND).flatMap(([folder, order]) =>
+    nonTests.filter((source) => source.folder === folder).flatMap(({ path, imports }) => {
+      const level = order.indexOf(placeIn(path));
+      ok(level >= 0, `${path}: ${placeIn(path)} must have a place in FROM_THE_GROUND`);
+      return imports.filter((target) => folderOf(target) === folder && order.indexOf(placeIn(target)) > level)
+        .map((target) => `${path} must not import ${target}`);
+    })
+  );
+  deepEqual(wrong, []);
+});
+
+Deno.test("no file imports itself by way of others, not even for types", () => {
+  deepEqual(circles(new Map(sources.map(({ path, imports }) => [path, imports]))), []);
+});
+
+Deno.test("circles() finds a circle and names each file of it", () => {
+  const imports = new Map([["a", ["b"]], ["b", ["c", "d"]], ["c", ["b"]], ["d", []]]);
+  deepEqual(circles(imports), ["b -> c -> b"]);
 });
 
 Deno.test("nothing outside bench/ imports bench/, and only tests import tests", () => {
@@ -103,6 +129,29 @@ function* readSources(folder: string): Generator<Source> {
 
 function folderOf(path: string): string {
   return path.includes("/") ? path.slice(0, path.indexOf("/")) : "";
+}
+
+/** The subfolder, or the file, directly in a path's folder. */
+function placeIn(path: string): string {
+  return path.split("/")[1];
+}
+
+/** The circles that a walk from each file comes upon, each as the way from a file back to itself. */
+function circles(imports: ReadonlyMap<string, readonly string[]>): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const way: string[] = [];
+  const walk = (path: string): void => {
+    const at = way.indexOf(path);
+    if (at >= 0) found.push([...way.slice(at), path].join(" -> "));
+    if (at >= 0 || done.has(path)) return;
+    way.push(path);
+    for (const target of imports.get(path) ?? []) walk(target);
+    way.pop();
+    done.add(path);
+  };
+  for (const path of imports.keys()) walk(path);
+  return found;
 }
 
 function isTestPath(path: string): boolean {

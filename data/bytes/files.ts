@@ -4,7 +4,7 @@
  * @module
  */
 
-import { EXTENSIONS, isTextFile } from "../formats/formats.ts";
+import { EXTENSIONS, isTextFile } from "./file_names.ts";
 import { globToRegExp, isGlob, splitGlob } from "./glob.ts";
 
 /**

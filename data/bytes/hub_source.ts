@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isTextFile } from "../formats/formats.ts";
+import { isTextFile } from "./file_names.ts";
 import { globToRegExp, isGlob, splitGlob } from "./glob.ts";
 import { HttpSource } from "./http_source.ts";
 import { type HubClient, loadHubClient } from "../../hub/client.ts";

@@ -8,29 +8,12 @@
 import { checkEncoding, DEFAULT_ENCODING } from "../bytes/decode.ts";
 import type { HubOptions } from "../bytes/hub_source.ts";
 import { mixDocuments, type SourceShare } from "./mix.ts";
-import { DEFAULT_TEXT_FIELD, describeRejected, type RejectedRow } from "../formats/rows.ts";
+import type { Document, RejectedRow } from "../document.ts";
+import { DEFAULT_TEXT_FIELD, describeRejected } from "../formats/rows.ts";
 import { DEFAULT_SOURCE, findSources, type FoundSource, isStdin } from "./sources.ts";
 
 export { DEFAULT_SOURCE, describeRejected };
-export type { RejectedRow, SourceShare };
-
-/** A text, or a part of one that is too long for one string. */
-export interface Document {
-  /** What to call it in messages: a file's name, with `:` and the row where a row is a document, or a work's. */
-  readonly name: string;
-  /** The text, with LF line ends and no byte order mark; never empty. */
-  readonly text: string;
-  /** 0 for a document's beginning; n > 0 when it continues the part n - 1 that came just before it. */
-  readonly part: number;
-  /** The source that it is from, as it was given, without the weight; {@linkcode openCorpus} says it. */
-  readonly source?: string;
-}
-
-/**
- * Documents that can be read more than once, always the same ones in the same order: reading measures the
- * corpus first and tokenises it afterwards.
- */
-export type Corpus = AsyncIterable<Document> | Iterable<Document>;
+export type { SourceShare };
 
 /** A corpus of sources. */
 export interface SourceCorpus extends AsyncIterable<Document> {

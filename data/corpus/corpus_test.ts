@@ -3,8 +3,8 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { parquetWriteBuffer } from "npm:hyparquet-writer@0.17.0";
 import { Random } from "../../tests/random_text.ts";
 import { withFiles } from "../../tests/temporary_files.ts";
-import { type Corpus, type CorpusReport, type Document, openCorpus } from "./corpus.ts";
-import type { RejectedRow } from "../formats/rows.ts";
+import type { Corpus, Document, RejectedRow } from "../document.ts";
+import { type CorpusReport, openCorpus } from "./corpus.ts";
 
 async function read(corpus: Corpus): Promise<Document[]> {
   return await Array.fromAsync(corpus);

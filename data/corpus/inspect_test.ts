@@ -1,5 +1,5 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
-import type { Document } from "./corpus.ts";
+import type { Document } from "../document.ts";
 import { inspectCorpus } from "./inspect.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { utf8Length } from "../tokenizer/byte_level.ts";
-import type { Document } from "./corpus.ts";
+import type { Document } from "../document.ts";
 
 /** A source to mix. */
 export interface MixedSource {

@@ -1,6 +1,6 @@
 import { deepEqual, ok } from "node:assert/strict";
 import { later, Random } from "../../tests/random_text.ts";
-import type { Document } from "./corpus.ts";
+import type { Document } from "../document.ts";
 import { mixDocuments, type MixedSource, type SourceShare } from "./mix.ts";
 
 /** Documents of random lengths, some in parts. */

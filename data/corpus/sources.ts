@@ -5,7 +5,7 @@
  */
 
 import { type ByteSource, FileSource, StdinSource } from "../bytes/byte_source.ts";
-import type { Document } from "./corpus.ts";
+import type { Document } from "../document.ts";
 import { findFiles } from "../bytes/files.ts";
 import { readGutenberg } from "./gutenberg.ts";
 import { HttpSource } from "../bytes/http_source.ts";

@@ -14,7 +14,7 @@
  */
 
 import { createHash } from "node:crypto";
-import type { Corpus, Document } from "./corpus.ts";
+import type { Corpus, Document } from "../document.ts";
 import { lastSafeCut } from "../tokenizer/byte_level.ts";
 import type { Book } from "./gutenberg.ts";
 import { hash32 } from "../../ops/random.ts";

@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
-import type { Document } from "./corpus.ts";
+import type { Document } from "../document.ts";
 import { blockHash, cutBlocks, scanCorpus, splitRuns } from "./split.ts";
 import { hashCombine } from "../../ops/random.ts";
 

@@ -7,7 +7,7 @@
 
 import { join } from "node:path";
 import { explained, TEMPORARY_PREFIX, writeAll } from "../../files/atomic_file.ts";
-import type { Corpus, Document } from "./corpus.ts";
+import type { Corpus, Document } from "../document.ts";
 
 /** A corpus that can be read repeatedly; dispose of it when done. */
 export type ReplayableCorpus = Corpus & AsyncDisposable;

@@ -1,5 +1,5 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
-import type { Document } from "./corpus.ts";
+import type { Document } from "../document.ts";
 import { spoolCorpus } from "./spool.ts";
 
 const documents: Document[] = [

@@ -5,14 +5,14 @@
  */
 
 import { bufferRanges, type Bytes, type ByteSource } from "../bytes/byte_source.ts";
-import type { Document } from "../corpus/corpus.ts";
+import type { Document, RejectedRow } from "../document.ts";
 import { readCsv } from "./csv.ts";
 import { decodeText } from "../bytes/decode.ts";
 import { decompress, sniffCompression } from "../bytes/decompress.ts";
-import { formatOf } from "./formats.ts";
+import { formatOf } from "../bytes/file_names.ts";
 import { readJsonl } from "./jsonl.ts";
 import { readParquet } from "./parquet.ts";
-import { type RejectedRow, rowDocuments } from "./rows.ts";
+import { rowDocuments } from "./rows.ts";
 import { textParts } from "./text_parts.ts";
 
 /** How a content is read. */

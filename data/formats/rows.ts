@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Document } from "../corpus/corpus.ts";
+import type { Document, RejectedRow } from "../document.ts";
 import { textParts } from "./text_parts.ts";
 
 /** The field that holds the text unless told otherwise. */
@@ -21,16 +21,6 @@ export interface Row {
   readonly value: unknown;
   /** Why there is no value, if not for want of the field. */
   readonly reason?: string;
-}
-
-/** A row of which no document was made. */
-export interface RejectedRow {
-  /** The file's name. */
-  readonly name: string;
-  /** Which row, see {@linkcode Row}. */
-  readonly position: number;
-  /** Why, in words that are the same for all rows with the same fault. */
-  readonly reason: string;
 }
 
 /**

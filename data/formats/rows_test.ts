@@ -2,7 +2,8 @@ import { deepEqual, rejects } from "node:assert/strict";
 import { later } from "../../tests/random_text.ts";
 import { readCsv } from "./csv.ts";
 import { readJsonl } from "./jsonl.ts";
-import { type RejectedRow, type Row, rowDocuments } from "./rows.ts";
+import type { RejectedRow } from "../document.ts";
+import { type Row, rowDocuments } from "./rows.ts";
 
 const place = { name: "x", textField: "text" };
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Document } from "../corpus/corpus.ts";
+import type { Document } from "../document.ts";
 
 /** How long a part is at most, in UTF-16 units. */
 export const PART_LENGTH: number = 8 << 20;

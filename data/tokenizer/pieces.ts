@@ -5,7 +5,7 @@
  */
 
 import { lastSafeCut } from "./byte_level.ts";
-import type { Corpus, Document } from "../corpus/corpus.ts";
+import type { Corpus, Document } from "../document.ts";
 import { characterCut, PART_LENGTH } from "../formats/text_parts.ts";
 
 /** A piece of a document. */

@@ -5,7 +5,7 @@
  */
 
 import { flatCopy, utf8Length, wordPattern } from "./byte_level.ts";
-import type { Corpus } from "../corpus/corpus.ts";
+import type { Corpus } from "../document.ts";
 import { documentPieces } from "./pieces.ts";
 
 /**

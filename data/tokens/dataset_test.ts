@@ -1,7 +1,7 @@
 import { deepEqual, equal, notEqual, ok, rejects, throws } from "node:assert/strict";
 import { join } from "node:path";
 import { trainBpe } from "../tokenizer/bpe_trainer.ts";
-import type { Document } from "../corpus/corpus.ts";
+import type { Document } from "../document.ts";
 import { readGutenberg } from "../corpus/gutenberg.ts";
 import { scanCorpus, splitRuns } from "../corpus/split.ts";
 import {

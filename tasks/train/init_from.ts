@@ -14,8 +14,17 @@ import { modelFromConfig } from "../../models/load.ts";
 import { declareParameters } from "../../training/run/load_weights.ts";
 import type { RunConfig, RunLora } from "../../training/run/config.ts";
 import { UsageError } from "../command/command_line.ts";
-import { givenLoraOption, newAdapter } from "./lora_options.ts";
-import type { TrainLmValues } from "./train_lm_options.ts";
+import { givenLoraOption, type LoraValues, newAdapter } from "./lora_options.ts";
+
+/** The options that say what a run starts from. */
+export interface InitialValues extends LoraValues {
+  /** The Hugging Face folder, or the adapter's. */
+  readonly initFrom?: string;
+  /** Path of another tokenizer than the folder's. */
+  readonly tokenizer?: string;
+  /** Ids of a tokenizer that is trained; here it can only be the model's own number. */
+  readonly vocabSize: number;
+}
 
 /** What a run takes from the folder besides the weights themselves. */
 export interface InitialModel {
@@ -42,7 +51,7 @@ const TOKEN_IDS = ["bos_token_id", "eos_token_id", "pad_token_id"];
  * @throws {Error} If the folder cannot be read, with what to do about it.
  */
 export async function readInitialModel(
-  values: TrainLmValues,
+  values: InitialValues,
   given: ReadonlySet<string>,
 ): Promise<InitialModel | undefined> {
   const { initFrom } = values;

@@ -52,7 +52,8 @@ export const loraOptions = {
   "base": { ...baseOption, group: GROUP, description: `${baseOption.description}; may move when resuming` },
 } as const;
 
-type LoraValues = OptionValues<typeof loraOptions>;
+/** The values of {@linkcode loraOptions}. */
+export type LoraValues = OptionValues<typeof loraOptions>;
 type Config = Readonly<Record<string, unknown>>;
 
 /** Options that a new adapter is made by, and the keys that they set. */

@@ -22,7 +22,8 @@ import { loadSome, loadTensors } from "./load_weights.ts";
 import type { ProgressState } from "../progress.ts";
 import { RUN_VERSION, type RunConfig, scheduleFactor } from "./config.ts";
 import { runOptimizer } from "./optimizer.ts";
-import { languageModelLoss, type StepMetrics, Trainer, type TrainerOptions } from "../step/trainer.ts";
+import type { TrainerOptions } from "../step/recording.ts";
+import { languageModelLoss, type StepMetrics, Trainer } from "../step/trainer.ts";
 
 /** How often a run does what does not change its weights. */
 export interface RunRhythm {

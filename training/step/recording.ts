@@ -1,5 +1,5 @@
 /**
- * The recording behind a {@linkcode Trainer}: loss, gradients, clipping, optimizers and metrics. It needs no
+ * The recording behind a `Trainer`: loss, gradients, clipping, optimizers and metrics. It needs no
  * GPU, so that a step's memory can be planned without one.
  *
  * @module
@@ -8,9 +8,37 @@ import type { Profile } from "../../gpu/device.ts";
 import { Graph } from "../../gpu/graph.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { Optimizer, OwnedState } from "../../optim/optimizer.ts";
-import { partition } from "../../optim/partition.ts";
+import { type OptimizerPartition, partition } from "../../optim/partition.ts";
 import { recordUpdates } from "../../optim/update.ts";
-import type { TrainerOptions } from "./trainer.ts";
+
+/** What a recorded loss gives to the step. */
+export interface RecordedLoss {
+  /** [1]: what is minimised, a mean. */
+  readonly loss: Tensor;
+  /** [B]: the mean of each sequence (or sample), from which KOALA++ takes its measurement noise. */
+  readonly sequenceLosses: Tensor;
+}
+
+/** Options of `Trainer.create`. */
+export interface TrainerOptions {
+  /** Records inputs, forward pass and loss. */
+  readonly record: (g: Graph) => RecordedLoss;
+  /** One optimizer for all parameters, or a partition. */
+  readonly optimizer: Optimizer | OptimizerPartition;
+  /** Micro-batches per step, whose gradients are averaged; default 1. */
+  readonly gradAccum?: number;
+  /** Largest norm of all gradients together; default 0: no clipping. */
+  readonly clip?: number;
+  /** Seed of the starting weights and of dropout; default 0. */
+  readonly seed?: number;
+  /**
+   * Whether blocks compute their activations again for the backward pass instead of keeping them: about a
+   * quarter more time for much less memory, and the same weights bit for bit; default false.
+   */
+  readonly recompute?: boolean;
+  /** Kernels to use, by what they are for, as `tuneKernels` measured them; default each adapter's usual ones. */
+  readonly kernels?: Readonly<Record<string, string>>;
+}
 
 /** Steps whose metrics the GPU keeps until they are read. */
 export const RING_SLOTS = 64;

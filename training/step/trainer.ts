@@ -15,37 +15,7 @@ import { linearCrossEntropy } from "../../ops/cross_entropy.ts";
 import { RANDOM_SEED } from "../../ops/dropout.ts";
 import { hashCombine } from "../../ops/random.ts";
 import { type Optimizer, type OwnedState, STATISTICS, STATISTICS_SIZE } from "../../optim/optimizer.ts";
-import type { OptimizerPartition } from "../../optim/partition.ts";
-import { recordStep, RING_SLOTS } from "./recording.ts";
-
-/** What a recorded loss gives to the step. */
-export interface RecordedLoss {
-  /** [1]: what is minimised, a mean. */
-  readonly loss: Tensor;
-  /** [B]: the mean of each sequence (or sample), from which KOALA++ takes its measurement noise. */
-  readonly sequenceLosses: Tensor;
-}
-
-/** Options of {@linkcode Trainer.create}. */
-export interface TrainerOptions {
-  /** Records inputs, forward pass and loss. */
-  readonly record: (g: Graph) => RecordedLoss;
-  /** One optimizer for all parameters, or a partition. */
-  readonly optimizer: Optimizer | OptimizerPartition;
-  /** Micro-batches per step, whose gradients are averaged; default 1. */
-  readonly gradAccum?: number;
-  /** Largest norm of all gradients together; default 0: no clipping. */
-  readonly clip?: number;
-  /** Seed of the starting weights and of dropout; default 0. */
-  readonly seed?: number;
-  /**
-   * Whether blocks compute their activations again for the backward pass instead of keeping them: about a
-   * quarter more time for much less memory, and the same weights bit for bit; default false.
-   */
-  readonly recompute?: boolean;
-  /** Kernels to use, by what they are for, as `tuneKernels` measured them; default each adapter's usual ones. */
-  readonly kernels?: Readonly<Record<string, string>>;
-}
+import { recordStep, RING_SLOTS, type TrainerOptions } from "./recording.ts";
 
 /** What is known of a step once the GPU has done it. */
 export interface StepMetrics {

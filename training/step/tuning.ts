@@ -7,8 +7,7 @@ import { join } from "node:path";
 import { readJsonFile, writeJsonFile } from "../../files/json_file.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { fastestCandidate } from "../../gpu/tuning.ts";
-import { recordStep } from "./recording.ts";
-import type { TrainerOptions } from "./trainer.ts";
+import { recordStep, type TrainerOptions } from "./recording.ts";
 
 /** Kernels by what they are for; see `Graph.choose`. */
 export type KernelChoices = Readonly<Record<string, string>>;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Compression } from "../bytes/decompress.ts";
+import type { Compression } from "./decompress.ts";
 
 /** How a content holds texts. */
 export type Format = "text" | "jsonl" | "csv" | "tsv" | "parquet";

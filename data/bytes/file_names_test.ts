@@ -1,5 +1,5 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
-import { formatOf, isTextFile } from "./formats.ts";
+import { formatOf, isTextFile } from "./file_names.ts";
 
 Deno.test("formatOf() tells format and compression by the extension", () => {
   const cases: Record<string, [string, string | null]> = {
