@@ -88,8 +88,11 @@ async function walk(
       if (target === null) continue;
       kind = target;
     }
-    if (kind.isDirectory) found.push(...await walk(path, `${name}/`, wanted, hidden, [...above, real]));
-    else if (kind.isFile && wanted(name)) found.push(path);
+    // One by one: as arguments of a single call, very many paths overflow the stack.
+    if (kind.isDirectory) {
+      for (const inner of await walk(path, `${name}/`, wanted, hidden, [...above, real])) found.push(inner);
+    }
+    if (kind.isFile && wanted(name)) found.push(path);
   }
   // By UTF-16 units, so that no locale or file system changes the order.
   return found.sort((a, b) => a < b ? -1 : a > b ? 1 : 0);

@@ -8,6 +8,7 @@ import { linearLayers } from "../../checkpoint/tensor_names.ts";
 import { defaultLoraTargets, modelFromConfig } from "../../models/load.ts";
 import { declareParameters } from "../../training/run/load_weights.ts";
 import { type OptionValues, UsageError } from "../command/command_line.ts";
+import { camelCase } from "../command/option_table.ts";
 
 const GROUP = "LoRA, which trains small matrices beside the weights of --init-from";
 const ALL_LINEAR = "all-linear";
@@ -136,8 +137,4 @@ function targetModules(asked: readonly string[], config: Config): string[] {
       kinds.join(", ")
     }), or be ${ALL_LINEAR}, got ${wrong}`,
   );
-}
-
-function camelCase(name: string): string {
-  return name.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 }
