@@ -191,7 +191,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
             step,
             interrupted,
             validation: evaluationRecord(evaluation),
-            best,
+            best: best ?? null,
             tokens_per_second: tokensPerSecond,
             data_wait_share: dataWaitShare,
             seconds,

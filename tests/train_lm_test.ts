@@ -286,3 +286,16 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
   ]);
   deepEqual(documented.filter((name) => !tested.has(name)), [], "every option must be tried here");
 });
+
+Deno.test("train-lm saves and ends a run whose validation loss has no perplexity that JSON could hold", async () => {
+  await using tiny = await tinyRun();
+  const out = join(tiny.dir, "run");
+  const wild = "--optimizer sgd --lr 3000 --clip 0 --warmup 0 --steps 1 --sample-tokens 4 --json".split(" ");
+  const { stdout } = await train(...tiny.options, ...wild, "--out", out);
+  const report = JSON.parse(stdout);
+  ok(report.validation.loss > 709, `the loss must be beyond what exp() takes, got ${report.validation.loss}`);
+  equal(report.validation.perplexity, null);
+  equal(report.best.step, 1);
+  const exported = await runTask("export-hf", ["--checkpoint", out, "--out", join(tiny.dir, "exported")]);
+  equal(exported.code, 0, exported.stderr);
+});

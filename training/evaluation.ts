@@ -38,9 +38,15 @@ export interface Evaluation {
   readonly bitsPerByte?: number;
 }
 
-/** An evaluation under the names that JSON files carry: loss, perplexity, tokens, bits_per_byte. */
-export function evaluationRecord({ bitsPerByte, ...rest }: Evaluation): Record<string, number> {
-  return { ...rest, ...(bitsPerByte === undefined ? {} : { bits_per_byte: bitsPerByte }) };
+/**
+ * An evaluation under the names that JSON files carry: loss, perplexity, tokens, bits_per_byte. What is not finite,
+ * as the perplexity is above a loss of 709, is null, since JSON has no such number.
+ */
+export function evaluationRecord({ bitsPerByte, ...rest }: Evaluation): Record<string, number | null> {
+  const record = { ...rest, ...(bitsPerByte === undefined ? {} : { bits_per_byte: bitsPerByte }) };
+  return Object.fromEntries(
+    Object.entries(record).map(([key, value]) => [key, Number.isFinite(value) ? value : null]),
+  );
 }
 
 /** How far an evaluation has come. */

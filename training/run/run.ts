@@ -81,8 +81,8 @@ export interface RunResult {
   readonly evaluation: Evaluation;
   /** Folder of the last checkpoint. */
   readonly checkpoint: string;
-  /** The step with the lowest evaluation among the saved ones. */
-  readonly best: { readonly step: number; readonly loss: number };
+  /** The step with the lowest evaluation among the saved ones; none where no loss was finite. */
+  readonly best?: { readonly step: number; readonly loss: number };
   /** Tokens per second of training, evaluation left out. */
   readonly tokensPerSecond: number;
   /** The share of that time in which the loop waited for data. */
@@ -187,7 +187,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   const save = async () => {
     const { loss } = await evaluate();
     const step = trainer.nextStep;
-    if (!best || loss < best.loss) best = { step, loss };
+    if (Number.isFinite(loss) && !(best && best.loss <= loss)) best = { step, loss };
     await metricsFile.flush();
     checkpoint = await writeCheckpoint(options.runDir, {
       model: {
@@ -202,10 +202,10 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
         step,
         seeds: { seed: config.seed, corpus: dataset.corpusDigest },
         dataCursor: { ...batches.cursor },
-        metrics: { validation: evaluationRecord(evaluation!), best },
+        metrics: { validation: evaluationRecord(evaluation!), best: best ?? null },
       },
     });
-    await pruneCheckpoints(options.runDir, rhythm.keep, best.step);
+    await pruneCheckpoints(options.runDir, rhythm.keep, best?.step);
     return checkpoint;
   };
   const report = async () => {
@@ -271,7 +271,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     interrupted,
     evaluation: final,
     checkpoint,
-    best: best!,
+    best,
     tokensPerSecond: seconds > 0 ? trained / seconds : 0,
     dataWaitShare: seconds > 0 ? batches.waited / 1000 / seconds : 0,
     trainer,
