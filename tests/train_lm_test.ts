@@ -1,5 +1,6 @@
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
+import { lockFolder } from "../files/lock_file.ts";
 import { uniform } from "../ops/random.ts";
 import { exists, finalStep, runTask, sameWeights, signalTask, tinyRun } from "./cli.ts";
 
@@ -298,4 +299,22 @@ Deno.test("train-lm saves and ends a run whose validation loss has no perplexity
   equal(report.best.step, 1);
   const exported = await runTask("export-hf", ["--checkpoint", out, "--out", join(tiny.dir, "exported")]);
   equal(exported.code, 0, exported.stderr);
+});
+
+Deno.test("train-lm keeps out of a run's folder that another process trains in, new run or resumed", async () => {
+  await using tiny = await tinyRun();
+  const out = join(tiny.dir, "run");
+  await Deno.mkdir(out);
+  {
+    using _lock = await lockFolder(out, "the run folder");
+    const { code, stderr } = await runTask("train-lm", [...tiny.options, "--out", out]);
+    equal(code, 1, stderr);
+    match(stderr, new RegExp(`process ${Deno.pid} since`));
+    deepEqual(await namesIn(out), [".lock"]);
+  }
+  await train(...tiny.options, "--steps", "8", "--out", out);
+  using _lock = await lockFolder(out, "the run folder");
+  const { code, stderr } = await runTask("train-lm", [...tiny.options, "--steps", "8", "--resume", out]);
+  equal(code, 1, stderr);
+  match(stderr, new RegExp(`process ${Deno.pid} since`));
 });
