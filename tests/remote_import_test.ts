@@ -22,7 +22,7 @@ import {
   Tokenizer,
   Trainer,
 } from "${origin}/mod.ts";
-import { startTokenizers } from "${origin}/data/tokenize_parallel.ts";
+import { startTokenizers } from "${origin}/data/tokens/parallel.ts";
 
 const [B, T, C, V] = [2, 8, 16, 32]; // sequences, tokens, channels, vocabulary
 function record(g: Graph) {
