@@ -76,7 +76,7 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
         const report = await compare(values, ready, { context, setting, outDir }, say);
         if (!report?.complete) {
           say("stopped; the same command goes on with what is left");
-          Deno.exitCode = 130;
+          Deno.exitCode = interrupts.exitCode;
         }
         if (report) {
           for (const line of ["", ...comparisonTable(report), "", `report: ${join(outDir, REPORT)}`]) {

@@ -180,7 +180,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
         say(`waiting for data: ${(100 * dataWaitShare).toFixed(2)}% of the time of training`);
         if (interrupted) {
           say(`go on with: deno task train-lm --resume ${runDir}`);
-          Deno.exitCode = 130;
+          Deno.exitCode = interrupts.exitCode;
         }
         if (sample !== undefined) say(`\n${sample}\n`);
         if (!interrupted) {

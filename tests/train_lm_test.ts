@@ -318,3 +318,20 @@ Deno.test("train-lm keeps out of a run's folder that another process trains in, 
   equal(code, 1, stderr);
   match(stderr, new RegExp(`process ${Deno.pid} since`));
 });
+
+Deno.test(
+  "SIGTERM saves a checkpoint and exits with 143",
+  { ignore: Deno.build.os === "windows" },
+  async () => {
+    await using tiny = await tinyRun();
+    const out = join(tiny.dir, "run");
+    const { code, stdout, stderr } = await signalTask("train-lm", [...tiny.options, "--out", out], {
+      path: join(out, "metrics.jsonl"), // made right before the first step
+      delay: 0,
+      signal: "SIGTERM",
+    });
+    equal(code, 143, stderr);
+    const [, step] = /stopped at step (\d+)/.exec(stdout) ?? [];
+    ok(await exists(join(out, "checkpoints", `step-${step.padStart(8, "0")}`, "training_state.json")));
+  },
+);

@@ -4,10 +4,15 @@
  * @module
  */
 
+/** The signals, and the exit code that a shell expects of a process that one of them ended. */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
 /** Whether an interruption was asked for. */
 export interface Interrupts {
   /** True after the first signal. */
   readonly requested: boolean;
+  /** What to exit with after it: 128 and the first signal's number; 130 if there was none. */
+  readonly exitCode: number;
   /** Stops listening. */
   close(): void;
 }
@@ -18,21 +23,25 @@ export interface Interrupts {
  * @param onFirst Called at the first signal.
  */
 export function watchInterrupts(onFirst: () => void): Interrupts {
-  let requested = false;
+  let first: number | undefined;
+  const names = Object.keys(EXIT_CODES) as (keyof typeof EXIT_CODES)[];
   // Windows knows SIGINT only.
-  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+  const signals = Deno.build.os === "windows" ? names.slice(0, 1) : names;
   const listeners = signals.map((signal) => ({
     signal,
     listener: () => {
-      if (requested) Deno.exit(signal === "SIGINT" ? 130 : 143);
-      requested = true;
+      if (first !== undefined) Deno.exit(EXIT_CODES[signal]);
+      first = EXIT_CODES[signal];
       onFirst();
     },
   }));
   for (const { signal, listener } of listeners) Deno.addSignalListener(signal, listener);
   return {
     get requested() {
-      return requested;
+      return first !== undefined;
+    },
+    get exitCode() {
+      return first ?? EXIT_CODES.SIGINT;
     },
     close() {
       for (const { signal, listener } of listeners) Deno.removeSignalListener(signal, listener);
