@@ -20,7 +20,7 @@ export const LOCK_FILE = ".lock";
  * @throws {Deno.errors.Busy} If another process, or another lock of this one, holds the folder; the message says which.
  * @throws {Error} If the lock file cannot be written, with what to do about it.
  */
-export async function lockFolder(dir: string, what: string): Promise<Disposable> {
+export async function holdFolder(dir: string, what: string): Promise<Disposable> {
   const path = join(dir, LOCK_FILE);
   while (true) {
     const file = await explained(

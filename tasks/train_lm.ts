@@ -9,7 +9,7 @@ import { readCheckpoint } from "../checkpoint/run/training_state.ts";
 import { DEFAULT_ENCODING } from "../data/bytes/decode.ts";
 import { DEFAULT_TEXT_FIELD } from "../data/formats/rows.ts";
 import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
-import { lockFolder } from "../files/lock_file.ts";
+import { holdFolder } from "../files/lock_file.ts";
 import { requestGpu } from "../gpu/device.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
@@ -98,7 +98,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
   runOptimizer(draft); // hyper-parameters out of range are found before any work
   const probe = resuming ? undefined : await claimFolder(runDir);
   try {
-    using _lock = await lockFolder(runDir, "the run folder");
+    using _lock = await holdFolder(runDir, "the run folder");
     const gpu = await requestGpu();
     try {
       sayAdapter(gpu, say);

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { lockFolder } from "../files/lock_file.ts";
+import { holdFolder } from "../files/lock_file.ts";
 import { uniform } from "../ops/random.ts";
 import { exists, finalStep, runTask, sameWeights, signalTask, tinyRun } from "./cli.ts";
 
@@ -306,14 +306,14 @@ Deno.test("train-lm keeps out of a run's folder that another process trains in, 
   const out = join(tiny.dir, "run");
   await Deno.mkdir(out);
   {
-    using _lock = await lockFolder(out, "the run folder");
+    using _lock = await holdFolder(out, "the run folder");
     const { code, stderr } = await runTask("train-lm", [...tiny.options, "--out", out]);
     equal(code, 1, stderr);
     match(stderr, new RegExp(`process ${Deno.pid} since`));
     deepEqual(await namesIn(out), [".lock"]);
   }
   await train(...tiny.options, "--steps", "8", "--out", out);
-  using _lock = await lockFolder(out, "the run folder");
+  using _lock = await holdFolder(out, "the run folder");
   const { code, stderr } = await runTask("train-lm", [...tiny.options, "--steps", "8", "--resume", out]);
   equal(code, 1, stderr);
   match(stderr, new RegExp(`process ${Deno.pid} since`));
