@@ -77,13 +77,13 @@ export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./gpu
 
 // ops: one layer-sized op each, forward and backward
 export { add } from "./ops/add.ts";
-export { attention, type AttentionOptions, packedAttention } from "./ops/attention.ts";
+export { attention, type AttentionOptions, packedAttention } from "./ops/attention/attention.ts";
 export { type CrossEntropy, headLogits, IGNORED_TARGET, linearCrossEntropy } from "./ops/cross_entropy.ts";
 export { dropout } from "./ops/dropout.ts";
 export { elementwise, type ElementwiseOptions, passGradient } from "./ops/elementwise.ts";
 export { addPositions, embedding } from "./ops/embedding.ts";
 export { gelu, type GeluKind } from "./ops/gelu.ts";
-export { KeyValueCache, type LayerCache, type SequenceContext } from "./ops/key_value_cache.ts";
+export { KeyValueCache, type LayerCache, type SequenceContext } from "./ops/attention/key_value_cache.ts";
 export { layerNorm } from "./ops/layer_norm.ts";
 export { linear, type LinearOptions } from "./ops/linear.ts";
 export { rmsNorm } from "./ops/rms_norm.ts";
@@ -99,11 +99,11 @@ export { swiglu } from "./ops/swiglu.ts";
 
 // optim: optimizers and schedules
 export { adamw, type AdamWOptions } from "./optim/adamw.ts";
-export { koalaM, type KoalaMOptions, koalaV, type KoalaVOptions } from "./optim/koala.ts";
-export { koalaPlusPlus } from "./optim/koala_plus_plus.ts";
-export type { KoalaPlusPlusOptions } from "./optim/koala_plus_plus_scalars.ts";
+export { koalaM, type KoalaMOptions, koalaV, type KoalaVOptions } from "./optim/koala/koala.ts";
+export { koalaPlusPlus } from "./optim/koala/koala_plus_plus.ts";
+export type { KoalaPlusPlusOptions } from "./optim/koala/koala_plus_plus_scalars.ts";
 export { lion, type LionOptions } from "./optim/lion.ts";
-export type { MeasurementNoise, MeasurementNoiseOptions } from "./optim/measurement_noise.ts";
+export type { MeasurementNoise, MeasurementNoiseOptions } from "./optim/koala/measurement_noise.ts";
 export { muon, type MuonOptions } from "./optim/muon.ts";
 export type {
   BegunUpdate,

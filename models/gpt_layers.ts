@@ -7,7 +7,7 @@
 import type { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { add } from "../ops/add.ts";
-import { packedAttention } from "../ops/attention.ts";
+import { packedAttention } from "../ops/attention/attention.ts";
 import { dropout } from "../ops/dropout.ts";
 import { addPositions, embedding } from "../ops/embedding.ts";
 import { gelu, type GeluKind } from "../ops/gelu.ts";

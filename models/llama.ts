@@ -9,7 +9,7 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { attention } from "../ops/attention.ts";
+import { attention } from "../ops/attention/attention.ts";
 import { embedding } from "../ops/embedding.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rotary, rotaryTable } from "../ops/rotary.ts";

@@ -6,7 +6,7 @@
 import type { Graph } from "../gpu/graph.ts";
 import type { Initializer } from "../gpu/parameters.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import type { SequenceContext } from "../ops/key_value_cache.ts";
+import type { SequenceContext } from "../ops/attention/key_value_cache.ts";
 import { fillNormal, fillUniform } from "../ops/random.ts";
 
 /** Where tokens stand and what they see, for {@linkcode LanguageModel.hidden}. */

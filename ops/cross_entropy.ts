@@ -16,9 +16,9 @@ import type { Graph } from "../gpu/graph.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
 import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { rowBlocks } from "../gpu/tensor.ts";
-import { vectorType } from "./column_sum.ts";
+import { vectorType } from "./matmul/column_sum.ts";
 import { passGradient } from "./elementwise.ts";
-import { matmul } from "./matmul.ts";
+import { matmul } from "./matmul/matmul.ts";
 import { rowLayout } from "./rows.ts";
 
 /** A target that does not count: neither in the loss nor in the mean. Any id past the vocabulary acts so. */

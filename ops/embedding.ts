@@ -10,7 +10,7 @@
 import type { Graph } from "../gpu/graph.ts";
 import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
-import { vectorType } from "./column_sum.ts";
+import { vectorType } from "./matmul/column_sum.ts";
 import { elementwise, passGradient } from "./elementwise.ts";
 
 const NONE = "0xffffffffu";

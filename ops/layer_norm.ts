@@ -10,7 +10,7 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
-import { columnSums, vectorType } from "./column_sum.ts";
+import { columnSums, vectorType } from "./matmul/column_sum.ts";
 import { rowLayout } from "./rows.ts";
 
 /**

@@ -7,9 +7,9 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
-import { columnSums } from "./column_sum.ts";
+import { columnSums } from "./matmul/column_sum.ts";
 import { passGradient } from "./elementwise.ts";
-import { matmul } from "./matmul.ts";
+import { matmul } from "./matmul/matmul.ts";
 
 /** Options of {@linkcode linear}. */
 export interface LinearOptions {

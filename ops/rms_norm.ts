@@ -11,7 +11,7 @@
 import type { Graph } from "../gpu/graph.ts";
 import { f32Literal } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
-import { columnSums, vectorType } from "./column_sum.ts";
+import { columnSums, vectorType } from "./matmul/column_sum.ts";
 import { rowLayout } from "./rows.ts";
 
 /**

@@ -15,7 +15,7 @@
 import type { Graph, Operand } from "../gpu/graph.ts";
 import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
-import { vectorType } from "./column_sum.ts";
+import { vectorType } from "./matmul/column_sum.ts";
 
 /** How Llama 3.1 slows frequencies down. */
 export interface RotaryScaling {

@@ -23,7 +23,7 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
-import { matrixBatches, matrixShape } from "./matrix_batches.ts";
+import { matrixBatches, matrixShape } from "./matrices/matrix_batches.ts";
 import {
   type BegunUpdate,
   type Optimizer,
@@ -31,7 +31,7 @@ import {
   requireInRange,
   type UpdateInputs,
 } from "./optimizer.ts";
-import { orthogonalizePacked } from "./orthogonalize.ts";
+import { orthogonalizePacked } from "./matrices/orthogonalize.ts";
 import { parameterState } from "./state.ts";
 
 /** Hyper-parameters of {@linkcode muon}. */

@@ -1,4 +1,4 @@
-import { orthogonalizeReference } from "./orthogonalize_reference.ts";
+import { orthogonalizeReference } from "./matrices/orthogonalize_reference.ts";
 
 /** Plain float64 reference of {@linkcode muon} for one matrix that lies as [out, in]. */
 export class MuonReference {

@@ -41,7 +41,7 @@ export function hiddenMatrices(parameter: Parameter): boolean {
  * ```ts
  * import { deepEqual } from "node:assert/strict";
  * import { adamw } from "./adamw.ts";
- * import { koalaPlusPlus } from "./koala_plus_plus.ts";
+ * import { koalaPlusPlus } from "./koala/koala_plus_plus.ts";
  *
  * const { optimizers } = partition([
  *   { owns: hiddenMatrices, optimizer: koalaPlusPlus({ lr: 0.02 }) },

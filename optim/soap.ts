@@ -28,10 +28,15 @@
 import type { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { elementwise } from "../ops/elementwise.ts";
-import { matmul } from "../ops/matmul.ts";
+import { matmul } from "../ops/matmul/matmul.ts";
 import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
-import { LARGEST_BASIS, readBases, refreshBases } from "./eigenbasis.ts";
-import { gatherMatrices, type MatrixBatch, matrixBatches, scatterMatrices } from "./matrix_batches.ts";
+import { LARGEST_BASIS, readBases, refreshBases } from "./matrices/eigenbasis.ts";
+import {
+  gatherMatrices,
+  type MatrixBatch,
+  matrixBatches,
+  scatterMatrices,
+} from "./matrices/matrix_batches.ts";
 import {
   type BegunUpdate,
   type Optimizer,

@@ -6,7 +6,7 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { Graph } from "../../gpu/graph.ts";
 import { compileProgram } from "../../gpu/program.ts";
-import { matmul } from "../../ops/matmul.ts";
+import { matmul } from "../../ops/matmul/matmul.ts";
 import { checkProduct, matmulInputs } from "../inputs.ts";
 import type { MatmulCase } from "../protocol.ts";
 import type { Prepared } from "../serve.ts";

@@ -9,7 +9,7 @@ import { Graph } from "../../gpu/graph.ts";
 import { type Parameter, writeTensor } from "../../gpu/parameters.ts";
 import { compileProgram } from "../../gpu/program.ts";
 import { AdamWReference } from "../../optim/adamw_reference.ts";
-import { KoalaPlusPlusReference } from "../../optim/koala_plus_plus_reference.ts";
+import { KoalaPlusPlusReference } from "../../optim/koala/koala_plus_plus_reference.ts";
 import type { OptimizerPartition } from "../../optim/partition.ts";
 import { recordUpdates } from "../../optim/update.ts";
 import { uniform } from "../inputs.ts";

@@ -14,7 +14,7 @@ import { compileProgram, type Program } from "../../gpu/program.ts";
 import { Readback } from "../../gpu/readback.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import { headLogits } from "../../ops/cross_entropy.ts";
-import { KeyValueCache } from "../../ops/key_value_cache.ts";
+import { KeyValueCache } from "../../ops/attention/key_value_cache.ts";
 import { checkSampling, sampleToken, type SamplingOptions } from "./sampling.ts";
 
 /** Tokens of a prompt that are read at once. */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { AdapterConfig } from "../../checkpoint/adapter/config.ts";
-import type { MeasurementNoise } from "../../optim/measurement_noise.ts";
+import type { MeasurementNoise } from "../../optim/koala/measurement_noise.ts";
 import { learningRateSchedule, type ScheduleKind } from "../../optim/schedule.ts";
 
 /** Version of run.json that this code writes and reads. */

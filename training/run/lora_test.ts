@@ -19,7 +19,7 @@ import { defaultLoraTargets, modelFromConfig, modelPresets } from "../../models/
 import type { LanguageModel } from "../../models/model.ts";
 import { fillNormal } from "../../ops/random.ts";
 import { adamw } from "../../optim/adamw.ts";
-import { koalaPlusPlus } from "../../optim/koala_plus_plus.ts";
+import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
 import type { Optimizer } from "../../optim/optimizer.ts";
 import { hiddenMatrices, partition } from "../../optim/partition.ts";
 import { relativeDistance, testGpu } from "../../tests/check_op.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import { adamw } from "../../optim/adamw.ts";
-import { koalaPlusPlus } from "../../optim/koala_plus_plus.ts";
-import { koalaM, koalaV } from "../../optim/koala.ts";
+import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
+import { koalaM, koalaV } from "../../optim/koala/koala.ts";
 import { lion } from "../../optim/lion.ts";
 import { muon } from "../../optim/muon.ts";
 import type { Optimizer } from "../../optim/optimizer.ts";

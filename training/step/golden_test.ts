@@ -9,7 +9,7 @@ import { modelFromConfig } from "../../models/load.ts";
 import { IGNORED_TARGET } from "../../ops/cross_entropy.ts";
 import { linear } from "../../ops/linear.ts";
 import { adamw } from "../../optim/adamw.ts";
-import { koalaPlusPlus } from "../../optim/koala_plus_plus.ts";
+import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
 import type { Optimizer } from "../../optim/optimizer.ts";
 import { relativeDistance } from "../../tests/check_op.ts";
 import { goldenPath } from "../../tests/golden.ts";

@@ -3,7 +3,7 @@ import { ok } from "node:assert/strict";
 import { type MemoryPlan, planMemory } from "../../gpu/memory.ts";
 import { gpt2, gpt2Presets } from "../../models/gpt2.ts";
 import { adamw } from "../../optim/adamw.ts";
-import { koalaPlusPlus } from "../../optim/koala_plus_plus.ts";
+import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
 import { hiddenMatrices, partition } from "../../optim/partition.ts";
 import { recordStep } from "./recording.ts";
 import { languageModelLoss } from "./trainer.ts";

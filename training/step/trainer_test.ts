@@ -2,7 +2,7 @@ import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { gpt2 } from "../../models/gpt2.ts";
 import { llama } from "../../models/llama.ts";
 import { adamw } from "../../optim/adamw.ts";
-import { koalaPlusPlus } from "../../optim/koala_plus_plus.ts";
+import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
 import { hiddenMatrices, partition } from "../../optim/partition.ts";
 import { closeTo, testGpu } from "../../tests/check_op.ts";
 import { Evaluator } from "../evaluation.ts";

@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { requestGpu } from "../../gpu/device.ts";
 import { gpt2 } from "../../models/gpt2.ts";
-import { matmulCandidates } from "../../ops/matmul.ts";
+import { matmulCandidates } from "../../ops/matmul/matmul.ts";
 import { adamw } from "../../optim/adamw.ts";
 import { recordStep } from "./recording.ts";
 import { languageModelLoss, Trainer } from "./trainer.ts";

@@ -1,9 +1,9 @@
 import { deepEqual, ok } from "node:assert/strict";
-import { Graph } from "../gpu/graph.ts";
-import { compileProgram } from "../gpu/program.ts";
-import { fillNormal } from "../ops/random.ts";
-import { matmulReference } from "../ops/linear_reference.ts";
-import { testGpu, testProfiles } from "../tests/check_op.ts";
+import { Graph } from "../../gpu/graph.ts";
+import { compileProgram } from "../../gpu/program.ts";
+import { fillNormal } from "../../ops/random.ts";
+import { matmulReference } from "../../ops/linear_reference.ts";
+import { testGpu, testProfiles } from "../../tests/check_op.ts";
 import { columnRanges, LARGEST_BASIS, readBases, refreshBases } from "./eigenbasis.ts";
 
 /** Q^T Q of a basis that is stored as Q - I, less I. */

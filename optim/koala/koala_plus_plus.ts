@@ -53,12 +53,12 @@
  *
  * @module
  */
-import type { Graph, UpdateSegment } from "../gpu/graph.ts";
-import type { Parameter } from "../gpu/parameters.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { type ChunkedPart, chunkRanges, chunkSegments, chunkSums, updateChunks } from "./chunks.ts";
+import type { Graph, UpdateSegment } from "../../gpu/graph.ts";
+import type { Parameter } from "../../gpu/parameters.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { type ChunkedPart, chunkRanges, chunkSegments, chunkSums, updateChunks } from "../chunks.ts";
 import { type KoalaPlusPlusOptions, LEFT_ALONE, scalarPass, writesH } from "./koala_plus_plus_scalars.ts";
-import { matrixBatches, matrixShape } from "./matrix_batches.ts";
+import { matrixBatches, matrixShape } from "../matrices/matrix_batches.ts";
 import { requireMeasurementNoise } from "./measurement_noise.ts";
 import {
   type BegunUpdate,
@@ -67,9 +67,9 @@ import {
   type RecordedUpdate,
   requireInRange,
   type UpdateInputs,
-} from "./optimizer.ts";
-import { orthogonalizePacked } from "./orthogonalize.ts";
-import { parameterState } from "./state.ts";
+} from "../optimizer.ts";
+import { orthogonalizePacked } from "../matrices/orthogonalize.ts";
+import { parameterState } from "../state.ts";
 
 const NAME = "koala_plus_plus";
 

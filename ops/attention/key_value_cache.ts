@@ -4,10 +4,10 @@
  *
  * @module
  */
-import type { Gpu } from "../gpu/device.ts";
-import type { Graph } from "../gpu/graph.ts";
-import { allocateStorage } from "../gpu/parameters.ts";
-import { Storage, Tensor } from "../gpu/tensor.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import type { Graph } from "../../gpu/graph.ts";
+import { allocateStorage } from "../../gpu/parameters.ts";
+import { Storage, Tensor } from "../../gpu/tensor.ts";
 
 /** The keys and values of one layer, as an op reads and writes them. */
 export interface LayerCache {

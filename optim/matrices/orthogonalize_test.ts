@@ -1,9 +1,9 @@
 import { deepEqual, ok, throws } from "node:assert/strict";
-import { Graph } from "../gpu/graph.ts";
-import { compileProgram } from "../gpu/program.ts";
-import { matmulReference } from "../ops/linear_reference.ts";
-import { fillNormal } from "../ops/random.ts";
-import { closeTo, testGpu, testProfiles } from "../tests/check_op.ts";
+import { Graph } from "../../gpu/graph.ts";
+import { compileProgram } from "../../gpu/program.ts";
+import { matmulReference } from "../../ops/linear_reference.ts";
+import { fillNormal } from "../../ops/random.ts";
+import { closeTo, testGpu, testProfiles } from "../../tests/check_op.ts";
 import { matrixBatches } from "./matrix_batches.ts";
 import { orthogonalizePacked } from "./orthogonalize.ts";
 import { orthogonalizeReference } from "./orthogonalize_reference.ts";

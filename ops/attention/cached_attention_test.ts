@@ -1,12 +1,12 @@
 import { throws } from "node:assert/strict";
-import { Graph } from "../gpu/graph.ts";
-import { compileProgram } from "../gpu/program.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { closeTo, testGpu, testProfiles } from "../tests/check_op.ts";
+import { Graph } from "../../gpu/graph.ts";
+import { compileProgram } from "../../gpu/program.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { closeTo, testGpu, testProfiles } from "../../tests/check_op.ts";
 import { attention, packedAttention } from "./attention.ts";
 import { attentionReference, type AttentionShape } from "./attention_reference.ts";
 import { KeyValueCache } from "./key_value_cache.ts";
-import { fillNormal } from "./random.ts";
+import { fillNormal } from "../random.ts";
 
 /** Each sequence's position after each run; what a run adds beyond them is padding. */
 const pieces = [[3, 1], [4, 6], [9, 7], [9, 12]] as const;

@@ -1,11 +1,11 @@
 import { ok } from "node:assert/strict";
-import { toFloat32 } from "../checkpoint/safetensors/float_formats.ts";
-import { parseSafetensors } from "../checkpoint/safetensors/safetensors.ts";
-import { relativeDistance, testGpu } from "../tests/check_op.ts";
-import { goldenPath } from "../tests/golden.ts";
-import { OptimizerBench } from "../tests/optimizer_bench.ts";
+import { toFloat32 } from "../../checkpoint/safetensors/float_formats.ts";
+import { parseSafetensors } from "../../checkpoint/safetensors/safetensors.ts";
+import { relativeDistance, testGpu } from "../../tests/check_op.ts";
+import { goldenPath } from "../../tests/golden.ts";
+import { OptimizerBench } from "../../tests/optimizer_bench.ts";
 import { koalaPlusPlus } from "./koala_plus_plus.ts";
-import { partition } from "./partition.ts";
+import { partition } from "../partition.ts";
 
 const folder = goldenPath("koala_plus_plus/")!;
 const cases = [...Deno.readDirSync(folder)].map((e) => e.name).filter((n) => n.endsWith(".json")).sort();

@@ -11,11 +11,11 @@
  *
  * @module
  */
-import { type Graph, type UpdateSegment, vec4 } from "../gpu/graph.ts";
-import { mainInputs } from "../gpu/kernel.ts";
-import type { Parameter } from "../gpu/parameters.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { padded } from "../ops/transpose.ts";
+import { type Graph, type UpdateSegment, vec4 } from "../../gpu/graph.ts";
+import { mainInputs } from "../../gpu/kernel.ts";
+import type { Parameter } from "../../gpu/parameters.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { padded } from "../../ops/matmul/transpose.ts";
 
 /** Matrices of one padded shape in one segment. */
 export interface MatrixBatch {

@@ -14,10 +14,10 @@
  *
  * @module
  */
-import { type Graph, vec4 } from "../gpu/graph.ts";
-import { mainInputs } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { matmul } from "../ops/matmul.ts";
+import { type Graph, vec4 } from "../../gpu/graph.ts";
+import { mainInputs } from "../../gpu/kernel.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { matmul } from "../../ops/matmul/matmul.ts";
 
 /** Added to A / trace(A). */
 export const EIGENBASIS_SHIFT = 1e-6;

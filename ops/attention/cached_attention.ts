@@ -10,11 +10,11 @@
  *
  * @module
  */
-import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../gpu/kernel.ts";
-import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
+import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../../gpu/kernel.ts";
+import { expectShape, type Tensor } from "../../gpu/tensor.ts";
 import type { SequenceContext } from "./key_value_cache.ts";
-import { rowLayout } from "./rows.ts";
+import { rowLayout } from "../rows.ts";
 
 /** Where queries, keys or values lie: rows of `stride` values, of which `offset` and the following belong to them. */
 export interface Columns {

@@ -19,11 +19,11 @@
  *
  * @module
  */
-import type { Graph } from "../gpu/graph.ts";
-import { mainInputs } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { elementwise } from "../ops/elementwise.ts";
-import { matmul } from "../ops/matmul.ts";
+import type { Graph } from "../../gpu/graph.ts";
+import { mainInputs } from "../../gpu/kernel.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { elementwise } from "../../ops/elementwise.ts";
+import { matmul } from "../../ops/matmul/matmul.ts";
 import { gatherMatrices, type MatrixBatch, scatterMatrices } from "./matrix_batches.ts";
 
 /** Coefficients of x, x^3 and x^5 in one step. */

@@ -1,9 +1,9 @@
 import { throws } from "node:assert/strict";
-import { Graph } from "../gpu/graph.ts";
-import { checkOp, testGpu } from "../tests/check_op.ts";
+import { Graph } from "../../gpu/graph.ts";
+import { checkOp, testGpu } from "../../tests/check_op.ts";
 import { attention, packedAttention } from "./attention.ts";
 import { attentionReference, type AttentionShape } from "./attention_reference.ts";
-import { hashCombine } from "./random.ts";
+import { hashCombine } from "../random.ts";
 
 const shapes: AttentionShape[] = [
   { batch: 2, length: 16, numHeads: 2, numKeyValueHeads: 2, headDim: 4 },

@@ -1,4 +1,4 @@
-import { orthogonalizeReference } from "./orthogonalize_reference.ts";
+import { orthogonalizeReference } from "../matrices/orthogonalize_reference.ts";
 
 /** Hyper-parameters of {@linkcode KoalaPlusPlusReference}. */
 export interface ReferenceOptions {

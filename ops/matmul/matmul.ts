@@ -9,10 +9,10 @@
  *
  * @module
  */
-import type { Graph } from "../gpu/graph.ts";
-import type { Profile } from "../gpu/device.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { broadcastKernel, type Product, sharedKernel, tileKernel } from "./matmul_kernels.ts";
+import type { Graph } from "../../gpu/graph.ts";
+import type { Profile } from "../../gpu/device.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { broadcastKernel, type Product, sharedKernel, tileKernel } from "./kernels.ts";
 import { padRows, transpose } from "./transpose.ts";
 
 /** What {@linkcode matmul} takes. */

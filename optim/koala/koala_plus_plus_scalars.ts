@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { Graph } from "../gpu/graph.ts";
-import { mainInputs } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { isFiniteWgsl, tensorSumsWgsl } from "./chunks.ts";
+import type { Graph } from "../../gpu/graph.ts";
+import { mainInputs } from "../../gpu/kernel.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { isFiniteWgsl, tensorSumsWgsl } from "../chunks.ts";
 import { type MeasurementNoiseOptions, measurementNoiseWgsl } from "./measurement_noise.ts";
-import { STATISTICS, type UpdateInputs } from "./optimizer.ts";
+import { STATISTICS, type UpdateInputs } from "../optimizer.ts";
 
 /** Hyper-parameters of {@linkcode koalaPlusPlus}. */
 export interface KoalaPlusPlusOptions extends MeasurementNoiseOptions {

@@ -15,11 +15,11 @@
  *
  * @module
  */
-import { type GradientTarget, type Graph, type Operand, vec4 } from "../gpu/graph.ts";
-import { mainInputs, opaqueLoop } from "../gpu/kernel.ts";
-import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { type GradientTarget, type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
+import { mainInputs, opaqueLoop } from "../../gpu/kernel.ts";
+import { expectShape, type Tensor } from "../../gpu/tensor.ts";
 import { cachedAttention, type Columns } from "./cached_attention.ts";
-import { keepFactorWgsl, randomSeed } from "./dropout.ts";
+import { keepFactorWgsl, randomSeed } from "../dropout.ts";
 import type { SequenceContext } from "./key_value_cache.ts";
 
 /** Options of {@linkcode attention}. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { requireInRange, STATISTICS } from "./optimizer.ts";
+import { requireInRange, STATISTICS } from "../optimizer.ts";
 
 /** Where the measurement noise R comes from: a number, or an average over steps of a statistic of the loss. */
 export type MeasurementNoise = "variance" | "second-moment" | number;

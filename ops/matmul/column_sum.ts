@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { type GradientTarget, type Graph, type Operand, vec4 } from "../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { type GradientTarget, type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
+import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../../gpu/kernel.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 
 const ROWS_PER_BLOCK = 64;
 

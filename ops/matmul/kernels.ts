@@ -9,9 +9,9 @@
  *
  * @module
  */
-import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
-import { mainInputs, opaqueLoop } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
+import { mainInputs, opaqueLoop } from "../../gpu/kernel.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 import { padded } from "./transpose.ts";
 
 /** A product whose operands lie as a kernel reads them. */

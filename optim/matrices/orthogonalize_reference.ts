@@ -1,4 +1,4 @@
-import { matmulReference } from "../ops/linear_reference.ts";
+import { matmulReference } from "../../ops/linear_reference.ts";
 
 /** Plain float64 reference of {@linkcode orthogonalize} for one matrix of any shape. */
 export function orthogonalizeReference(x: Float64Array, rows: number, columns: number): Float64Array {

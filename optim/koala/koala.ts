@@ -38,9 +38,9 @@
  *
  * @module
  */
-import type { Graph } from "../gpu/graph.ts";
-import { mainInputs } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import type { Graph } from "../../gpu/graph.ts";
+import { mainInputs } from "../../gpu/kernel.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 import {
   chunkRanges,
   chunkSegments,
@@ -48,7 +48,7 @@ import {
   isFiniteWgsl,
   tensorSumsWgsl,
   updateChunks,
-} from "./chunks.ts";
+} from "../chunks.ts";
 import {
   type MeasurementNoiseOptions,
   measurementNoiseWgsl,
@@ -61,8 +61,8 @@ import {
   requireInRange,
   STATISTICS,
   type UpdateInputs,
-} from "./optimizer.ts";
-import { parameterState } from "./state.ts";
+} from "../optimizer.ts";
+import { parameterState } from "../state.ts";
 
 /** Hyper-parameters of {@linkcode koalaV}. */
 export interface KoalaVOptions extends MeasurementNoiseOptions {

@@ -1,9 +1,9 @@
-import { fillNormal } from "./random.ts";
+import { fillNormal } from "../random.ts";
 import { deepEqual, ok, throws } from "node:assert/strict";
-import { Graph } from "../gpu/graph.ts";
-import { compileProgram } from "../gpu/program.ts";
-import { closeTo, testGpu } from "../tests/check_op.ts";
-import { matmulReference } from "./linear_reference.ts";
+import { Graph } from "../../gpu/graph.ts";
+import { compileProgram } from "../../gpu/program.ts";
+import { closeTo, testGpu } from "../../tests/check_op.ts";
+import { matmulReference } from "../linear_reference.ts";
 import { matmul, matmulCandidates, matmulVariants } from "./matmul.ts";
 
 // [m, n, k]: whole tiles of every kernel, and sizes that leave some of a tile, of a vector of four, or both.

@@ -1,10 +1,10 @@
 import { ok } from "node:assert/strict";
-import { fillNormal } from "../ops/random.ts";
-import { relativeDistance, testGpu } from "../tests/check_op.ts";
-import { OptimizerBench } from "../tests/optimizer_bench.ts";
+import { fillNormal } from "../../ops/random.ts";
+import { relativeDistance, testGpu } from "../../tests/check_op.ts";
+import { OptimizerBench } from "../../tests/optimizer_bench.ts";
 import { koalaPlusPlus } from "./koala_plus_plus.ts";
 import { KoalaPlusPlusReference } from "./koala_plus_plus_reference.ts";
-import { partition } from "./partition.ts";
+import { partition } from "../partition.ts";
 
 /** Large sigma, small Q and turning gradients: what drives v.h below zero. */
 const options = { lr: 0.1, sigma: 4, q: 0.01, r: 0.25, alphaR: 0.9, weightDecay: 0, symmetric: true };

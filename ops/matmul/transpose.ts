@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { type Graph, vec4 } from "../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { type Graph, vec4 } from "../../gpu/graph.ts";
+import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../../gpu/kernel.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 
 /** The smallest multiple of four that is not below `n`. */
 export function padded(n: number): number {
