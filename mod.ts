@@ -78,10 +78,11 @@ export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./gpu
 // ops: one layer-sized op each, forward and backward
 export { add } from "./ops/add.ts";
 export { attention, type AttentionOptions, packedAttention } from "./ops/attention/attention.ts";
-export { type CrossEntropy, headLogits, IGNORED_TARGET, linearCrossEntropy } from "./ops/cross_entropy.ts";
+export { type CrossEntropy, headLogits, linearCrossEntropy } from "./ops/cross_entropy.ts";
 export { dropout } from "./ops/dropout.ts";
 export { elementwise, type ElementwiseOptions, passGradient } from "./ops/elementwise.ts";
 export { addPositions, embedding } from "./ops/embedding.ts";
+export { IGNORED_TARGET } from "./ops/ignored_target.ts";
 export { gelu, type GeluKind } from "./ops/gelu.ts";
 export { KeyValueCache, type LayerCache, type SequenceContext } from "./ops/attention/key_value_cache.ts";
 export { layerNorm } from "./ops/layer_norm.ts";

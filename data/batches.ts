@@ -4,11 +4,9 @@
  * @module
  */
 
+import { IGNORED_TARGET } from "../ops/ignored_target.ts";
 import { hashCombine } from "../ops/random.ts";
 import { readTokens, type TokenIds } from "./tokens/files.ts";
-
-/** The target at a position that has none: it adds nothing to loss or gradient. */
-export const IGNORED_TARGET = 0xffffffff as const;
 
 /** The shape of batches. */
 export interface BatchShape {

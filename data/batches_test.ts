@@ -1,14 +1,8 @@
 import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
-import {
-  Batches,
-  type DataCursor,
-  IGNORED_TARGET,
-  permute,
-  sequentialBatchCount,
-  sequentialBatches,
-} from "./batches.ts";
+import { Batches, type DataCursor, permute, sequentialBatchCount, sequentialBatches } from "./batches.ts";
 import { StepBatches } from "./prefetch.ts";
 import { tokenRange } from "./tokens/files.ts";
+import { IGNORED_TARGET } from "../ops/ignored_target.ts";
 import { hash32, hashCombine } from "../ops/random.ts";
 
 /** Ids that tell their place. */

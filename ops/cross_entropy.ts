@@ -21,9 +21,6 @@ import { passGradient } from "./elementwise.ts";
 import { matmul } from "./matmul/matmul.ts";
 import { rowLayout } from "./rows.ts";
 
-/** A target that does not count: neither in the loss nor in the mean. Any id past the vocabulary acts so. */
-export const IGNORED_TARGET = 0xffffffff;
-
 /** The most bytes that a chunk of logits takes. */
 const CHUNK_BYTES = 32 << 20;
 

@@ -2,7 +2,8 @@ import { closeTo, relativeDistance, testGpu, testProfiles } from "../tests/check
 import { ok } from "node:assert/strict";
 import { Graph } from "../gpu/graph.ts";
 import { compileProgram } from "../gpu/program.ts";
-import { IGNORED_TARGET, linearCrossEntropy } from "./cross_entropy.ts";
+import { linearCrossEntropy } from "./cross_entropy.ts";
+import { IGNORED_TARGET } from "./ignored_target.ts";
 import { crossEntropyReference } from "./cross_entropy_reference.ts";
 import { normal } from "../models/model.ts";
 

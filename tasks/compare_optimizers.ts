@@ -15,7 +15,7 @@ import {
   runComparison,
   type StepComparisonOptions,
 } from "../training/compare/comparison.ts";
-import type { CellContext } from "../training/compare/trial.ts";
+import type { TrialContext } from "../training/compare/trial.ts";
 import { comparisonHtml } from "../training/compare/report.ts";
 import { type ComparisonReport, type ComparisonSetting, summarize } from "../training/compare/summary.ts";
 import { declareParameters } from "../training/run/load_weights.ts";
@@ -62,7 +62,7 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
       }
       const interrupts = watchInterrupts(() => say("stopping; once more to stop at once"));
       try {
-        const context: CellContext = {
+        const context: TrialContext = {
           gpu,
           model,
           dataset,
@@ -102,7 +102,7 @@ const REPORT = "report.html";
 async function compare(
   values: ComparisonValues,
   contestants: readonly Contestant[],
-  { context, setting, outDir }: { context: CellContext; setting: ComparisonSetting; outDir: string },
+  { context, setting, outDir }: { context: TrialContext; setting: ComparisonSetting; outDir: string },
   say: (line: string) => void,
 ): Promise<ComparisonReport | undefined> {
   const reference = referenceOf(contestants);
@@ -113,26 +113,26 @@ async function compare(
     ? await measure({ ...context, outDir, contestants, reference, rounds }, say)
     : undefined;
   if (rounds > 0 && !costs) return undefined;
-  const write = async (cells: Parameters<typeof summarize>[0]["cells"], complete: boolean) => {
-    const report = summarize({ ...plan, contestants, reference, cells, complete, costs, setting });
+  const write = async (trials: Parameters<typeof summarize>[0]["trials"], complete: boolean) => {
+    const report = summarize({ ...plan, contestants, reference, trials, complete, costs, setting });
     await writeJsonFile(join(outDir, "comparison.json"), report);
     await writeTextAtomically(join(outDir, REPORT), comparisonHtml(report));
     return report;
   };
   const events = comparisonEvents({ contestants, costs, steps: values.steps, say });
-  const { cells, complete } = await runComparison({
+  const { trials, complete } = await runComparison({
     ...context,
     ...plan,
     ...events,
     outDir,
     contestants,
-    async finished(cell, count) {
-      events.finished(cell, count);
+    async finished(trial, count) {
+      events.finished(trial, count);
       // Whoever looks while it runs sees what is done.
       if (!count.kept) await write(count.done, false);
     },
   });
-  return await write(cells, complete);
+  return await write(trials, complete);
 }
 
 /** Measures the time of a step and says it. */

@@ -8,14 +8,14 @@ import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
 import { hashCombine } from "../ops/random.ts";
-import type { ModelConfig } from "../training/run/config.ts";
+import type { StepConfig } from "../training/run/config.ts";
 import { runOptimizer } from "../training/run/optimizer.ts";
 import { modelFlops, profileSteps } from "../training/step/profile.ts";
 import { languageModelLoss, Trainer } from "../training/step/trainer.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command/command_line.ts";
 import { profileTable, type StepReport } from "./model/profile_table.ts";
 import { optimizerOptions } from "./train/optimizer_options.ts";
-import { modelConfig, modelOptions, trainLmOptions } from "./train/train_lm_options.ts";
+import { modelOptions, stepConfig, trainLmOptions } from "./train/train_lm_options.ts";
 
 const MEASURING = "Measuring";
 
@@ -47,7 +47,7 @@ const options = {
 type Values = OptionValues<typeof options>;
 
 async function main(values: Values, { output }: TaskContext): Promise<void> {
-  const config = await modelConfig(values);
+  const config = await stepConfig(values);
   runOptimizer(config); // hyper-parameters out of range are found before any work
   const model = modelFromConfig({ ...config.model, vocab_size: config.vocabSize });
   const gpu = await requestGpu();
@@ -63,7 +63,7 @@ async function main(values: Values, { output }: TaskContext): Promise<void> {
 async function measure(
   gpu: Gpu,
   model: LanguageModel,
-  config: ModelConfig,
+  config: StepConfig,
   { model: name, steps, warmupSteps }: Values,
 ): Promise<StepReport> {
   const { batchSize, seqLen, gradAccum } = config;

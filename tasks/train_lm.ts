@@ -156,7 +156,7 @@ async function main(values: TrainLmValues, { given, output }: TaskContext): Prom
           base,
           progress,
           interrupted: () => interrupts.requested,
-          rhythm: {
+          intervals: {
             logEvery: values.logEvery,
             evalEvery: values.evalEvery,
             evalBatches: values.evalBatches,

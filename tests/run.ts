@@ -84,7 +84,8 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     models: [read],
     // Not --allow-run=deno: Deno then refuses to start anything where LD_LIBRARY_PATH is set, as on many machines
     // with CUDA, and whoever may run deno may run everything anyway.
-    tests: [read, write, "--allow-run", "--allow-net=127.0.0.1"],
+    house: [read, write, "--allow-run", "--allow-net=127.0.0.1"],
+    "end to end": [read, write, "--allow-run", "--allow-net=127.0.0.1"],
     interop: [read, write, "--allow-run"],
     slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],
   };
@@ -112,7 +113,8 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     check("check", "check", "--quiet"),
     check("doc", "doc", "--lint", ...entryPoints),
     ...unitFolders.filter((name) => sourcesIn(name).length > 0).map((name) => tests(name, [name])),
-    tests("tests", sourcesIn("tests").filter((path) => path.endsWith("_test.ts"))),
+    tests("house", sourcesIn("tests/house")),
+    tests("end to end", sourcesIn("tests/tasks")),
     tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
     ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],
     check("publish", "publish", "--dry-run", "--allow-dirty"),

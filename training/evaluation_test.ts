@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
-import { IGNORED_TARGET, sequentialBatches } from "../data/batches.ts";
+import { sequentialBatches } from "../data/batches.ts";
+import { IGNORED_TARGET } from "../ops/ignored_target.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";
 import { gpt2 } from "../models/gpt2.ts";

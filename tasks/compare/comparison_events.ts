@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { CellCount, Contestant, FinishedCell } from "../../training/compare/comparison.ts";
-import type { Cell } from "../../training/compare/plan.ts";
+import type { Contestant, FinishedTrial, TrialCount } from "../../training/compare/comparison.ts";
+import type { Trial } from "../../training/compare/plan.ts";
 import { createProgress, formatDuration, type ProgressState, stderrWriter } from "../../training/progress.ts";
 import type { StepCost } from "../../training/compare/step_race.ts";
 
@@ -22,40 +22,40 @@ export interface ComparisonEventOptions {
 
 /** Events that print lines and, on a terminal, a bar. */
 export function comparisonEvents({ contestants, costs, steps, say }: ComparisonEventOptions): {
-  started(cell: Cell, count: CellCount): void;
-  progress(cell: Cell, state: ProgressState): void;
-  finished(cell: FinishedCell, count: CellCount & { readonly kept: boolean }): void;
+  started(trial: Trial, count: TrialCount): void;
+  progress(trial: Trial, state: ProgressState): void;
+  finished(trial: FinishedTrial, count: TrialCount & { readonly kept: boolean }): void;
 } {
   const bar = createProgress({ totalSteps: steps, writer: stderrWriter(), print: say });
   // In any unit: runs of this process tell how many seconds it has.
-  const predicted = (cells: readonly Cell[]) =>
-    cells.reduce((sum, { entry }) => {
+  const predicted = (trials: readonly Trial[]) =>
+    trials.reduce((sum, { entry }) => {
       return sum + (costs?.[contestants.findIndex(({ name }) => name === entry)].ms ?? 1);
     }, 0);
-  const own: FinishedCell[] = [];
-  const timeLeft = (left: readonly Cell[]) => {
-    const seconds = own.reduce((sum, cell) => sum + cell.seconds, 0);
+  const own: FinishedTrial[] = [];
+  const timeLeft = (left: readonly Trial[]) => {
+    const seconds = own.reduce((sum, trial) => sum + trial.seconds, 0);
     if (own.length > 0) return `about ${formatDuration(predicted(left) * seconds / predicted(own))} left`;
     return costs ? `at least ${formatDuration(predicted(left) * steps / 1000)} left` : "time left unknown";
   };
-  const title = ({ entry, lr, seed }: Cell, number: number, of: number) =>
+  const title = ({ entry, lr, seed }: Trial, number: number, of: number) =>
     `run ${number} of ${of}: ${entry}, lr ${lr}, seed ${seed}`;
   return {
-    started(cell, { done, left }) {
-      bar.log(`${title(cell, done.length + 1, done.length + left.length)} (${timeLeft(left)})`);
+    started(trial, { done, left }) {
+      bar.log(`${title(trial, done.length + 1, done.length + left.length)} (${timeLeft(left)})`);
     },
     progress(_, state) {
       bar.update(state);
     },
-    finished(cell, { done, left, kept }) {
+    finished(trial, { done, left, kept }) {
       bar.clear();
-      const result = cell.loss === null
-        ? `diverged at step ${cell.diverged_at}`
-        : `validation loss ${cell.loss.toFixed(4)}`;
-      if (kept) say(`${title(cell, done.length, done.length + left.length)}: ${result} (done before)`);
+      const result = trial.loss === null
+        ? `diverged at step ${trial.diverged_at}`
+        : `validation loss ${trial.loss.toFixed(4)}`;
+      if (kept) say(`${title(trial, done.length, done.length + left.length)}: ${result} (done before)`);
       else {
-        own.push(cell);
-        say(`  ${result} after ${formatDuration(cell.seconds)}`);
+        own.push(trial);
+        say(`  ${result} after ${formatDuration(trial.seconds)}`);
       }
     },
   };

@@ -5,6 +5,7 @@
  */
 import type { ComparisonReport } from "../../training/compare/summary.ts";
 import { lossText, verdict, warnings, withSpread } from "../../training/compare/words.ts";
+import { align } from "../command/align.ts";
 
 /**
  * Makes a table with a line for each optimizer, the best first, and what must be known beside it.
@@ -30,11 +31,5 @@ export function comparisonTable(report: ComparisonReport): string[] {
       o.step?.state_bytes_per_parameter.toFixed(2) ?? "-",
     ]),
   ];
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const lines = rows.map((row) =>
-    row.map((cell, column) => column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column])).join(
-      "  ",
-    )
-  );
-  return [...lines, "", verdict(report), ...warnings(report).map((text) => `note: ${text}`)];
+  return [...align(rows, 1), "", verdict(report), ...warnings(report).map((text) => `note: ${text}`)];
 }

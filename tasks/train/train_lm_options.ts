@@ -7,7 +7,7 @@ import { readJsonFile } from "../../files/json_file.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../../data/corpus/split.ts";
 import { dropoutKeys, modelFromConfig, modelPresets } from "../../models/load.ts";
 import type { ScheduleKind } from "../../optim/schedule.ts";
-import type { ModelConfig, RunConfig } from "../../training/run/config.ts";
+import type { RunConfig, StepConfig } from "../../training/run/config.ts";
 import { jsonOption, type OptionValues, UsageError } from "../command/command_line.ts";
 import { DATA_GROUP as DATA, dataChoice, sourceOptions } from "./data_options.ts";
 import { embeddingOptions, readEmbeddings } from "./embedding_options.ts";
@@ -279,7 +279,7 @@ export async function newConfig(given: ConfigValues, initial?: InitialModel): Pr
       "--freeze-embeddings has nothing to do beside a LoRA, which leaves all weights as they are; leave it out",
     );
   }
-  const step = await modelConfig(values, initial?.config);
+  const step = await stepConfig(values, initial?.config);
   const embeddings = embeddingsFrom === undefined
     ? undefined
     : await readEmbeddings(embeddingsFrom, values.tokenizer, step.model);
@@ -303,10 +303,10 @@ export async function newConfig(given: ConfigValues, initial?: InitialModel): Pr
 }
 
 /** The part of a configuration that decides what one step computes; `initial` takes the place of `--model`. */
-export async function modelConfig(
+export async function stepConfig(
   values: ModelValues,
   initial?: Readonly<Record<string, unknown>>,
-): Promise<ModelConfig> {
+): Promise<StepConfig> {
   const base = initial ?? await baseModel(values);
   const model = { ...base, ...askedDropout(values, base) };
   // Checked with a stand-in until the tokenizer is known.

@@ -4,7 +4,7 @@ import { writeSafetensors } from "../../checkpoint/safetensors/safetensors.ts";
 import { requestGpu } from "../../gpu/device.ts";
 import { modelFromConfig, modelPresets } from "../../models/load.ts";
 import { hashCombine } from "../../ops/random.ts";
-import type { ModelConfig } from "../../training/run/config.ts";
+import type { StepConfig } from "../../training/run/config.ts";
 import { OPTIMIZERS, runOptimizer } from "../../training/run/optimizer.ts";
 import { languageModelLoss, Trainer } from "../../training/step/trainer.ts";
 import { runPython, whyNoPython } from "./python.ts";
@@ -29,8 +29,8 @@ Deno.test({
       const model = modelFromConfig({ ...modelPresets["gpt2-nano"], vocab_size: 300 });
       const batches = Array.from({ length: STEPS }, (_, step) => sequences(step));
       const ours: Record<string, number[]> = {};
-      const configs: Record<string, ModelConfig> = {};
-      const runs: Record<string, { optimizer: string } & Partial<ModelConfig>> = {
+      const configs: Record<string, StepConfig> = {};
+      const runs: Record<string, { optimizer: string } & Partial<StepConfig>> = {
         ...Object.fromEntries(Object.keys(OPTIMIZERS).map((optimizer) => [optimizer, { optimizer }])),
         "koala++ orthogonal": { optimizer: "koala++", r: 0, momentum: 0.9, orthogonal: "unit" },
       };
@@ -47,7 +47,7 @@ Deno.test({
           symmetric: true,
           ...options,
         };
-        configs[name] = config as ModelConfig;
+        configs[name] = config as StepConfig;
         const trainer = await Trainer.create(gpu, {
           record: languageModelLoss(model, B, T),
           optimizer: runOptimizer(configs[name]),

@@ -89,7 +89,7 @@ async function check(modelConfig: Record<string, unknown>): Promise<void> {
       dataset,
       progress: { update() {}, log() {} },
       interrupted: () => false,
-      rhythm: { logEvery: 5, evalEvery: 0, evalBatches: 1, saveEvery: 0, keep: 1 },
+      intervals: { logEvery: 5, evalEvery: 0, evalBatches: 1, saveEvery: 0, keep: 1 },
       config: {
         data: [corpus],
         validationFraction: 0.05,

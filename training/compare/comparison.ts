@@ -11,8 +11,8 @@ import { readJsonFile, writeJsonFile } from "../../files/json_file.ts";
 import { Batches } from "../../data/batches.ts";
 import { StepBatches } from "../../data/prefetch.ts";
 import { sha256 } from "../../data/tokens/cache.ts";
-import { type CellContext, type CellResult, trainCell } from "./trial.ts";
-import { type Cell, cellsLeft, type Entry, type PlanOptions } from "./plan.ts";
+import { trainTrial, type TrialContext, type TrialResult } from "./trial.ts";
+import { type Entry, type PlanOptions, type Trial, trialsLeft } from "./plan.ts";
 import type { ProgressState } from "../progress.ts";
 import { stepOptions } from "../run/run.ts";
 import type { RunConfig } from "../run/config.ts";
@@ -25,28 +25,28 @@ export interface Contestant extends Entry {
 }
 
 /** A run that is done. */
-export type FinishedCell = Cell & CellResult;
+export type FinishedTrial = Trial & TrialResult;
 
 /** What is told while a comparison goes on. */
 export interface ComparisonEvents {
   /** A run starts. */
-  started?(cell: Cell, count: CellCount): void;
+  started?(trial: Trial, count: TrialCount): void;
   /** A run goes on. */
-  progress?(cell: Cell, state: ProgressState): void;
+  progress?(trial: Trial, state: ProgressState): void;
   /** A run is done, or was before. */
-  finished?(cell: FinishedCell, count: CellCount & { readonly kept: boolean }): void | Promise<void>;
+  finished?(trial: FinishedTrial, count: TrialCount & { readonly kept: boolean }): void | Promise<void>;
 }
 
 /** Where a comparison stands; the search for learning rates may add runs. */
-export interface CellCount {
+export interface TrialCount {
   /** Runs that are done. */
-  readonly done: readonly FinishedCell[];
+  readonly done: readonly FinishedTrial[];
   /** Runs that are left, the current one among them until it is finished. */
-  readonly left: readonly Cell[];
+  readonly left: readonly Trial[];
 }
 
 /** What {@linkcode runComparison} takes. */
-export interface ComparisonOptions extends CellContext, PlanOptions, ComparisonEvents {
+export interface ComparisonOptions extends TrialContext, PlanOptions, ComparisonEvents {
   /** Where runs are kept; made where it is missing. */
   readonly outDir: string;
   /** The optimizers. */
@@ -57,37 +57,37 @@ export interface ComparisonOptions extends CellContext, PlanOptions, ComparisonE
  * Trains what is left of a comparison.
  *
  * @returns All runs that are done, and whether none is left.
- * @throws {RangeError} If the contestants cannot be compared, see `cellsLeft`.
+ * @throws {RangeError} If the contestants cannot be compared, see `trialsLeft`.
  * @throws {GpuError} If the device reports an error or is lost.
  */
 export async function runComparison(
   options: ComparisonOptions,
-): Promise<{ readonly cells: readonly FinishedCell[]; readonly complete: boolean }> {
+): Promise<{ readonly trials: readonly FinishedTrial[]; readonly complete: boolean }> {
   const { contestants, started, progress, finished } = options;
-  const folder = join(options.outDir, "cells");
-  const done: FinishedCell[] = [];
-  const left = () => cellsLeft(contestants, done, options);
-  for (let [cell, ...rest] = left(); cell !== undefined; [cell, ...rest] = left()) {
-    const { config } = contestants.find(({ name }) => name === cell.entry)!;
-    const inputs = { ...config, lr: cell.lr, seed: cell.seed };
-    const label = `${cell.entry}-lr-${cell.lr}-seed-${cell.seed}`;
+  const folder = join(options.outDir, "trials");
+  const done: FinishedTrial[] = [];
+  const left = () => trialsLeft(contestants, done, options);
+  for (let [trial, ...rest] = left(); trial !== undefined; [trial, ...rest] = left()) {
+    const { config } = contestants.find(({ name }) => name === trial.entry)!;
+    const inputs = { ...config, lr: trial.lr, seed: trial.seed };
+    const label = `${trial.entry}-lr-${trial.lr}-seed-${trial.seed}`;
     const { result, kept } = await keep(folder, label, {
       // Kernels differ in rounding only, and what is measured to be fastest depends on the hour.
       key: { ...inputs, kernels: undefined, recompute: undefined, corpus: options.dataset.corpusDigest },
       evaluated: [options.evalPoints, options.evalBatches],
     }, () => {
-      started?.(cell, { done, left: [cell, ...rest] });
-      return trainCell(inputs, options, (state) => progress?.(cell, state));
+      started?.(trial, { done, left: [trial, ...rest] });
+      return trainTrial(inputs, options, (state) => progress?.(trial, state));
     });
-    if (!result) return { cells: done, complete: false };
-    done.push({ ...cell, ...result });
+    if (!result) return { trials: done, complete: false };
+    done.push({ ...trial, ...result });
     await finished?.(done[done.length - 1], { done, left: left(), kept });
   }
-  return { cells: done, complete: true };
+  return { trials: done, complete: true };
 }
 
 /** What {@linkcode compareSteps} takes. */
-export interface StepComparisonOptions extends CellContext {
+export interface StepComparisonOptions extends TrialContext {
   /** Where the measurement is kept; made where it is missing. */
   readonly outDir: string;
   /** The optimizers. */

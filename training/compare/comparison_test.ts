@@ -5,8 +5,8 @@ import { parseOptions } from "../../tasks/command/options.ts";
 import { optimizerOptions, scheduleOptions } from "../../tasks/train/optimizer_options.ts";
 import { dataOptions, modelOptions, newConfig } from "../../tasks/train/train_lm_options.ts";
 import { testGpu } from "../../tests/check_op.ts";
-import { compareSteps, type Contestant, type FinishedCell, runComparison } from "./comparison.ts";
-import { type CellContext, trainCell } from "./trial.ts";
+import { compareSteps, type Contestant, type FinishedTrial, runComparison } from "./comparison.ts";
+import { trainTrial, type TrialContext } from "./trial.ts";
 import { OPTIMIZERS } from "../run/optimizer.ts";
 
 const table = { ...dataOptions, ...modelOptions, ...scheduleOptions, ...optimizerOptions };
@@ -16,7 +16,7 @@ const { values } = parseOptions(table, size.split(" "));
 const base = await newConfig({ ...values, steps: 8, seed: 0 });
 
 /** What runs share: dropout takes part, so that its bits are compared too. */
-async function context(overrides: Partial<CellContext> = {}): Promise<CellContext> {
+async function context(overrides: Partial<TrialContext> = {}): Promise<TrialContext> {
   const ids = (length: number, factor: number) =>
     Uint16Array.from({ length }, (_, i) => (i * i * factor + i) % 32);
   return {
@@ -55,14 +55,14 @@ const contestant = (optimizer: string, rates: number[]): Contestant => ({
   config: { ...base, optimizer },
 });
 const contestants = [contestant("koala++", [0.01, 0.02]), contestant("adamw", [0.01, 0.02])];
-const timeless = (cells: readonly FinishedCell[]) => cells.map(({ seconds: _, ...rest }) => rest);
+const timeless = (trials: readonly FinishedTrial[]) => trials.map(({ seconds: _, ...rest }) => rest);
 
 Deno.test("with every optimizer the same seed has the same weights, batches and dropout, bit for bit", async () => {
   // At a rate of 1e-30 no optimizer changes a weight in f32, so every loss of every step shows only what it
   // started from and what it saw.
   const run = async (optimizer: string, seed: number) => {
     const config = { ...base, optimizer, seed, lr: 1e-30, adamwLr: 1e-30 };
-    const { seconds: _, ...result } = (await trainCell(config, await context(), () => {}))!;
+    const { seconds: _, ...result } = (await trainTrial(config, await context(), () => {}))!;
     equal(result.curve.length, 4);
     return result;
   };
@@ -77,7 +77,7 @@ Deno.test("with every optimizer the same seed has the same weights, batches and 
 Deno.test("a run that diverges ends there and has no loss; the comparison goes on with lower rates", async () => {
   const dir = await Deno.makeTempDir();
   try {
-    const { cells, complete } = await runComparison({
+    const { trials, complete } = await runComparison({
       ...await context(),
       outDir: dir,
       contestants: [{ name: "sgd", rates: [1, 1e38], config: { ...base, optimizer: "sgd", clip: 0 } }],
@@ -85,7 +85,7 @@ Deno.test("a run that diverges ends there and has no loss; the comparison goes o
       extensions: 1,
     });
     ok(complete);
-    const [low, high, lower] = cells;
+    const [low, high, lower] = trials;
     ok(low.loss! > 0 && low.diverged_at === null);
     equal(high.loss, null);
     ok(high.diverged_at! > 1 && high.diverged_at! <= 8, `diverged at ${high.diverged_at}`);
@@ -118,21 +118,21 @@ Deno.test("an interrupted comparison goes on with what is left and ends the same
     const stopped = await run("stopped", 2 * 8 + 3);
     equal(stopped.complete, false);
     deepEqual(stopped.started, whole.started.slice(0, 3));
-    deepEqual(timeless(stopped.cells), timeless(whole.cells.slice(0, 2)));
+    deepEqual(timeless(stopped.trials), timeless(whole.trials.slice(0, 2)));
     const resumed = await run("stopped");
     deepEqual(resumed.started, whole.started.slice(2));
-    deepEqual(timeless(resumed.cells), timeless(whole.cells));
+    deepEqual(timeless(resumed.trials), timeless(whole.trials));
     const again = await run("stopped");
-    deepEqual([again.started, again.cells], [[], resumed.cells]);
+    deepEqual([again.started, again.trials], [[], resumed.trials]);
     // What decides a result decides the file: another length is another run.
     const longer = contestants.map((c) => ({ ...c, config: { ...c.config, steps: 9 } }));
-    const { cells } = await runComparison({
+    const { trials } = await runComparison({
       ...await context(),
       ...plan,
       contestants: longer,
       outDir: join(dir, "stopped"),
     });
-    notDeepEqual(timeless(cells), timeless(resumed.cells));
+    notDeepEqual(timeless(trials), timeless(resumed.trials));
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

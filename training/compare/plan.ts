@@ -15,7 +15,7 @@ export interface Entry {
 }
 
 /** A run of a comparison. */
-export interface Cell {
+export interface Trial {
   /** The name of its entry. */
   readonly entry: string;
   /** Peak learning rate. */
@@ -25,7 +25,7 @@ export interface Cell {
 }
 
 /** What the plan needs to know of a run that is done. */
-export interface DoneCell extends Cell {
+export interface DoneTrial extends Trial {
   /** Loss on all of the held-out text; null if the run diverged. */
   readonly loss: number | null;
 }
@@ -66,14 +66,14 @@ export interface Tuning {
  * deepEqual(tuning(entry, done, { seeds: [0], extensions: 4 }).missing, [0.008]);
  * ```
  */
-export function tuning(entry: Entry, done: readonly DoneCell[], options: PlanOptions): Tuning {
+export function tuning(entry: Entry, done: readonly DoneTrial[], options: PlanOptions): Tuning {
   const { name, rates } = entry;
-  const tried = done.filter((cell) => cell.entry === name && cell.seed === options.seeds[0])
+  const tried = done.filter((trial) => trial.entry === name && trial.seed === options.seeds[0])
     .sort((a, b) => a.lr - b.lr);
-  const lossOf = (cell: DoneCell) => cell.loss ?? Infinity;
-  const at = tried.reduce((best, cell, i) => lossOf(cell) < lossOf(tried[best]) ? i : best, 0);
+  const lossOf = (trial: DoneTrial) => trial.loss ?? Infinity;
+  const at = tried.reduce((best, trial, i) => lossOf(trial) < lossOf(tried[best]) ? i : best, 0);
   const best = tried[at]?.loss == null ? undefined : tried[at].lr;
-  const untried = rates.filter((lr) => !tried.some((cell) => cell.lr === lr));
+  const untried = rates.filter((lr) => !tried.some((trial) => trial.lr === lr));
   if (untried.length > 0) return { missing: untried, best };
   const border = rates.length === 1 || (at > 0 && at < tried.length - 1)
     ? undefined
@@ -103,11 +103,11 @@ function tidy(lr: number): number {
  * @param options See {@linkcode PlanOptions}.
  * @throws {RangeError} If a grid is empty, not ascending or not positive, or two entries have the same name.
  */
-export function cellsLeft(
+export function trialsLeft(
   entries: readonly Entry[],
-  done: readonly DoneCell[],
+  done: readonly DoneTrial[],
   options: PlanOptions,
-): Cell[] {
+): Trial[] {
   checkEntries(entries);
   const states = entries.map((entry) => ({ entry, ...tuning(entry, done, options) }));
   const [first, ...others] = options.seeds;
@@ -120,9 +120,9 @@ export function cellsLeft(
       return lr === undefined ? [] : [{ entry: entry.name, lr, seed }];
     })
   );
-  const isDone = (cell: Cell) =>
-    done.some((d) => d.entry === cell.entry && d.lr === cell.lr && d.seed === cell.seed);
-  return [...search, ...repeats.filter((cell) => !isDone(cell))];
+  const isDone = (trial: Trial) =>
+    done.some((d) => d.entry === trial.entry && d.lr === trial.lr && d.seed === trial.seed);
+  return [...search, ...repeats.filter((trial) => !isDone(trial))];
 }
 
 function checkEntries(entries: readonly Entry[]): void {

@@ -1,13 +1,13 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
-import { type Cell, cellsLeft, type DoneCell, type Entry, tuning } from "./plan.ts";
+import { type DoneTrial, type Entry, type Trial, trialsLeft, tuning } from "./plan.ts";
 
 const options = { seeds: [0, 1, 2], extensions: 4 };
 
 /** Does what is left until nothing is; `loss` stands for training. */
-function finish(entries: Entry[], loss: (cell: Cell) => number | null, plan = options): DoneCell[] {
-  const done: DoneCell[] = [];
+function finish(entries: Entry[], loss: (trial: Trial) => number | null, plan = options): DoneTrial[] {
+  const done: DoneTrial[] = [];
   for (;;) {
-    const [next] = cellsLeft(entries, done, plan);
+    const [next] = trialsLeft(entries, done, plan);
     if (!next) return done;
     ok(done.length < 100, "the plan must come to an end");
     done.push({ ...next, loss: loss(next) });
@@ -15,13 +15,13 @@ function finish(entries: Entry[], loss: (cell: Cell) => number | null, plan = op
 }
 
 /** A loss that is lowest at a rate. */
-const bowl = (best: number) => ({ lr }: Cell) => 3 + Math.log2(lr / best) ** 2;
-const ratesOf = (cells: Cell[], entry: string, seed: number) =>
-  cells.filter((c) => c.entry === entry && c.seed === seed).map((c) => c.lr);
+const bowl = (best: number) => ({ lr }: Trial) => 3 + Math.log2(lr / best) ** 2;
+const ratesOf = (trials: Trial[], entry: string, seed: number) =>
+  trials.filter((c) => c.entry === entry && c.seed === seed).map((c) => c.lr);
 
 Deno.test("every rate runs with the first seed, and only the best with the others", () => {
   const entries = [{ name: "a", rates: [1, 2, 4] }, { name: "b", rates: [0.01, 0.03, 0.09] }];
-  const done = finish(entries, (cell) => bowl(cell.entry === "a" ? 2 : 0.03)(cell));
+  const done = finish(entries, (trial) => bowl(trial.entry === "a" ? 2 : 0.03)(trial));
   deepEqual(
     done.map((c) => [c.entry, c.lr, c.seed]),
     [
@@ -51,7 +51,7 @@ Deno.test("a grid grows only so far, and then its best rate is known to be at th
 
 Deno.test("a rate that diverged is never the best, and where all did, lower ones follow", () => {
   const entry = { name: "a", rates: [1, 2, 4] };
-  const done = finish([entry], (cell) => cell.lr >= 0.5 ? null : bowl(0.25)(cell));
+  const done = finish([entry], (trial) => trial.lr >= 0.5 ? null : bowl(0.25)(trial));
   deepEqual(ratesOf(done, "a", 0), [1, 2, 4, 0.5, 0.25, 0.125]);
   equal(tuning(entry, done, options).best, 0.25);
   const hopeless = finish([entry], () => null);
@@ -66,13 +66,13 @@ Deno.test("a single rate is taken as it is", () => {
 
 Deno.test("what is left counts the repetitions that will follow a search", () => {
   const entries = [{ name: "a", rates: [1, 2, 4] }, { name: "b", rates: [8] }];
-  equal(cellsLeft(entries, [], options).length, 3 + 1 + 2 * 2);
-  equal(cellsLeft(entries, [{ entry: "a", lr: 2, seed: 0, loss: 3 }], options).length, 2 + 1 + 2 * 2);
+  equal(trialsLeft(entries, [], options).length, 3 + 1 + 2 * 2);
+  equal(trialsLeft(entries, [{ entry: "a", lr: 2, seed: 0, loss: 3 }], options).length, 2 + 1 + 2 * 2);
 });
 
 Deno.test("entries that cannot be told apart and grids that are none are refused", () => {
   const refuse = (entries: Entry[], message: RegExp) =>
-    throws(() => cellsLeft(entries, [], options), { name: "RangeError", message });
+    throws(() => trialsLeft(entries, [], options), { name: "RangeError", message });
   refuse([], /got none/);
   refuse([{ name: "a", rates: [1] }, { name: "a", rates: [2] }], /got a twice/);
   refuse([{ name: "a", rates: [] }], /rates of a must be above 0 and ascending, got none/);

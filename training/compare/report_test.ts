@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import type { Contestant, FinishedCell } from "./comparison.ts";
+import type { Contestant, FinishedTrial } from "./comparison.ts";
 import { comparisonHtml } from "./report.ts";
 import { type ComparisonSetting, lossAt, summarize } from "./summary.ts";
 import { lossText, verdict, warnings } from "./words.ts";
@@ -28,7 +28,7 @@ const setting: ComparisonSetting = {
 };
 const contestant = (name: string, rates: number[]) =>
   ({ name, rates, config: { optimizer: name.split(":")[0], lr: 1, seed: 0 } }) as unknown as Contestant;
-const cell = (entry: string, lr: number, seed: number, loss: number | null): FinishedCell => ({
+const trial = (entry: string, lr: number, seed: number, loss: number | null): FinishedTrial => ({
   entry,
   lr,
   seed,
@@ -55,20 +55,20 @@ const contestants = [
   contestant("koala++:q=0.05", [1, 2]),
   contestant("sgd", [1]),
 ];
-const cells = [
-  cell("adamw", 1, 0, 5),
-  cell("adamw", 2, 0, 4),
-  cell("adamw", 4, 0, null),
-  cell("koala++:q=0.05", 1, 0, 3.5),
-  cell("koala++:q=0.05", 2, 0, 3),
-  cell("sgd", 1, 0, null),
-  cell("adamw", 2, 1, 4.2),
-  cell("koala++:q=0.05", 2, 1, 3.6),
+const trials = [
+  trial("adamw", 1, 0, 5),
+  trial("adamw", 2, 0, 4),
+  trial("adamw", 4, 0, null),
+  trial("koala++:q=0.05", 1, 0, 3.5),
+  trial("koala++:q=0.05", 2, 0, 3),
+  trial("sgd", 1, 0, null),
+  trial("adamw", 2, 1, 4.2),
+  trial("koala++:q=0.05", 2, 1, 3.6),
 ];
 const report = () =>
   summarize({
     contestants,
-    cells,
+    trials,
     reference: 0,
     complete: true,
     seeds: [0, 1],
@@ -122,7 +122,7 @@ Deno.test("the verdict names the best, and says where seeds overlap; warnings na
   match(rough.join("\n"), /^The machine was busy .* rough: koala\+\+:q=0\.05\./m);
   const close = summarize({
     contestants: contestants.slice(0, 2),
-    cells: cells.map((c) => c.entry === "adamw" ? { ...c, loss: 3.5 } : c),
+    trials: trials.map((c) => c.entry === "adamw" ? { ...c, loss: 3.5 } : c),
     reference: 0,
     complete: false,
     seeds: [0, 1],
@@ -136,7 +136,7 @@ Deno.test("the verdict names the best, and says where seeds overlap; warnings na
 Deno.test("an optimizer whose runs are still to come has no loss, and one that diverged is said to have", () => {
   const early = summarize({
     contestants,
-    cells: cells.filter((c) => c.entry !== "koala++:q=0.05" && c.seed === 0),
+    trials: trials.filter((c) => c.entry !== "koala++:q=0.05" && c.seed === 0),
     reference: 0,
     complete: false,
     seeds: [0, 1],

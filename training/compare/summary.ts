@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Contestant, FinishedCell } from "./comparison.ts";
+import type { Contestant, FinishedTrial } from "./comparison.ts";
 import type { CurvePoint } from "./trial.ts";
 import { type PlanOptions, tuning } from "./plan.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
@@ -80,7 +80,7 @@ export interface ContestantReport {
   /** How much the loss is higher one step of the grid below and above the best rate; null where that diverged. */
   readonly sensitivity: { readonly below: number | null; readonly above: number | null };
   /** The runs with the best rate. */
-  readonly seeds: readonly FinishedCell[];
+  readonly seeds: readonly FinishedTrial[];
   /** How many of them diverged. */
   readonly diverged: number;
   /** Final loss over the seeds that did not; null if there is none. */
@@ -118,7 +118,7 @@ export interface SummaryOptions extends PlanOptions {
   /** Index of the one that the others are compared with. */
   readonly reference: number;
   /** Runs that are done. */
-  readonly cells: readonly FinishedCell[];
+  readonly trials: readonly FinishedTrial[];
   /** Whether none is left. */
   readonly complete: boolean;
   /** Costs of a step, in the order of the contestants. */
@@ -129,17 +129,17 @@ export interface SummaryOptions extends PlanOptions {
 
 /** Sums up what is done of a comparison. */
 export function summarize(options: SummaryOptions): ComparisonReport {
-  const { contestants, cells, costs, setting } = options;
+  const { contestants, trials, costs, setting } = options;
   const reference = contestants[options.reference];
   const runsOf = (contestant: Contestant) => {
-    const { best } = tuning(contestant, cells, options);
-    return cells.filter((cell) => cell.entry === contestant.name && cell.lr === best);
+    const { best } = tuning(contestant, trials, options);
+    return trials.filter((trial) => trial.entry === contestant.name && trial.lr === best);
   };
   const referenceRuns = runsOf(reference);
   const referenceTime = costs && costs[options.reference].ms * setting.steps;
   const optimizers = contestants.map((contestant, i): ContestantReport => {
-    const { best, border } = tuning(contestant, cells, options);
-    const rates = cells.filter((cell) => cell.entry === contestant.name && cell.seed === options.seeds[0])
+    const { best, border } = tuning(contestant, trials, options);
+    const rates = trials.filter((trial) => trial.entry === contestant.name && trial.seed === options.seeds[0])
       .map(({ lr, loss, diverged_at }) => ({ lr, loss, diverged_at })).sort((a, b) => a.lr - b.lr);
     const runs = runsOf(contestant);
     const finite = runs.filter((run) => run.loss !== null);
@@ -183,7 +183,7 @@ export function summarize(options: SummaryOptions): ComparisonReport {
 }
 
 /** The mean of curves at a number of steps. */
-function meanAt(runs: readonly FinishedCell[], steps: number): number | null {
+function meanAt(runs: readonly FinishedTrial[], steps: number): number | null {
   const values = runs.map(({ curve }) => lossAt(curve, steps));
   if (values.length === 0 || values.includes(null)) return null;
   return spreadOf(values as number[]).mean;

@@ -21,7 +21,7 @@ import { type RunConfig, scheduleFactor } from "../run/config.ts";
 import { type StepMetrics, Trainer } from "../step/trainer.ts";
 
 /** What all runs of a comparison share. */
-export interface CellContext {
+export interface TrialContext {
   /** The device. */
   readonly gpu: Gpu;
   /** The model. */
@@ -51,7 +51,7 @@ export interface CurvePoint {
 }
 
 /** How a run ended. */
-export interface CellResult {
+export interface TrialResult {
   /** Loss on all of the held-out text; null if the run diverged. */
   readonly loss: number | null;
   /** The same in bits per byte. */
@@ -73,16 +73,16 @@ const MOST_UNREAD = 64;
  * Trains and evaluates.
  *
  * @param config The run.
- * @param context See {@linkcode CellContext}.
+ * @param context See {@linkcode TrialContext}.
  * @param progress Told now and then how far it has come.
  * @returns The result, or undefined if it was interrupted.
  * @throws {GpuError} If the device reports an error or is lost.
  */
-export async function trainCell(
+export async function trainTrial(
   config: RunConfig,
-  context: CellContext,
+  context: TrialContext,
   progress: (state: ProgressState) => void,
-): Promise<CellResult | undefined> {
+): Promise<TrialResult | undefined> {
   const { gpu, model, dataset, byteLengths, evalBatches } = context;
   const { batchSize, seqLen, gradAccum, steps, seed } = config;
   const started = performance.now();
@@ -99,7 +99,7 @@ export async function trainCell(
       sequentialBatches(dataset.validation, { batchSize, seqLen, ...(maxBatches > 0 ? { maxBatches } : {}) }),
       byteLengths,
     );
-  const result = (loss: number | null, bits: number | null, divergedAt: number | null): CellResult => ({
+  const result = (loss: number | null, bits: number | null, divergedAt: number | null): TrialResult => ({
     loss,
     bits_per_byte: bits,
     diverged_at: divergedAt,

@@ -97,7 +97,7 @@ export interface RunConfig {
 }
 
 /** What decides what one step computes: all of a run but its text, its length and its seed. */
-export type ModelConfig = Omit<
+export type StepConfig = Omit<
   RunConfig,
   | "data"
   | "textField"

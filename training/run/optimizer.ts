@@ -12,12 +12,12 @@ import type { Optimizer } from "../../optim/optimizer.ts";
 import { hiddenMatrices, type OptimizerPartition, partition } from "../../optim/partition.ts";
 import { sgd } from "../../optim/sgd.ts";
 import { soap } from "../../optim/soap.ts";
-import type { ModelConfig } from "./config.ts";
+import type { StepConfig } from "./config.ts";
 
 /** What a run needs to know of an optimizer. */
 export interface OptimizerChoice {
   /** Makes it as a run's configuration says. */
-  readonly make: (config: ModelConfig) => Optimizer;
+  readonly make: (config: StepConfig) => Optimizer;
   /** Default of the peak learning rate. */
   readonly lr: number;
   /** Default of the peak learning rate of a LoRA, measured on nano models; absent: `lr`. */
@@ -93,7 +93,7 @@ export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
  *
  * @throws {RangeError} If a hyper-parameter is out of range or the optimizer is unknown.
  */
-export function runOptimizer(config: ModelConfig): OptimizerPartition {
+export function runOptimizer(config: StepConfig): OptimizerPartition {
   const choice = Object.hasOwn(OPTIMIZERS, config.optimizer) ? OPTIMIZERS[config.optimizer] : undefined;
   if (!choice) {
     throw new RangeError(

@@ -26,7 +26,7 @@ import type { TrainerOptions } from "../step/recording.ts";
 import { languageModelLoss, type StepMetrics, Trainer } from "../step/trainer.ts";
 
 /** How often a run does what does not change its weights. */
-export interface RunRhythm {
+export interface RunIntervals {
   /** Read and log metrics every so many steps. */
   readonly logEvery: number;
   /** Evaluate every so many steps; 0 only at the end. */
@@ -48,7 +48,7 @@ export interface RunOptions {
   /** What decides the weights, and whether the run fits into memory. */
   readonly config: RunConfig;
   /** How often to log, evaluate and save. */
-  readonly rhythm: RunRhythm;
+  readonly intervals: RunIntervals;
   /** The model. */
   readonly model: LanguageModel;
   /** Its tokenizer, saved with each checkpoint. */
@@ -106,7 +106,7 @@ export class NonFiniteLossError extends Error {
  * @throws {RangeError} If the checkpoint was trained on other text.
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {
-  const { gpu, config, rhythm, model, dataset, progress } = options;
+  const { gpu, config, intervals, model, dataset, progress } = options;
   const { batchSize, seqLen, gradAccum, steps } = config;
   const endId = documentEnd(config, options.tokenizer);
   const trainer = await Trainer.create(gpu, stepOptions(config, model));
@@ -178,7 +178,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   const evaluate = async () => {
     const at = trainer.nextStep;
     if (evaluatedStep === at) return evaluation!;
-    evaluation = await evaluateOn(rhythm.evalBatches);
+    evaluation = await evaluateOn(intervals.evalBatches);
     evaluatedStep = at;
     await metricsFile.append({ step: at, validation: evaluationRecord(evaluation) });
     progress.log(`step ${at}: validation ${describe(evaluation)}`);
@@ -205,7 +205,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
         metrics: { validation: evaluationRecord(evaluation!), best: best ?? null },
       },
     });
-    await pruneCheckpoints(options.runDir, rhythm.keep, best?.step);
+    await pruneCheckpoints(options.runDir, intervals.keep, best?.step);
     return checkpoint;
   };
   const report = async () => {
@@ -219,7 +219,7 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     waited = batches.waited;
     for (const metrics of done) checkFinite(metrics, checkpoint, config);
     for (const metrics of done) {
-      if (!isDue(metrics.step + 1, rhythm.logEvery, steps)) continue;
+      if (!isDue(metrics.step + 1, intervals.logEvery, steps)) continue;
       await appendMetrics(metricsFile, metrics, {
         lr: config.lr * factor(metrics.step),
         tokens_per_second: Math.round(steadyRate),
@@ -237,13 +237,13 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     trainer.step(batches.next(), factor(trainer.nextStep));
     if (trainer.nextStep < steps) batches.prepare();
     const step = trainer.nextStep;
-    const evaluationDue = isDue(step, rhythm.evalEvery, steps);
-    const saveDue = isDue(step, rhythm.saveEvery, steps);
+    const evaluationDue = isDue(step, intervals.evalEvery, steps);
+    const saveDue = isDue(step, intervals.saveEvery, steps);
     await reading;
     reading = undefined;
     if (evaluationDue || saveDue || trainer.ringIsFull) await report();
     // The next step is enqueued before these metrics are there: the GPU has no need to wait for them.
-    else if (isDue(step, rhythm.logEvery, steps)) {
+    else if (isDue(step, intervals.logEvery, steps)) {
       reading = report();
       reading.catch(() => {}); // thrown where it is awaited
     }

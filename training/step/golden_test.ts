@@ -6,7 +6,7 @@ import { Graph } from "../../gpu/graph.ts";
 import type { ParameterStore } from "../../gpu/parameters.ts";
 import { compileProgram } from "../../gpu/program.ts";
 import { modelFromConfig } from "../../models/load.ts";
-import { IGNORED_TARGET } from "../../ops/cross_entropy.ts";
+import { IGNORED_TARGET } from "../../ops/ignored_target.ts";
 import { linear } from "../../ops/linear.ts";
 import { adamw } from "../../optim/adamw.ts";
 import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";

@@ -1,10 +1,10 @@
 /** `--freeze-embeddings` and `--embeddings-from`, in train-lm and compare-optimizers. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { readSafetensors } from "../checkpoint/safetensors/safetensors.ts";
-import { modelFromConfig } from "../models/load.ts";
-import { filesIn, finalStep, refused, runTask, sameWeights, tinyRun, zeros } from "./cli.ts";
+import { readModelFolder, writeModelFolder } from "../../checkpoint/hugging_face.ts";
+import { readSafetensors } from "../../checkpoint/safetensors/safetensors.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import { filesIn, finalStep, refused, runTask, sameWeights, tinyRun, zeros } from "../cli.ts";
 
 /** Runs a task, which must succeed. */
 async function run(task: string, ...args: string[]): Promise<string> {

@@ -1,9 +1,9 @@
 /** `train-lm --init-from`, on folders of our own; tests/interop has those of transformers. */
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { type ModelFolderContents, writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { modelFromConfig } from "../models/load.ts";
-import { filesIn, refused, runTask, tinyRun, zeros } from "./cli.ts";
+import { type ModelFolderContents, writeModelFolder } from "../../checkpoint/hugging_face.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import { filesIn, refused, runTask, tinyRun, zeros } from "../cli.ts";
 
 Deno.test("a run from a folder's weights resumes byte for byte, without the folder", async () => {
   await using tiny = await tinyRun();

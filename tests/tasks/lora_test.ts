@@ -1,9 +1,9 @@
 /** LoRA end to end: train-lm, generate and export-hf on adapters of our own; tests/interop has those of PEFT. */
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { readAdapterFolder } from "../checkpoint/adapter/folder.ts";
-import { readModelFolder } from "../checkpoint/hugging_face.ts";
-import { filesIn, refused, runTask, type TinyRun, tinyRun } from "./cli.ts";
+import { readAdapterFolder } from "../../checkpoint/adapter/folder.ts";
+import { readModelFolder } from "../../checkpoint/hugging_face.ts";
+import { filesIn, refused, runTask, type TinyRun, tinyRun } from "../cli.ts";
 
 /** Runs a task, which must succeed. */
 async function run(task: string, ...args: string[]): Promise<string> {

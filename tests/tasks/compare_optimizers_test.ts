@@ -1,8 +1,8 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { exists, filesIn, refused, runTask, signalTask, tinyRun } from "./cli.ts";
+import { exists, filesIn, refused, runTask, signalTask, tinyRun } from "../cli.ts";
 
-/** Options that compare two optimizers in seconds; the tiny run's own options of a run's rhythm are left out. */
+/** Options that compare two optimizers in seconds; the tiny run's own options of a run's intervals are left out. */
 async function tinyComparison() {
   const tiny = await tinyRun();
   const shared = tiny.options.slice(0, tiny.options.indexOf("--sample-tokens"));
@@ -40,12 +40,12 @@ Deno.test("compare-optimizers leaves a report and its numbers, and does not run 
     equal(rates.length, name === "adamw" ? 3 : 1);
   }
   deepEqual((await filesIn(out)).map((name) => name.replace(/-[0-9a-f]{12}/, "")), [
-    "cells",
+    "trials",
     "comparison.json",
     "report.html",
     "steps.json",
   ]);
-  equal((await filesIn(join(out, "cells"))).length, 3 + 1 + 2);
+  equal((await filesIn(join(out, "trials"))).length, 3 + 1 + 2);
   deepEqual(JSON.parse(await Deno.readTextFile(join(out, "comparison.json"))), report);
   const html = await Deno.readTextFile(join(out, "report.html"));
   match(html, /<title>Optimizers compared on /);
@@ -92,7 +92,7 @@ Deno.test(
     equal(complete.code, 0, complete.stderr);
     // The folder appears with the first run that is done.
     const { code, stdout, stderr } = await signalTask("compare-optimizers", args(stopped), {
-      path: join(stopped, "cells"),
+      path: join(stopped, "trials"),
       delay: 50,
       signal: "SIGINT",
     });
@@ -100,7 +100,7 @@ Deno.test(
     match(stderr, /stopped; the same command goes on with what is left/);
     equal(JSON.parse(stdout).complete, false);
     ok(await exists(join(stopped, "report.html")));
-    const kept = (await filesIn(join(stopped, "cells"))).length;
+    const kept = (await filesIn(join(stopped, "trials"))).length;
     ok(kept >= 1 && kept < 6, `${kept} of 6 runs were done`);
     const resumed = await runTask("compare-optimizers", args(stopped));
     equal(resumed.code, 0, resumed.stderr);

@@ -3,10 +3,10 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { constants, gzipSync, zstdCompressSync } from "node:zlib";
-import { refused, runTask } from "./cli.ts";
-import { type ServedFile, serveFiles } from "./file_server.ts";
-import { goldenPath } from "./golden.ts";
-import { withFiles } from "./temporary_files.ts";
+import { refused, runTask } from "../cli.ts";
+import { type ServedFile, serveFiles } from "../file_server.ts";
+import { goldenPath } from "../golden.ts";
+import { withFiles } from "../temporary_files.ts";
 
 const encoder = new TextEncoder();
 const text = "the sun rose over a quiet sea and seven old men spoke of rain\n\n".repeat(200);
@@ -136,7 +136,7 @@ Deno.test("train-tokenizer says in one message what is wrong with its data, and 
 });
 
 Deno.test("standard input is read once, decompressed, in the format that is named", async () => {
-  const corpus = new URL("../data/corpus/corpus.ts", import.meta.url);
+  const corpus = new URL("../../data/corpus/corpus.ts", import.meta.url);
   const read = async (source: string, input: Uint8Array, passes = 1) => {
     const program = `import { openCorpus } from "${corpus}";
       const corpus = openCorpus(["${source}"]);
@@ -149,7 +149,7 @@ Deno.test("standard input is read once, decompressed, in the format that is name
       }`;
     const child = new Deno.Command(Deno.execPath(), {
       args: ["eval", "--ext=ts", program],
-      cwd: fileURLToPath(new URL("..", import.meta.url)),
+      cwd: fileURLToPath(new URL("../..", import.meta.url)),
       env: { NO_COLOR: "1" },
       stdin: "piped",
       stdout: "piped",

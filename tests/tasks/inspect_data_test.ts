@@ -2,10 +2,10 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { loadTokenizer } from "../data/tokenizer/tokenizer.ts";
-import { pipeToTask, refused, runTask, taskCommand } from "./cli.ts";
-import { goldenPath } from "./golden.ts";
-import { withFiles } from "./temporary_files.ts";
+import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { pipeToTask, refused, runTask, taskCommand } from "../cli.ts";
+import { goldenPath } from "../golden.ts";
+import { withFiles } from "../temporary_files.ts";
 
 const tokenizerPath = join(goldenPath("tokenizer")!, "tokenizer.json");
 const tokenizer = await loadTokenizer(tokenizerPath);

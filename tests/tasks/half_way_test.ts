@@ -2,13 +2,13 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { matchTensors } from "../checkpoint/tensor_names.ts";
-import { readCheckpoint } from "../checkpoint/run/training_state.ts";
-import { loadTokenizer } from "../data/tokenizer/tokenizer.ts";
-import { modelFromConfig } from "../models/load.ts";
-import { uniform } from "../ops/random.ts";
-import { declareParameters } from "../training/run/load_weights.ts";
+import { readModelFolder, writeModelFolder } from "../../checkpoint/hugging_face.ts";
+import { matchTensors } from "../../checkpoint/tensor_names.ts";
+import { readCheckpoint } from "../../checkpoint/run/training_state.ts";
+import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import { uniform } from "../../ops/random.ts";
+import { declareParameters } from "../../training/run/load_weights.ts";
 import {
   exists,
   filesIn,
@@ -19,7 +19,7 @@ import {
   taskCommand,
   tinyRun,
   zeros,
-} from "./cli.ts";
+} from "../cli.ts";
 
 /** Large enough that writing it takes a while: 19 MB. */
 const config = { model_type: "gpt2", n_positions: 64, n_embd: 256, n_layer: 6, n_head: 4, vocab_size: 300 };
@@ -93,7 +93,7 @@ Deno.test("a checkpoint that does not fit on the disk leaves nothing, and the on
   ignore,
 }, async () => {
   const dir = await Deno.makeTempDir();
-  const script = fileURLToPath(new URL("write_checkpoint.ts", import.meta.url));
+  const script = fileURLToPath(new URL("../write_checkpoint.ts", import.meta.url));
   const write = (step: number, kibibytes: number) => {
     const permissions = ["--no-check", "--allow-read", "--allow-write"];
     return runWithFullDisk([Deno.execPath(), "run", ...permissions, script, dir, String(step)], kibibytes);

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { refused, runTask, tinyRun } from "./cli.ts";
+import { refused, runTask, tinyRun } from "../cli.ts";
 
 interface Result {
   readonly prompt: string;

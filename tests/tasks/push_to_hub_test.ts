@@ -1,11 +1,11 @@
 /** `export-hf --push-to-hub` as a process of its own against a hub on the loopback interface. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { hubFetch } from "../hub/fetch.ts";
-import { writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { modelFromConfig } from "../models/load.ts";
-import { filesIn, refused, runTask, startTask, type TaskResult, zeros } from "./cli.ts";
-import { failure, type LoopbackHub, startHub } from "./hub_server.ts";
+import { hubFetch } from "../../hub/fetch.ts";
+import { writeModelFolder } from "../../checkpoint/hugging_face.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import { filesIn, refused, runTask, startTask, type TaskResult, zeros } from "../cli.ts";
+import { failure, type LoopbackHub, startHub } from "../hub_server.ts";
 
 const CONFIG = { model_type: "gpt2", n_positions: 8, n_embd: 32, n_layer: 2, n_head: 2, vocab_size: 64 };
 /** Weights that come to three files of this size. */
@@ -353,7 +353,9 @@ Deno.test("what a hub refuses is one clear message without the token", async () 
 Deno.test("export-hf without --push-to-hub gives up the network and the environment", async () => {
   await using at = await scene();
   const script = `
-    import { pushTarget } from ${JSON.stringify(new URL("../tasks/model/push_to_hub.ts", import.meta.url))};
+    import { pushTarget } from ${
+    JSON.stringify(new URL("../../tasks/model/push_to_hub.ts", import.meta.url))
+  };
     pushTarget({ public: false });
     const refused = [];
     await fetch(${JSON.stringify(at.hub.endpoint)}).catch((error) => refused.push(error.name));

@@ -1,5 +1,5 @@
 import { deepEqual } from "node:assert/strict";
-import { readReport } from "./run.ts";
+import { readReport } from "../run.ts";
 
 Deno.test("readReport() counts tests, without their steps, and gathers what was skipped and why", () => {
   const report = `\x1b[0mrunning 3 tests from ./a_test.ts

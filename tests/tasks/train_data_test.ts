@@ -1,7 +1,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { uniform } from "../ops/random.ts";
+import { uniform } from "../../ops/random.ts";
 import {
   exists,
   filesIn,
@@ -12,7 +12,7 @@ import {
   sameWeights,
   signalTask,
   tinyRun,
-} from "./cli.ts";
+} from "../cli.ts";
 
 async function train(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await runTask("train-lm", args);
@@ -91,7 +91,7 @@ Deno.test("a disk that takes no more ends tokenising with one message, and nothi
 }, async () => {
   const dir = await Deno.makeTempDir();
   try {
-    const module = new URL("../data/tokens/shards.ts", import.meta.url).href;
+    const module = new URL("../../data/tokens/shards.ts", import.meta.url).href;
     const script = `import { writeTokenShards } from ${JSON.stringify(module)};
       const ids = new Uint16Array(4_000_000);
       await writeTokenShards("cache/k", 2, ({ train }) => train.append(ids, 1).then(() => ({})))

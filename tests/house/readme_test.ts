@@ -2,7 +2,7 @@ import { ok } from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 
 Deno.test("the README's library example runs as it stands", async () => {
   const readme = await Deno.readTextFile(join(root, "README.md"));
@@ -10,7 +10,7 @@ Deno.test("the README's library example runs as it stands", async () => {
   ok(example, "README.md must hold a ts example that starts with its imports");
   const dir = await Deno.makeTempDir();
   try {
-    const mod = new URL("../mod.ts", import.meta.url).href;
+    const mod = new URL("../../mod.ts", import.meta.url).href;
     const script = join(dir, "example.ts");
     await Deno.writeTextFile(script, example.replace('"./mod.ts"', JSON.stringify(mod)));
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {

@@ -1,13 +1,13 @@
 /** The configurations of bench/paper. */
 import { deepEqual, equal } from "node:assert/strict";
 import { join } from "node:path";
-import { writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { modelFromConfig } from "../models/load.ts";
-import { comparisonOptions, contestantsOf } from "../tasks/compare/comparison_options.ts";
-import { parseOptions } from "../tasks/command/options.ts";
-import { declareParameters } from "../training/run/load_weights.ts";
-import { runModel } from "../training/run/model.ts";
-import { runTask, tinyRun, zeros } from "./cli.ts";
+import { writeModelFolder } from "../../checkpoint/hugging_face.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import { comparisonOptions, contestantsOf } from "../../tasks/compare/comparison_options.ts";
+import { parseOptions } from "../../tasks/command/options.ts";
+import { declareParameters } from "../../training/run/load_weights.ts";
+import { runModel } from "../../training/run/model.ts";
+import { runTask, tinyRun, zeros } from "../cli.ts";
 
 Deno.test("the paper's configuration is accepted, and trains 28,351,488 parameters by its protocol", async () => {
   await using tiny = await tinyRun();

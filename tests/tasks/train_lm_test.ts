@@ -1,8 +1,8 @@
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { holdFolder } from "../files/lock_file.ts";
-import { uniform } from "../ops/random.ts";
-import { exists, finalStep, runTask, sameWeights, signalTask, tinyRun } from "./cli.ts";
+import { holdFolder } from "../../files/lock_file.ts";
+import { uniform } from "../../ops/random.ts";
+import { exists, finalStep, runTask, sameWeights, signalTask, tinyRun } from "../cli.ts";
 
 const firstStep = "checkpoints/step-00000004";
 /** Whatever draws random numbers or carries state from one micro-batch to the next. */
@@ -249,9 +249,9 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
   const folders = { cache: at("cache"), out };
   const others = { ...folders, model: at("config.json"), dropout: 0.2, epochs: 0.02, autotune: false };
   const data = { "no-cache": true, "workers": 1 };
-  const rhythm = { "log-every": 1, "eval-every": 2, "eval-batches": 1, "save-every": 1, "keep": 9 };
+  const intervals = { "log-every": 1, "eval-every": 2, "eval-batches": 1, "save-every": 1, "keep": 9 };
   const sample = { "prompt": "the sea", "sample-tokens": 3, "json": true };
-  const first = { ...recorded, ...others, ...data, ...rhythm, ...sample };
+  const first = { ...recorded, ...others, ...data, ...intervals, ...sample };
   const later = { resume: out, steps: 40, json: true };
   await Deno.writeTextFile(file, JSON.stringify(first));
   const { stdout: report } = await train("--config", file, "--seed", "6");

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { runTask } from "./cli.ts";
+import { runTask } from "../cli.ts";
 
 const config = { model_type: "gpt2", n_positions: 32, n_embd: 32, n_layer: 2, n_head: 2 };
 

@@ -1,11 +1,11 @@
 /** `evaluate`, as far as it goes without Python; tests/interop compares it with PyTorch. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { fromFloat32 } from "../checkpoint/safetensors/float_formats.ts";
-import { writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { loadTokenizer } from "../data/tokenizer/tokenizer.ts";
-import { modelFromConfig } from "../models/load.ts";
-import { filesIn, refused, runTask, tinyRun, zeros } from "./cli.ts";
+import { fromFloat32 } from "../../checkpoint/safetensors/float_formats.ts";
+import { writeModelFolder } from "../../checkpoint/hugging_face.ts";
+import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import { filesIn, refused, runTask, tinyRun, zeros } from "../cli.ts";
 
 const config = { model_type: "gpt2", n_positions: 32, n_embd: 8, n_layer: 1, n_head: 1, vocab_size: 300 };
 

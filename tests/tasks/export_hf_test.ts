@@ -1,10 +1,10 @@
 /** `export-hf`, as far as it goes without Python; tests/interop opens its folders there. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { fromFloat32, toFloat32 } from "../checkpoint/safetensors/float_formats.ts";
-import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
-import { modelFromConfig } from "../models/load.ts";
-import { filesIn, refused, runTask, tinyRun, zeros } from "./cli.ts";
+import { fromFloat32, toFloat32 } from "../../checkpoint/safetensors/float_formats.ts";
+import { readModelFolder, writeModelFolder } from "../../checkpoint/hugging_face.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import { filesIn, refused, runTask, tinyRun, zeros } from "../cli.ts";
 
 Deno.test("export-hf refuses bad input and leaves nothing half-written", async () => {
   await using tiny = await tinyRun();

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { exists, filesIn, refused, runTask, tinyRun } from "./cli.ts";
+import { exists, filesIn, refused, runTask, tinyRun } from "../cli.ts";
 
 const taskNames = [
   "train-lm",
