@@ -102,22 +102,32 @@ export class Batches {
         } tokens: got ${ids.length}; give more text or a shorter sequence length`,
       );
     }
-    const { epoch, position } = cursor;
-    if (
-      !Number.isSafeInteger(epoch) || epoch < 0 || !Number.isInteger(position) || position < 0 ||
-      position >= count
-    ) {
-      throw new RangeError(
-        `A data cursor must have an epoch of at least 0 and a position below the ${count} sequences: got epoch ${epoch}, position ${position}; it belongs to other data or another sequence length`,
-      );
-    }
     this.sequencesPerEpoch = count;
+    this.#cursor = this.#checked(cursor);
     this.#rows = new RowFiller(ids, options);
     this.#batch = emptyBatch(options);
     this.#seed = seed;
     this.#rank = rank;
     this.#worldSize = worldSize;
-    this.#cursor = { epoch, position };
+  }
+
+  /**
+   * Goes on somewhere else.
+   *
+   * @param cursor Where the next batch begins, such as an earlier {@linkcode Batches.cursor}.
+   * @throws {RangeError} When it belongs to other data or another sequence length.
+   */
+  seek(cursor: DataCursor): void {
+    this.#cursor = this.#checked(cursor);
+  }
+
+  #checked({ epoch, position }: DataCursor): DataCursor {
+    const count = this.sequencesPerEpoch;
+    const isPlace = Number.isSafeInteger(epoch) && epoch >= 0 && Number.isInteger(position) && position >= 0;
+    if (isPlace && position < count) return { epoch, position };
+    throw new RangeError(
+      `A data cursor must have an epoch of at least 0 and a position below the ${count} sequences: got epoch ${epoch}, position ${position}; it belongs to other data or another sequence length`,
+    );
   }
 
   /** Where the next batch begins. */

@@ -83,6 +83,19 @@ function sequencesOf(batches: Batches, steps: number, seqLen: number): number[] 
   }).flat();
 }
 
+Deno.test("StepBatches and Batches that seek an earlier cursor give what came there, read ahead or not", () => {
+  const steps = new StepBatches(new Batches(places(101), { batchSize: 3, seqLen: 4, seed: 1 }), 2);
+  steps.next();
+  const { cursor } = steps;
+  const tokens = () => steps.next().map((batch) => Array.from(batch.tokens));
+  const first = [tokens(), tokens()];
+  steps.prepare();
+  steps.seek(cursor);
+  deepEqual(steps.cursor, cursor);
+  deepEqual([tokens(), tokens()], first);
+  throws(() => steps.seek({ epoch: 0, position: 25 }), /RangeError: .*below the 25 sequences/);
+});
+
 Deno.test("over random corpora, ranks and seeds every sequence is seen by one rank once an epoch, in one order", () => {
   const seed = Date.now() % 2 ** 31;
   for (let trial = 0; trial < 200; trial++) {

@@ -46,6 +46,18 @@ export class StepBatches {
   }
 
   /**
+   * Goes on somewhere else; what was read ahead is dropped.
+   *
+   * @param cursor Where the next step's batches begin, such as an earlier {@linkcode StepBatches.cursor}.
+   * @throws {RangeError} When it belongs to other data or another sequence length.
+   */
+  seek(cursor: DataCursor): void {
+    this.#batches.seek(cursor);
+    this.#cursor = this.#batches.cursor;
+    this.#ready = false;
+  }
+
+  /**
    * For how long, in milliseconds, the caller has waited for batches: for those that were not ready, and also
    * for {@linkcode StepBatches.prepare}, during which a fast GPU may run out of work.
    */

@@ -44,52 +44,45 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
   const outDir = values.out ?? join("runs", `compare-${nameOf(values.model)}-${values.steps}`);
   const probe = await claimFolder(outDir);
   try {
-    const gpu = await requestGpu();
-    try {
-      sayAdapter(gpu, say);
-      const prepared = await prepareData(contestants[0].config, { ...values, runDir: outDir, say });
-      const { tokenizer } = prepared;
-      using dataset = prepared.dataset;
-      const model = runModel(contestants[0].config, tokenizer.vocabSize);
-      using embeddings = await openEmbeddings(contestants[0].config, tokenizer.vocabSize);
-      const ready: Contestant[] = [];
-      for (const contestant of contestants) {
-        const config = { ...contestant.config, model: { ...model.config } };
-        ready.push({
-          ...contestant,
-          config: await withFastestKernels(gpu, config, model, values.cache, say),
-        });
-      }
-      const interrupts = watchInterrupts(() => say("stopping; once more to stop at once"));
-      try {
-        const context: TrialContext = {
-          gpu,
-          model,
-          dataset,
-          embeddings,
-          byteLengths: tokenizer.byteLengths,
-          evalPoints: Math.min(values.evalPoints, values.steps),
-          evalBatches: values.evalBatches,
-          interrupted: () => interrupts.requested,
-        };
-        const setting = settingOf(values, ready, { gpu, model, dataset });
-        const report = await compare(values, ready, { context, setting, outDir }, say);
-        if (!report?.complete) {
-          say("stopped; the same command goes on with what is left");
-          Deno.exitCode = interrupts.exitCode;
-        }
-        if (report) {
-          for (const line of ["", ...comparisonTable(report), "", `report: ${join(outDir, REPORT)}`]) {
-            say(line);
-          }
-        }
-        if (output.json) output.result(report ?? null);
-      } finally {
-        interrupts.close();
-      }
-    } finally {
-      gpu.destroy();
+    using devices = new DisposableStack();
+    const gpu = devices.adopt(await requestGpu(), (gpu) => gpu.destroy());
+    sayAdapter(gpu, say);
+    const prepared = await prepareData(contestants[0].config, { ...values, runDir: outDir, say });
+    const { tokenizer } = prepared;
+    using dataset = prepared.dataset;
+    const model = runModel(contestants[0].config, tokenizer.vocabSize);
+    using embeddings = await openEmbeddings(contestants[0].config, tokenizer.vocabSize);
+    const ready: Contestant[] = [];
+    for (const contestant of contestants) {
+      const config = { ...contestant.config, model: { ...model.config } };
+      ready.push({
+        ...contestant,
+        config: await withFastestKernels(gpu, config, model, values.cache, say),
+      });
     }
+    using interrupts = watchInterrupts(() => say("stopping; once more to stop at once"));
+    const context: TrialContext = {
+      gpu,
+      model,
+      dataset,
+      embeddings,
+      byteLengths: tokenizer.byteLengths,
+      evalPoints: Math.min(values.evalPoints, values.steps),
+      evalBatches: values.evalBatches,
+      signal: interrupts.signal,
+    };
+    const setting = settingOf(values, ready, { gpu, model, dataset });
+    const report = await compare(values, ready, { context, setting, outDir }, say);
+    if (!report?.complete) {
+      say("stopped; the same command goes on with what is left");
+      Deno.exitCode = interrupts.exitCode;
+    }
+    if (report) {
+      for (const line of ["", ...comparisonTable(report), "", `report: ${join(outDir, REPORT)}`]) {
+        say(line);
+      }
+    }
+    if (output.json) output.result(report ?? null);
   } catch (error) {
     await probe.release();
     throw error;

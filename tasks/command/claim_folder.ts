@@ -3,16 +3,23 @@
  *
  * @module
  */
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
+
+/** A folder that is there and can be written. */
+export interface ClaimedFolder {
+  /** The folder. */
+  readonly dir: string;
+  /** Removes what was made and is still empty. */
+  release(): Promise<void>;
+}
 
 /**
  * Makes a folder and tries to write there.
  *
  * @param dir The folder; those above it are made too.
- * @returns `release`, which removes what was made and is still empty.
  * @throws {Error} If the folder cannot be made or written.
  */
-export async function claimFolder(dir: string): Promise<{ release(): Promise<void> }> {
+export async function claimFolder(dir: string): Promise<ClaimedFolder> {
   const made = await missingFolders(dir).catch(() => []);
   const release = async () => {
     // Removes only what is empty: a folder with checkpoints stays, and so do those above it.
@@ -29,7 +36,32 @@ export async function claimFolder(dir: string): Promise<{ release(): Promise<voi
       cause: error,
     });
   }
-  return { release };
+  return { dir, release };
+}
+
+/**
+ * Makes a folder of one's own: with `-2`, `-3` and so on after its name where there is one already, made by whoever
+ * started in the same second.
+ *
+ * @param dir The folder; those above it are made too.
+ * @throws {Error} If the folder cannot be made or written.
+ */
+export async function claimNewFolder(dir: string): Promise<ClaimedFolder> {
+  const above = await claimFolder(dirname(dir));
+  for (let number = 1;; number++) {
+    const own = number === 1 ? dir : join(dirname(dir), `${basename(dir)}-${number}`);
+    try {
+      await Deno.mkdir(own); // fails where there is one, which tells who was first
+    } catch (error) {
+      if (error instanceof Deno.errors.AlreadyExists) continue;
+      throw error;
+    }
+    const release = async () => {
+      await Deno.remove(own).catch(() => {});
+      await above.release();
+    };
+    return { dir: own, release };
+  }
 }
 
 /** The folders on a path that do not exist, innermost first. */

@@ -5,7 +5,7 @@
  */
 import type { Gpu } from "../../gpu/device.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import { stepOptions } from "../../training/run/run.ts";
+import { stepOptions } from "../../training/run/step_options.ts";
 import type { RunConfig } from "../../training/run/config.ts";
 import { tuneKernels } from "../../training/step/tuning.ts";
 

@@ -10,7 +10,7 @@ import {
   type TokenDistribution,
   tokenDistribution,
 } from "../../training/generate/sampling.ts";
-import { trainRun } from "../../training/run/run.ts";
+import { startRun } from "../../training/run/run.ts";
 import { goldenPath } from "../golden.ts";
 import { runPython, whyNoPython } from "./python.ts";
 
@@ -81,14 +81,12 @@ async function check(modelConfig: Record<string, unknown>): Promise<void> {
     const tokenizer = await trainOrLoadTokenizer({ sources: [corpus], vocabSize: 400 });
     const dataset = await prepareTokens({ sources: [corpus], tokenizer });
     const model = modelFromConfig({ ...modelConfig, vocab_size: tokenizer.vocabSize });
-    const result = await trainRun({
+    using run = await startRun({
       gpu,
       runDir: dir,
       model,
       tokenizer,
       dataset,
-      progress: { update() {}, log() {} },
-      interrupted: () => false,
       intervals: { logEvery: 5, evalEvery: 0, evalBatches: 1, saveEvery: 0, keep: 1 },
       config: {
         data: [corpus],
@@ -116,6 +114,9 @@ async function check(modelConfig: Record<string, unknown>): Promise<void> {
         seed: 0,
       },
     });
+    let checkpoint = "";
+    for await (const event of run.train()) if (event.kind === "end") checkpoint = event.checkpoint;
+    const { parameters } = run.trainer;
     const prompts = [
       [5],
       [7, 300, 12, 44],
@@ -128,11 +129,11 @@ async function check(modelConfig: Record<string, unknown>): Promise<void> {
       input,
       JSON.stringify({ prompts, texts, penalties: PENALTIES, sampling: SAMPLING }),
     );
-    await runPython(new URL("trained_checkpoint.py", import.meta.url), [result.checkpoint, input, output]);
+    await runPython(new URL("trained_checkpoint.py", import.meta.url), [checkpoint, input, output]);
     const python = JSON.parse(await Deno.readTextFile(output));
 
-    equal(python.parameters, result.trainer.parameters.count);
-    const generator = await Generator.create(gpu, model, result.trainer.parameters, {
+    equal(python.parameters, parameters.count);
+    const generator = await Generator.create(gpu, model, parameters, {
       batchSize: prompts.length,
     });
     for (const [i, prompt] of prompts.entries()) {
@@ -152,7 +153,6 @@ async function check(modelConfig: Record<string, unknown>): Promise<void> {
       ok(ours.some((ids) => ids.length === 100), "some texts must be long");
     }
     generator.destroy();
-    result.trainer.destroy();
     texts.forEach((text, i) => {
       const ids = tokenizer.encode(text);
       deepEqual(ids, python.ids[i], `token ids of ${JSON.stringify(text.slice(0, 40))}`);

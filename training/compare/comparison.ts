@@ -14,7 +14,7 @@ import { sha256 } from "../../data/tokens/cache.ts";
 import { trainTrial, type TrialContext, type TrialResult } from "./trial.ts";
 import { type Entry, type PlanOptions, type Trial, trialsLeft } from "./plan.ts";
 import type { ProgressState } from "../progress.ts";
-import { stepOptions } from "../run/run.ts";
+import { stepOptions } from "../run/step_options.ts";
 import type { RunConfig } from "../run/config.ts";
 import { raceSteps, type StepCost } from "./step_race.ts";
 
@@ -107,14 +107,14 @@ export interface StepComparisonOptions extends TrialContext {
  * @throws {RangeError} If memory is too small for two trainers.
  */
 export async function compareSteps(options: StepComparisonOptions): Promise<readonly StepCost[] | undefined> {
-  const { gpu, model, dataset, contestants, reference, rounds, interrupted, progress } = options;
+  const { gpu, model, dataset, contestants, reference, rounds, signal, progress } = options;
   const configs = contestants.map(({ config, rates }) => ({ ...config, lr: rates[0] }));
   const key = { configs, reference, rounds, adapter: gpu.description };
   const { result } = await keep(options.outDir, "steps", key, async () => {
     const { batchSize, seqLen, gradAccum } = configs[0];
     const inputs = new StepBatches(new Batches(dataset.train, { batchSize, seqLen }), gradAccum).next();
     const steps = configs.map((config) => stepOptions(config, model));
-    const costs = await raceSteps(gpu, { steps, reference, inputs, rounds, interrupted, progress });
+    const costs = await raceSteps(gpu, { steps, reference, inputs, rounds, signal, progress });
     return costs && { costs };
   });
   return result?.costs;

@@ -44,7 +44,7 @@ async function context(overrides: Partial<TrialContext> = {}): Promise<TrialCont
     byteLengths: new Array(32).fill(1),
     evalPoints: 4,
     evalBatches: 2,
-    interrupted: () => false,
+    signal: new AbortController().signal,
     ...overrides,
   };
 }
@@ -100,22 +100,23 @@ Deno.test("an interrupted comparison goes on with what is left and ends the same
   const dir = await Deno.makeTempDir();
   try {
     const plan = { contestants, seeds: [0, 1], extensions: 0 };
-    const run = async (name: string, steps = Infinity) => {
+    const run = async (name: string, trials = Infinity) => {
       const started: string[] = [];
-      let asked = 0;
+      const stop = new AbortController();
       const result = await runComparison({
-        ...await context({ interrupted: () => asked++ >= steps }),
+        ...await context({ signal: stop.signal }),
         ...plan,
         outDir: join(dir, name),
         started: ({ entry, lr, seed }) => void started.push(`${entry} ${lr} ${seed}`),
+        progress: () => void (started.length > trials && stop.abort()),
       });
       return { ...result, started };
     };
     const whole = await run("whole");
     equal(whole.started.length, 6);
     ok(whole.complete);
-    // Two runs of eight steps, and three steps of a third, which leaves no file.
-    const stopped = await run("stopped", 2 * 8 + 3);
+    // Two runs, and a step or more of a third, which leaves no file.
+    const stopped = await run("stopped", 2);
     equal(stopped.complete, false);
     deepEqual(stopped.started, whole.started.slice(0, 3));
     deepEqual(timeless(stopped.trials), timeless(whole.trials.slice(0, 2)));
@@ -160,7 +161,7 @@ Deno.test("costs of a step: the reference is 1, state is what each optimizer kee
     ok(bytes[0] >= 8 && bytes[0] < 9 && bytes[1] >= 8 && bytes[1] < 9, `${bytes}`);
     ok(bytes[2] < bytes[1], `${bytes}`);
     deepEqual(await compareSteps(options), costs);
-    equal(await compareSteps({ ...options, rounds: 4, interrupted: () => true }), undefined);
+    equal(await compareSteps({ ...options, rounds: 4, signal: AbortSignal.abort() }), undefined);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

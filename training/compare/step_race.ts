@@ -42,8 +42,8 @@ export interface RaceOptions {
   readonly inputs: readonly StepInputs[];
   /** How often each takes its turn. */
   readonly rounds: number;
-  /** Asked at each turn; true ends the measurement. */
-  readonly interrupted?: () => boolean;
+  /** Ends the measurement after the turn that is under way. */
+  readonly signal?: AbortSignal;
   /** Told after each round how many are done, of all. */
   readonly progress?: (done: number, total: number) => void;
 }
@@ -71,7 +71,7 @@ const WARMUP_STEPS = 2;
  * @throws {RangeError} If memory is too small for two trainers.
  */
 export async function raceSteps(gpu: Gpu, options: RaceOptions): Promise<StepCost[] | undefined> {
-  const { steps, reference, interrupted = () => false } = options;
+  const { steps, reference, signal } = options;
   const known = await runnerFor(gpu, steps[reference], options.inputs);
   const races: { own: number[]; known: number[]; memory: Memory }[] = [];
   try {
@@ -80,7 +80,7 @@ export async function raceSteps(gpu: Gpu, options: RaceOptions): Promise<StepCos
       const race = { own: [] as number[], known: [] as number[], memory: (own ?? known).memory };
       try {
         for (let round = 0; round < options.rounds; round++) {
-          if (interrupted()) return undefined;
+          if (signal?.aborted) return undefined;
           const turns = [known, ...(own ? [own] : [])];
           // Who comes second finds the other's data in the caches, so the order changes.
           if (round % 2 === 1) turns.reverse();

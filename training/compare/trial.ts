@@ -16,9 +16,10 @@ import type { LanguageModel } from "../../models/model.ts";
 import { type Evaluation, Evaluator } from "../evaluation.ts";
 import { loadSome } from "../run/load_weights.ts";
 import type { ProgressState } from "../progress.ts";
-import { stepOptions } from "../run/run.ts";
+import { NonFiniteLossError, train } from "../loop/train.ts";
+import { stepOptions } from "../run/step_options.ts";
 import { type RunConfig, scheduleFactor } from "../run/config.ts";
-import { type StepMetrics, Trainer } from "../step/trainer.ts";
+import { Trainer } from "../step/trainer.ts";
 
 /** What all runs of a comparison share. */
 export interface TrialContext {
@@ -36,8 +37,8 @@ export interface TrialContext {
   readonly evalPoints: number;
   /** The most batches of each of these evaluations; 0 for all of the held-out text. */
   readonly evalBatches: number;
-  /** Asked at each step; true ends the run. */
-  readonly interrupted: () => boolean;
+  /** Ends the run after the step that is under way. */
+  readonly signal: AbortSignal;
 }
 
 /** A point of a run's curve. */
@@ -64,11 +65,6 @@ export interface TrialResult {
   readonly seconds: number;
 }
 
-/** Metrics are read about this often, so that an interruption is noticed soon. */
-const READ_SECONDS = 0.5;
-/** The trainer keeps the metrics of 64 steps. */
-const MOST_UNREAD = 64;
-
 /**
  * Trains and evaluates.
  *
@@ -83,22 +79,22 @@ export async function trainTrial(
   context: TrialContext,
   progress: (state: ProgressState) => void,
 ): Promise<TrialResult | undefined> {
-  const { gpu, model, dataset, byteLengths, evalBatches } = context;
+  const { gpu, model, dataset, byteLengths, signal } = context;
   const { batchSize, seqLen, gradAccum, steps, seed } = config;
   const started = performance.now();
-  const trainer = await Trainer.create(gpu, stepOptions(config, model));
+  using parts = new DisposableStack();
+  const trainer = parts.adopt(await Trainer.create(gpu, stepOptions(config, model)), (t) => t.destroy());
   if (context.embeddings) await loadSome(gpu, trainer.parameters, context.embeddings);
-  const evaluator = await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen);
-  const batches = new StepBatches(new Batches(dataset.train, { batchSize, seqLen, seed }), gradAccum);
-  const factor = scheduleFactor(config);
-  const points = evaluationSteps(steps, context.evalPoints);
-  const curve: CurvePoint[] = [];
-  let losses: number[] = [];
+  const evaluator = parts.adopt(
+    await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen),
+    (e) => e.destroy(),
+  );
   const evaluate = (maxBatches: number): Promise<Evaluation> =>
     evaluator.evaluate(
       sequentialBatches(dataset.validation, { batchSize, seqLen, ...(maxBatches > 0 ? { maxBatches } : {}) }),
       byteLengths,
     );
+  const curve: CurvePoint[] = [];
   const result = (loss: number | null, bits: number | null, divergedAt: number | null): TrialResult => ({
     loss,
     bits_per_byte: bits,
@@ -106,48 +102,35 @@ export async function trainTrial(
     curve,
     seconds: (performance.now() - started) / 1000,
   });
+  let losses: number[] = [];
   try {
-    let unread = 0;
-    let readEvery = 1;
-    let since = performance.now();
-    while (trainer.nextStep < steps) {
-      if (context.interrupted()) return undefined;
-      trainer.step(batches.next(), factor(trainer.nextStep));
-      const step = trainer.nextStep;
-      unread++;
-      const due = points.has(step);
-      if (due || unread >= readEvery) {
-        const metrics = await trainer.metrics();
-        const bad = metrics.find((m) => !isFinite(m));
-        if (bad) return result(null, null, bad.step + 1);
-        losses.push(...metrics.map((m) => m.loss));
-        const seconds = (performance.now() - since) / 1000;
-        const tokensPerSecond = unread * batchSize * seqLen * gradAccum / seconds;
-        progress({ step, loss: losses[losses.length - 1], tokensPerSecond });
-        readEvery = Math.max(1, Math.min(MOST_UNREAD, Math.floor(unread * READ_SECONDS / seconds)));
-        unread = 0;
-        since = performance.now();
+    const events = train<Evaluation>(trainer, {
+      batches: new StepBatches(new Batches(dataset.train, { batchSize, seqLen, seed }), gradAccum),
+      steps,
+      schedule: scheduleFactor(config),
+      evaluate: () => evaluate(context.evalBatches),
+      evalEvery: evaluationSteps(steps, context.evalPoints),
+      signal,
+    });
+    for await (const event of events) {
+      if (event.kind === "step") {
+        losses.push(event.loss);
+        if (event.latest) progress(event);
       }
-      if (due) {
-        const { loss } = await evaluate(evalBatches);
+      if (event.kind === "evaluation") {
+        const { step, evaluation: { loss } } = event;
         if (!Number.isFinite(loss)) return result(null, null, step);
         curve.push({ step, train_loss: losses.reduce((a, b) => a + b, 0) / losses.length, loss });
         losses = [];
-        since = performance.now();
       }
-      // Signals are delivered between turns of the event loop.
-      await new Promise((resolve) => setTimeout(resolve, 0));
     }
-    const { loss, bitsPerByte } = await evaluate(0);
-    return Number.isFinite(loss) ? result(loss, bitsPerByte!, null) : result(null, null, steps);
-  } finally {
-    evaluator.destroy();
-    trainer.destroy();
+  } catch (error) {
+    if (error instanceof NonFiniteLossError) return result(null, null, error.step);
+    throw error;
   }
-}
-
-function isFinite({ loss, gradientNorm }: StepMetrics): boolean {
-  return Number.isFinite(loss) && Number.isFinite(gradientNorm);
+  if (signal.aborted) return undefined;
+  const { loss, bitsPerByte } = await evaluate(0);
+  return Number.isFinite(loss) ? result(loss, bitsPerByte!, null) : result(null, null, steps);
 }
 
 /** Evenly spaced steps, the last one among them. */

@@ -1,29 +1,26 @@
 /**
- * The training loop of a run: batches in, metrics and checkpoints out, until the last step or an interruption.
+ * A run of `train-lm`: a language model of a configuration, trained on a dataset in a run's folder.
  *
  * @module
  */
-import { join } from "node:path";
-import { type MetricsFile, openMetricsFile, readMetricsFile } from "../../checkpoint/run/metrics_file.ts";
-import { cleanRunFolder, pruneCheckpoints, writeRunFile } from "../../checkpoint/run/run_folder.ts";
-import type { FloatTensors, TensorToWrite } from "../../checkpoint/safetensors/safetensors.ts";
-import { type Checkpoint, writeCheckpoint } from "../../checkpoint/run/training_state.ts";
-import { Batches, type DataCursor, sequentialBatches } from "../../data/batches.ts";
+import { readMetricsFile } from "../../checkpoint/run/metrics_file.ts";
+import type { Checkpoint } from "../../checkpoint/run/training_state.ts";
+import type { FloatTensors } from "../../checkpoint/safetensors/safetensors.ts";
+import { Batches, sequentialBatchCount, sequentialBatches } from "../../data/batches.ts";
 import { StepBatches } from "../../data/prefetch.ts";
 import type { TokenDataset } from "../../data/tokens/dataset.ts";
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
-import { formatTokenizerJson } from "../../data/tokenizer/tokenizer_json.ts";
 import type { Gpu } from "../../gpu/device.ts";
-import { readTensors } from "../../gpu/readback.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import { type Evaluation, evaluationRecord, Evaluator } from "../evaluation.ts";
-import { loadSome, loadTensors } from "./load_weights.ts";
-import type { ProgressState } from "../progress.ts";
+import { type Evaluation, type EvaluationProgress, evaluationRecord, Evaluator } from "../evaluation.ts";
+import { type EndEvent, isDue, type TrainEvent } from "../loop/events.ts";
+import { NonFiniteLossError, train } from "../loop/train.ts";
+import { Trainer } from "../step/trainer.ts";
 import { RUN_VERSION, type RunConfig, scheduleFactor } from "./config.ts";
-import { runOptimizer } from "./optimizer.ts";
-import type { TrainerOptions } from "../step/recording.ts";
-import { languageModelLoss, type StepMetrics, Trainer } from "../step/trainer.ts";
+import { loadSome, loadTensors } from "./load_weights.ts";
+import { type BestStep, type OpenRun, openRun } from "./open_run.ts";
+import type { ModelDescription } from "./save_model.ts";
+import { stepOptions } from "./step_options.ts";
 
 /** How often a run does what does not change its weights. */
 export interface RunIntervals {
@@ -40,10 +37,10 @@ export interface RunIntervals {
 }
 
 /** What a run needs. */
-export interface RunOptions {
+export interface RunOptions extends Pick<ModelDescription, "chatTemplate"> {
   /** The device. */
   readonly gpu: Gpu;
-  /** The run's folder; it exists. */
+  /** The run's folder. */
   readonly runDir: string;
   /** What decides the weights, and whether the run fits into memory. */
   readonly config: RunConfig;
@@ -53,11 +50,9 @@ export interface RunOptions {
   readonly model: LanguageModel;
   /** Its tokenizer, saved with each checkpoint. */
   readonly tokenizer: Tokenizer;
-  /** The tokenizer's chat template, saved with it; default none. */
-  readonly chatTemplate?: string;
   /** Token ids to train on and to evaluate with. */
   readonly dataset: TokenDataset;
-  /** Where to go on; default from the start. */
+  /** The folder's newest checkpoint, where to go on; default from the start. */
   readonly checkpoint?: Checkpoint;
   /** The weights to start from where there is no checkpoint; default random ones, of a LoRA its usual start. */
   readonly initial?: FloatTensors;
@@ -65,229 +60,232 @@ export interface RunOptions {
   readonly embeddings?: FloatTensors;
   /** The weights that stay as they are; needed where the configuration has a LoRA. */
   readonly base?: FloatTensors;
-  /** Shown while running. */
-  readonly progress: { update(state: ProgressState): void; log(line: string): void };
-  /** Asked at each step; true saves a checkpoint and ends the run. */
-  readonly interrupted: () => boolean;
+  /** The caller's own lock of the folder, given back with the run; default: it is taken here. */
+  readonly lock?: Disposable;
+  /** Told how far an evaluation has come; default nobody is. */
+  readonly onEvaluation?: (progress: EvaluationProgress & { readonly totalBatches: number }) => void;
+}
+
+/** The final weights were evaluated on all of the held-out text. */
+export interface FinalEvent {
+  /** Always `final`. */
+  readonly kind: "final";
+  /** How many steps are done. */
+  readonly step: number;
+  /** What the evaluation found. */
+  readonly evaluation: Evaluation;
 }
 
 /** How a run ended. */
-export interface RunResult {
-  /** Steps that are done. */
-  readonly step: number;
-  /** Whether it was interrupted. */
-  readonly interrupted: boolean;
-  /** The evaluation of the final weights on all of the held-out text; on the way, when interrupted. */
-  readonly evaluation: Evaluation;
+export interface RunEndEvent extends EndEvent {
   /** Folder of the last checkpoint. */
   readonly checkpoint: string;
   /** The step with the lowest evaluation among the saved ones; none where no loss was finite. */
-  readonly best?: { readonly step: number; readonly loss: number };
-  /** Tokens per second of training, evaluation left out. */
-  readonly tokensPerSecond: number;
-  /** The share of that time in which the loop waited for data. */
-  readonly dataWaitShare: number;
-  /** The trainer, whose parameters are the final ones; destroy it when done. */
-  readonly trainer: Trainer;
+  readonly best?: BestStep;
 }
 
-/** The loss or the gradients stopped being numbers. */
-export class NonFiniteLossError extends Error {
-  /** Always `NonFiniteLossError`. */
-  override name = "NonFiniteLossError";
-}
+/** An event of a run. */
+export type RunEvent = Exclude<TrainEvent<Evaluation>, EndEvent> | FinalEvent | RunEndEvent;
 
 /**
- * Trains until the last step or an interruption.
+ * Compiles a run's step and opens its folder.
  *
- * @throws {NonFiniteLossError} If the loss is not a number any more; the checkpoints before stay.
- * @throws {GpuError} If the device reports an error or is lost.
+ * @returns The run, ready to train; destroy it when done, or declare it with `using`.
+ * @throws {Deno.errors.Busy} If another process holds the folder.
  * @throws {TypeError} If the checkpoint or the initial weights belong to another model.
- * @throws {RangeError} If the checkpoint was trained on other text.
+ * @throws {RangeError} If the checkpoint was trained on other text, or memory is too small.
+ * @throws {GpuError} If the device reports an error.
  */
-export async function trainRun(options: RunOptions): Promise<RunResult> {
-  const { gpu, config, intervals, model, dataset, progress } = options;
-  const { batchSize, seqLen, gradAccum, steps } = config;
-  const endId = documentEnd(config, options.tokenizer);
-  const trainer = await Trainer.create(gpu, stepOptions(config, model));
+export async function startRun(options: RunOptions): Promise<Run> {
+  const { gpu, config, model, dataset, tokenizer, checkpoint } = options;
+  const { batchSize, seqLen, gradAccum, seed } = config;
+  checkCorpus(options);
+  const endId = documentEnd(config, tokenizer);
+  using starting = new DisposableStack();
+  const trainer = starting.adopt(await Trainer.create(gpu, stepOptions(config, model)), (t) => t.destroy());
   const { all } = trainer.parameters;
   // A LoRA's weights are another folder's; embeddings that stay as they are belong to the checkpoint.
-  const saved = config.lora ? all.filter((p) => p.trainable) : all;
+  const weights = config.lora ? all.filter((p) => p.trainable) : all;
   if (options.base) await loadTensors(gpu, all.filter((p) => !p.trainable), options.base);
-  let cursor: DataCursor | undefined;
-  let best: { step: number; loss: number } | undefined;
-  if (options.checkpoint) {
-    const { state } = options.checkpoint;
-    if (state.seeds.corpus !== dataset.corpusDigest) {
-      throw new RangeError(
-        `A resumed run must see the text that it was trained on, but the data of ${options.runDir} has changed; ` +
-          "put it back, or start a new run",
-      );
-    }
-    const { model: weights, optimizer } = options.checkpoint;
-    await loadTensors(gpu, saved, weights);
-    await loadTensors(gpu, trainer.state, optimizer);
-    trainer.nextStep = state.step;
-    cursor = state.dataCursor as unknown as DataCursor;
-    best = (state.metrics.best ?? undefined) as typeof best;
-  } else if (options.initial) {
-    await loadTensors(gpu, saved, options.initial);
-  } else if (options.embeddings) {
-    await loadSome(gpu, trainer.parameters, options.embeddings);
-  }
-  const shape = { batchSize, seqLen, endId };
-  const batches = new StepBatches(
-    new Batches(dataset.train, { ...shape, seed: config.seed, cursor }),
-    gradAccum,
+  if (!checkpoint && options.initial) await loadTensors(gpu, weights, options.initial);
+  else if (!checkpoint && options.embeddings) await loadSome(gpu, trainer.parameters, options.embeddings);
+  const order = new Batches(dataset.train, { batchSize, seqLen, endId, seed });
+  const batches = new StepBatches(order, gradAccum);
+  const evaluator = starting.adopt(
+    await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen, endId !== undefined),
+    (e) => e.destroy(),
   );
-  const evaluator = await Evaluator.create(
-    gpu,
-    model,
-    trainer.parameters,
-    batchSize,
-    seqLen,
-    endId !== undefined,
+  const folder = starting.use(
+    await openRun<Evaluation>(options.runDir, {
+      gpu,
+      trainer,
+      batches,
+      weights,
+      tokenizer,
+      config: { ...model.config, ...specialTokens(config) },
+      chatTemplate: options.chatTemplate,
+      adapter: adapterOf(config),
+      seeds: { seed, corpus: dataset.corpusDigest },
+      keep: options.intervals.keep,
+      lock: options.lock,
+      configuration: {
+        version: RUN_VERSION,
+        config: { ...config },
+        adapter: gpu.description,
+        features: [...gpu.features],
+        deno: Deno.version.deno,
+      },
+      evaluationRecord,
+    }),
   );
-  const factor = scheduleFactor(config);
-  // From here on the folder changes; a checkpoint that does not fit must leave it as it was.
-  await cleanRunFolder(options.runDir);
-  await writeRunFile(options.runDir, {
-    version: RUN_VERSION,
-    config: { ...config },
-    adapter: gpu.description,
-    features: [...gpu.features],
-    deno: Deno.version.deno,
-  });
-  using metricsFile = await openMetricsFile(join(options.runDir, "metrics.jsonl"), trainer.nextStep);
-
-  const tokensPerStep = batchSize * seqLen * gradAccum;
-  let evaluation: Evaluation | undefined;
-  let evaluatedStep = -1;
-  let checkpoint = options.checkpoint?.path ?? "";
-  let seconds = 0;
-  let trained = 0;
-  let since = performance.now();
-  let steadyRate = 0;
-  let waited = 0;
-
-  const evaluateOn = (maxBatches: number) =>
-    evaluator.evaluate(
-      sequentialBatches(dataset.validation, { ...shape, ...(maxBatches > 0 ? { maxBatches } : {}) }),
-      options.tokenizer.byteLengths,
-    );
-  const evaluate = async () => {
-    const at = trainer.nextStep;
-    if (evaluatedStep === at) return evaluation!;
-    evaluation = await evaluateOn(intervals.evalBatches);
-    evaluatedStep = at;
-    await metricsFile.append({ step: at, validation: evaluationRecord(evaluation) });
-    progress.log(`step ${at}: validation ${describe(evaluation)}`);
-    return evaluation;
-  };
-  const save = async () => {
-    const { loss } = await evaluate();
-    const step = trainer.nextStep;
-    if (Number.isFinite(loss) && !(best && best.loss <= loss)) best = { step, loss };
-    await metricsFile.flush();
-    checkpoint = await writeCheckpoint(options.runDir, {
-      model: {
-        config: { ...model.config, ...specialTokens(options.tokenizer, config.model) },
-        tensors: tensorsToWrite(gpu, saved),
-        tokenizerJson: formatTokenizerJson(options.tokenizer.json),
-        chatTemplate: options.chatTemplate,
-        ...adapterOf(config),
-      },
-      optimizer: tensorsToWrite(gpu, trainer.state),
-      state: {
-        step,
-        seeds: { seed: config.seed, corpus: dataset.corpusDigest },
-        dataCursor: { ...batches.cursor },
-        metrics: { validation: evaluationRecord(evaluation!), best: best ?? null },
-      },
-    });
-    await pruneCheckpoints(options.runDir, intervals.keep, best?.step);
-    return checkpoint;
-  };
-  const report = async () => {
-    const done = await trainer.metrics();
-    const now = performance.now();
-    seconds += (now - since) / 1000;
-    trained += done.length * tokensPerStep;
-    steadyRate = done.length * tokensPerStep / ((now - since) / 1000);
-    since = now;
-    const dataWait = (batches.waited - waited) / Math.max(1, done.length);
-    waited = batches.waited;
-    for (const metrics of done) checkFinite(metrics, checkpoint, config);
-    for (const metrics of done) {
-      if (!isDue(metrics.step + 1, intervals.logEvery, steps)) continue;
-      await appendMetrics(metricsFile, metrics, {
-        lr: config.lr * factor(metrics.step),
-        tokens_per_second: Math.round(steadyRate),
-        data_wait_ms: Number(dataWait.toFixed(3)),
-      });
-    }
-    const last = done[done.length - 1];
-    if (!last) return;
-    const { step, loss } = last;
-    progress.update({ step: step + 1, loss, tokensPerSecond: steadyRate });
-  };
-
-  let reading: Promise<void> | undefined;
-  while (trainer.nextStep < steps && !options.interrupted()) {
-    trainer.step(batches.next(), factor(trainer.nextStep));
-    if (trainer.nextStep < steps) batches.prepare();
-    const step = trainer.nextStep;
-    const evaluationDue = isDue(step, intervals.evalEvery, steps);
-    const saveDue = isDue(step, intervals.saveEvery, steps);
-    await reading;
-    reading = undefined;
-    if (evaluationDue || saveDue || trainer.ringIsFull) await report();
-    // The next step is enqueued before these metrics are there: the GPU has no need to wait for them.
-    else if (isDue(step, intervals.logEvery, steps)) {
-      reading = report();
-      reading.catch(() => {}); // thrown where it is awaited
-    }
-    // Signals are delivered between turns of the event loop.
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    if (evaluationDue) await evaluate();
-    if (saveDue) await save();
-    if (evaluationDue || saveDue) since = performance.now();
-  }
-  await reading;
-  await report();
-  const interrupted = trainer.nextStep < steps;
-  if (interrupted || checkpoint === "") await save();
-  const final = interrupted ? await evaluate() : await evaluateOn(0);
-  if (!interrupted) {
-    const step = trainer.nextStep;
-    // A run that was resumed at its end has the line already.
-    const records = await readMetricsFile(metricsFile.path);
-    const has = records.some((record) => record.step === step && "final" in record);
-    if (!has) await metricsFile.append({ step, final: evaluationRecord(final) });
-  }
-  evaluator.destroy();
-  return {
-    step: trainer.nextStep,
-    interrupted,
-    evaluation: final,
-    checkpoint,
-    best,
-    tokensPerSecond: seconds > 0 ? trained / seconds : 0,
-    dataWaitShare: seconds > 0 ? batches.waited / 1000 / seconds : 0,
-    trainer,
-  };
+  const owned = starting.move();
+  return new Run(options, { trainer, batches, evaluator, folder, endId, destroy: () => owned.dispose() });
 }
 
-/** The training step of a configuration. */
-export function stepOptions(config: RunConfig, model: LanguageModel): TrainerOptions {
-  const { gradAccum, clip, seed, recompute, kernels } = config;
-  const record = languageModelLoss(model, config.batchSize, config.seqLen, config.crossDocument === false);
-  return { record, optimizer: runOptimizer(config), gradAccum, clip, seed, recompute, kernels };
+/** What a run is made of. */
+interface RunParts {
+  readonly trainer: Trainer;
+  readonly batches: StepBatches;
+  readonly evaluator: Evaluator;
+  readonly folder: OpenRun<Evaluation>;
+  readonly endId: number | undefined;
+  readonly destroy: () => void;
+}
+
+/** A run that is ready to train. {@linkcode startRun} makes it. */
+export class Run implements Disposable {
+  readonly #options: RunOptions;
+  readonly #parts: RunParts;
+
+  /**
+   * {@linkcode startRun} does it for you.
+   *
+   * @param options What the run was started with.
+   * @param parts What it is made of.
+   */
+  constructor(options: RunOptions, parts: RunParts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** The training step, whose parameters are the final ones at the end. */
+  get trainer(): Trainer {
+    return this.#parts.trainer;
+  }
+
+  /**
+   * Trains to the last step, evaluates the final weights on all of the held-out text, and tells of all of it; metrics
+   * and checkpoints are in the run's folder by then. Leaving the loop over its events saves a checkpoint.
+   *
+   * @param signal Ends the run after the step that is under way, which is saved; default: nothing does.
+   * @throws {NonFiniteLossError} If the loss is not a number any more; the checkpoints before stay.
+   * @throws {GpuError} If the device reports an error or is lost.
+   * @throws {Error} If a file cannot be written, with what to do about it.
+   */
+  async *train(signal: AbortSignal = new AbortController().signal): AsyncGenerator<RunEvent, void, void> {
+    const { config, intervals } = this.#options;
+    const { trainer, batches, folder } = this.#parts;
+    const events = train<Evaluation>(trainer, {
+      batches,
+      signal,
+      steps: config.steps,
+      schedule: scheduleFactor(config),
+      logEvery: intervals.logEvery,
+      evalEvery: intervals.evalEvery,
+      evaluate: (signal) => this.#evaluate(intervals.evalBatches, signal),
+      saveEvery: intervals.saveEvery,
+      save: folder.save,
+    });
+    try {
+      for await (const event of events) {
+        if (event.kind === "end") {
+          const final = event.stopped ? undefined : await this.#final(signal);
+          if (final) yield final;
+          const { best, checkpoint } = folder;
+          yield { ...event, stopped: final === undefined, best, checkpoint: checkpoint! };
+        } else {
+          if (event.kind !== "step" || isDue(event.step, intervals.logEvery, config.steps)) {
+            await folder.record(event, config.lr);
+          }
+          yield event;
+        }
+      }
+    } catch (error) {
+      throw error instanceof NonFiniteLossError ? this.#explained(error) : error;
+    }
+  }
+
+  async #evaluate(maxBatches: number, signal: AbortSignal): Promise<Evaluation> {
+    const { dataset, tokenizer, onEvaluation, config: { batchSize, seqLen } } = this.#options;
+    const { evaluator, endId } = this.#parts;
+    const shape = { batchSize, seqLen, endId, ...(maxBatches > 0 ? { maxBatches } : {}) };
+    const totalBatches = sequentialBatchCount(dataset.validation.length, shape);
+    const onProgress = onEvaluation &&
+      ((progress: EvaluationProgress) => onEvaluation({ ...progress, totalBatches }));
+    return await evaluator.evaluate(
+      unlessAborted(sequentialBatches(dataset.validation, shape), signal),
+      tokenizer.byteLengths,
+      onProgress,
+    );
+  }
+
+  /** The evaluation at the end, with its line in the metrics; nothing if it was stopped. */
+  async #final(signal: AbortSignal): Promise<FinalEvent | undefined> {
+    const { metrics } = this.#parts.folder;
+    const step = this.trainer.nextStep;
+    if (signal.aborted) return undefined;
+    const evaluation = await this.#evaluate(0, signal).catch((error) => {
+      if (signal.aborted) return undefined;
+      throw error;
+    });
+    if (!evaluation) return undefined;
+    // A run that goes on at its end has the line already.
+    const records = await readMetricsFile(metrics.path);
+    const has = records.some((record) => record.step === step && "final" in record);
+    if (!has) await metrics.append({ step, final: evaluationRecord(evaluation) });
+    return { kind: "final", step, evaluation };
+  }
+
+  #explained({ step, loss, gradientNorm }: NonFiniteLossError): NonFiniteLossError {
+    const { lr, warmup, clip } = this.#options.config;
+    const { checkpoint } = this.#parts.folder;
+    const kept = checkpoint ? `The last good checkpoint is ${checkpoint}` : "There was no checkpoint yet";
+    return new NonFiniteLossError(
+      { step, loss, gradientNorm },
+      `${kept}. Try a lower --lr (now ${lr}), a longer --warmup (now ${warmup}) or a lower --clip ` +
+        `(now ${clip || "off"})`,
+    );
+  }
+
+  /** Gives back the folder and all buffers, the parameters' too. */
+  destroy(): void {
+    this.#parts.destroy();
+  }
+
+  /** Destroys it at the end of a `using` declaration's block. */
+  [Symbol.dispose](): void {
+    this.destroy();
+  }
+}
+
+function* unlessAborted<T>(items: Iterable<T>, signal: AbortSignal): Generator<T> {
+  for (const item of items) {
+    signal.throwIfAborted();
+    yield item;
+  }
+}
+
+function checkCorpus({ checkpoint, dataset, runDir }: RunOptions): void {
+  if (!checkpoint || checkpoint.state.seeds.corpus === dataset.corpusDigest) return;
+  throw new RangeError(
+    `A resumed run must see the text that it was trained on, but the data of ${runDir} has changed; ` +
+      "put it back, or start a new run",
+  );
 }
 
 /** What makes the checkpoints of a LoRA adapter folders; nothing otherwise. */
 function adapterOf({ lora }: RunConfig) {
-  if (lora === undefined) return {};
+  if (lora === undefined) return undefined;
   const { base_weights: baseWeights, ...adapter } = lora;
   return { adapter, baseWeights };
 }
@@ -302,58 +300,14 @@ function documentEnd({ crossDocument }: RunConfig, { eosId }: Tokenizer): number
   );
 }
 
-/** The last step always is. */
-function isDue(step: number, every: number, steps: number): boolean {
-  return step === steps || (every > 0 && step % every === 0);
+/** Those of the model that the run started from, where it names its end. */
+function specialTokens({ model }: RunConfig): Record<string, unknown> {
+  const { bos_token_id, eos_token_id, pad_token_id } = model;
+  return eos_token_id === undefined ? {} : { bos_token_id, eos_token_id, pad_token_id };
 }
 
 /** An evaluation in words. */
 export function describe({ loss, perplexity, bitsPerByte }: Evaluation): string {
   const bits = bitsPerByte === undefined ? "" : `, ${bitsPerByte.toFixed(3)} bits per byte`;
   return `loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(1)}${bits}`;
-}
-
-function checkFinite({ step, loss, gradientNorm }: StepMetrics, checkpoint: string, config: RunConfig): void {
-  if (Number.isFinite(loss) && Number.isFinite(gradientNorm)) return;
-  const kept = checkpoint ? `the last good checkpoint is ${checkpoint}` : "there was no checkpoint yet";
-  throw new NonFiniteLossError(
-    `The loss must stay finite, but at step ${
-      step + 1
-    } it was ${loss} with gradient norm ${gradientNorm}; ${kept}. ` +
-      `Try a lower --lr (now ${config.lr}), a longer --warmup (now ${config.warmup}) or a lower --clip ` +
-      `(now ${config.clip || "off"})`,
-  );
-}
-
-/** Appends a line: what the step gave, and the numbers of the loop around it. */
-async function appendMetrics(
-  file: MetricsFile,
-  { step, loss, gradientNorm, gradientScale, summary }: StepMetrics,
-  { lr, ...rest }: Readonly<Record<string, number>>,
-): Promise<void> {
-  const gradient = { gradient_norm: gradientNorm, gradient_scale: gradientScale };
-  await file.append({ step: step + 1, loss, lr, ...gradient, ...rest, ...summary });
-}
-
-/** The most bytes of tensors that the host holds at once while saving. */
-const HOST_BYTES = 256 << 20;
-
-/** Reads small models in one go, since each read waits for the GPU, and large ones tensor by tensor. */
-async function* tensorsToWrite(
-  gpu: Gpu,
-  tensors: readonly { readonly name: string; readonly tensor: Tensor }[],
-): AsyncGenerator<TensorToWrite> {
-  const bytes = tensors.reduce((sum, { tensor }) => sum + tensor.byteLength, 0);
-  const all = bytes <= HOST_BYTES ? await readTensors(gpu, tensors.map((t) => t.tensor)) : undefined;
-  for (const [i, { name, tensor }] of tensors.entries()) {
-    const read = async () => new Uint8Array((all?.[i] ?? (await readTensors(gpu, [tensor]))[0]).buffer);
-    yield { name, dtype: "F32", shape: tensor.shape, data: read };
-  }
-}
-
-/** Those of the model that the run started from, else the tokenizer's end for both ends. */
-function specialTokens({ eosId }: Tokenizer, model: RunConfig["model"]): Record<string, unknown> {
-  const { bos_token_id, eos_token_id, pad_token_id } = model;
-  if (eos_token_id !== undefined) return { bos_token_id, eos_token_id, pad_token_id };
-  return eosId === null ? {} : { bos_token_id: eosId, eos_token_id: eosId };
 }
