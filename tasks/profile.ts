@@ -10,7 +10,7 @@ import type { LanguageModel } from "../models/model.ts";
 import { hashCombine } from "../ops/random.ts";
 import type { StepConfig } from "../training/run/config.ts";
 import { runOptimizer } from "../training/run/optimizer.ts";
-import { modelFlops, profileSteps } from "../training/step/profile.ts";
+import { type ModelFlops, modelFlops, profileSteps, type StepProfile } from "../training/step/profile.ts";
 import { languageModelLoss, Trainer } from "../training/step/trainer.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command/command_line.ts";
 import { profileTable, type StepReport } from "./model/profile_table.ts";
@@ -86,10 +86,6 @@ async function measure(
   const { dispatches, ...memory } = trainer.plan;
   const parameters = trainer.parameters.count;
   trainer.destroy();
-
-  const tokens = batchSize * seqLen * gradAccum;
-  const perStep = flops.perToken * tokens;
-  const gflops = perStep / profile.inARow;
   return {
     adapter: gpu.description,
     software: gpu.profile.isSoftware,
@@ -101,6 +97,21 @@ async function measure(
     grad_accum: gradAccum,
     optimizer: config.optimizer,
     measured_steps: steps,
+    ...report(profile, ceilings, flops, { tokens: batchSize * seqLen * gradAccum, dispatches }),
+    memory_bytes: { ...memory, total: Object.values(memory).reduce((a, b) => a + b, 0) },
+  };
+}
+
+/** What was measured, against what the adapter can do. */
+function report(
+  profile: StepProfile,
+  ceilings: Ceilings,
+  flops: ModelFlops,
+  { tokens, dispatches }: { tokens: number; dispatches: number },
+): Pick<StepReport, "method" | "step" | "parts" | "ceilings" | "model_flops" | "kernels"> {
+  const perStep = flops.perToken * tokens;
+  const gflops = perStep / profile.inARow;
+  return {
     method: profile.method,
     step: {
       in_a_row_ms: profile.inARow / 1e6,
@@ -127,7 +138,6 @@ async function measure(
       gflops,
       utilization: gflops / ceilings.multiplyAddGflops,
     },
-    memory_bytes: { ...memory, total: Object.values(memory).reduce((a, b) => a + b, 0) },
     kernels: profile.groups.map(({ label, reads, writes, workgroups, count, nanoseconds, flops, bytes }) => ({
       label,
       reads,

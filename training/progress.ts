@@ -114,8 +114,12 @@ export function stderrWriter(): ProgressWriter {
   return {
     isTerminal: Deno.stderr.isTerminal(),
     write(text) {
-      for (let bytes = encoder.encode(text); bytes.length > 0;) {
-        bytes = bytes.subarray(Deno.stderr.writeSync(bytes));
+      try {
+        for (let bytes = encoder.encode(text); bytes.length > 0;) {
+          bytes = bytes.subarray(Deno.stderr.writeSync(bytes));
+        }
+      } catch {
+        // The terminal is gone; what it showed goes on.
       }
     },
     columns() {

@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
+import { temporaryPath } from "../../files/atomic_file.ts";
 
 /** A folder that is there and can be written. */
 export interface ClaimedFolder {
@@ -27,7 +28,7 @@ export async function claimFolder(dir: string): Promise<ClaimedFolder> {
   };
   try {
     await Deno.mkdir(dir, { recursive: true });
-    const probe = join(dir, ".tmp-probe");
+    const probe = temporaryPath(join(dir, "probe"));
     await Deno.writeTextFile(probe, "");
     await Deno.remove(probe);
   } catch (error) {

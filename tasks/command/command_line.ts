@@ -139,9 +139,16 @@ function taskOutput(
   stderr: (line: string) => void,
 ): TaskOutput {
   let hasResult = false;
+  const print = json ? stderr : stdout;
   return {
     json,
-    say: json ? stderr : stdout,
+    say(line) {
+      try {
+        print(line);
+      } catch {
+        // The terminal is gone, or nobody reads on: what is being done goes on, and is saved.
+      }
+    },
     result(document, text) {
       if (hasResult) throw new Error("a task must give one result, received a second");
       hasResult = true;

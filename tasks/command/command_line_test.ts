@@ -28,6 +28,19 @@ Deno.test("a task that ends gives 0, and gets its options and which of them were
   deepEqual(result, { code: 0, out: ["5 steps"], err: [] });
 });
 
+Deno.test("a task goes on when its terminal is gone, and its lines with it", async () => {
+  let done = false;
+  const stdout = () => {
+    throw new Error("Input/output error (os error 5)");
+  };
+  const main: Task<typeof options>["main"] = (_, { output }) => {
+    output.say("still here");
+    done = true;
+  };
+  const code = await executeTask({ name: "demo", summary: "Does it.", options, main }, { args: [], stdout });
+  deepEqual([code, done], [0, true]);
+});
+
 Deno.test("help goes to standard output with 0, without running, whatever else is on the line", async () => {
   for (const args of [["--help"], ["-h"], ["--stpes", "0", "--help"]]) {
     const { code, out, err } = await run(() => {

@@ -1,5 +1,6 @@
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
+import { readMetricsFile } from "../../checkpoint/run/metrics_file.ts";
 import { holdFolder } from "../../files/lock_file.ts";
 import { uniform } from "../../ops/random.ts";
 import { exists, finalStep, runTask, sameWeights, signalTask, tinyRun } from "../cli.ts";
@@ -319,19 +320,23 @@ Deno.test("train-lm keeps out of a run's folder that another process trains in, 
   match(stderr, new RegExp(`process ${Deno.pid} since`));
 });
 
-Deno.test(
-  "SIGTERM saves a checkpoint and exits with 143",
-  { ignore: Deno.build.os === "windows" },
-  async () => {
-    await using tiny = await tinyRun();
-    const out = join(tiny.dir, "run");
-    const { code, stdout, stderr } = await signalTask("train-lm", [...tiny.options, "--out", out], {
+Deno.test("SIGTERM and SIGHUP save the step under way, evaluate nothing, and exit with 143 and 129", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  await using tiny = await tinyRun();
+  for (const [signal, exit] of [["SIGTERM", 143], ["SIGHUP", 129]] as const) {
+    const out = join(tiny.dir, signal);
+    const options = [...tiny.options, "--steps", "2000", "--eval-every", "0", "--save-every", "0"];
+    const { code, stdout, stderr } = await signalTask("train-lm", [...options, "--out", out], {
       path: join(out, "metrics.jsonl"), // made right before the first step
       delay: 0,
-      signal: "SIGTERM",
+      signal,
     });
-    equal(code, 143, stderr);
-    const [, step] = /stopped at step (\d+)/.exec(stdout) ?? [];
+    equal(code, exit, stderr);
+    const [, step] = /^stopped at step (\d+) after \w+$/m.exec(stdout) ?? [];
+    ok(step, stdout);
     ok(await exists(join(out, "checkpoints", `step-${step.padStart(8, "0")}`, "training_state.json")));
-  },
-);
+    const lines = await readMetricsFile(join(out, "metrics.jsonl"));
+    deepEqual(lines.filter((line) => "validation" in line || "final" in line), []);
+  }
+});
