@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConnectionError } from "./fetch.ts";
+import { ConnectionError, isPassing } from "./retry.ts";
 
 /** What a push was about. */
 export interface HubErrorContext {
@@ -56,7 +56,7 @@ function isApiError(error: unknown): error is ApiError {
 function refusal({ statusCode: status, url }: ApiError, repo: string, endpoint: string): string {
   const { host } = new URL(URL.canParse(url) ? url : endpoint);
   if (host !== new URL(endpoint).host) return `${host}, which takes the large files, answered ${status}`;
-  if (status === 429 || status >= 500) {
+  if (isPassing(status)) {
     return `${endpoint} answered ${status} again and again; wait a while`;
   }
   switch (status) {

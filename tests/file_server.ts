@@ -1,6 +1,6 @@
 /** A server on this machine that gives files, well or badly, for tests of what reads from the network. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 /** A file, and how it is given. */
@@ -11,6 +11,10 @@ export interface ServedFile {
   readonly ranges?: boolean;
   /** The entity tag, null for none; several are given one after another. Default: a fixed one. */
   readonly etag?: string | null | string[];
+  /** When it was changed last, as HTTP writes it. Default: it is not told. */
+  readonly modified?: string;
+  /** Whether conditions on entity tag and time are honoured. Default: true. */
+  readonly conditions?: boolean;
   /** Whether the length is told. Default: true. */
   readonly length?: boolean;
   /** After how many bytes an answer breaks off: one number for each answer, then none does. */
@@ -19,6 +23,8 @@ export interface ServedFile {
   readonly stalls?: boolean;
   /** Statuses that are answered first, without the content. */
   readonly statuses?: number[];
+  /** The headers of those. */
+  readonly statusHeaders?: Record<string, string>;
   /** Headers to add. */
   readonly headers?: Record<string, string>;
 }
@@ -32,6 +38,8 @@ export interface FileServer extends AsyncDisposable {
   readonly url: string;
   /** What was asked for, such as `GET /path bytes=5-`. */
   readonly requests: string[];
+  /** How many bytes of contents were given. */
+  sent: number;
 }
 
 /**
@@ -46,11 +54,10 @@ export async function serveFiles(
 ): Promise<FileServer> {
   const requests: string[] = [];
   const server = createServer((request, response) => {
-    const { range } = request.headers;
-    requests.push([request.method, request.url, range].filter(Boolean).join(" "));
+    requests.push([request.method, request.url, request.headers.range].filter(Boolean).join(" "));
     const file = files[new URL(request.url!, "http://x").pathname];
     if (file === undefined) otherwise(request, response);
-    else answer(file, range, response);
+    else running.sent += answer(file, request.headers, response);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -60,27 +67,41 @@ export async function serveFiles(
     server.close();
     await once(server, "close");
   };
-  return { url, requests, [Symbol.asyncDispose]: close };
+  const running: FileServer = { url, requests, sent: 0, [Symbol.asyncDispose]: close };
+  return running;
 }
 
-function answer(file: ServedFile, range: string | undefined, response: ServerResponse): void {
+/** Answers a request, and says how many bytes of the content it gives. */
+function answer(file: ServedFile, asking: IncomingHttpHeaders, response: ServerResponse): number {
   const status = file.statuses?.shift();
-  if (status !== undefined) return void response.writeHead(status).end();
-  const { content, ranges = true, etag = '"1"', length = true } = file;
-  const asked = ranges ? /^bytes=(\d+)-(\d*)$/.exec(range ?? "") : null;
-  const start = Number(asked?.[1] ?? 0);
-  const end = Math.min(content.length, asked?.[2] ? Number(asked[2]) + 1 : content.length);
+  if (status !== undefined) {
+    response.writeHead(status, file.statusHeaders).end();
+    return 0;
+  }
+  const { content, ranges = true, etag = '"1"', modified, conditions = true, length = true } = file;
   const headers: Record<string, string> = { ...file.headers };
   const tag = Array.isArray(etag) ? etag.shift() ?? null : etag;
   if (tag !== null) headers.etag = tag;
+  if (modified !== undefined) headers["last-modified"] = modified;
+  const isTold = (version: string | undefined) => version !== undefined && [tag, modified].includes(version);
+  if (conditions && [asking["if-none-match"], asking["if-modified-since"]].some(isTold)) {
+    response.writeHead(304, headers).end();
+    return 0;
+  }
+  const isSame = asking["if-range"] === undefined || isTold(asking["if-range"] as string);
+  const asked = ranges && isSame ? /^bytes=(\d+)-(\d*)$/.exec(asking.range ?? "") : null;
+  const start = Number(asked?.[1] ?? 0);
+  const end = Math.min(content.length, asked?.[2] ? Number(asked[2]) + 1 : content.length);
   if (length) headers["content-length"] = String(end - start);
   if (asked) headers["content-range"] = `bytes ${start}-${end - 1}/${content.length}`;
   response.writeHead(asked ? 206 : 200, headers);
   const broken = file.breaks?.shift();
-  if (broken === undefined) return void response.end(content.slice(start, end));
+  if (broken === undefined) {
+    response.end(content.slice(start, end));
+    return end - start;
+  }
   response.flushHeaders();
-  response.write(
-    content.slice(start, Math.min(end, start + broken)),
-    () => file.stalls || response.destroy(),
-  );
+  const given = content.slice(start, Math.min(end, start + broken));
+  response.write(given, () => file.stalls || response.destroy());
+  return given.length;
 }

@@ -78,6 +78,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
   const write = `--allow-write=${temporary}`;
   const permissions: Record<string, string[]> = {
     gpu: [],
+    hub: [read, write, "--allow-net=127.0.0.1"],
     data: [read, write, "--allow-net=127.0.0.1"],
     optim: [read],
     ops: [read],

@@ -1,31 +1,33 @@
 /**
  * Contents at http and https addresses, read as a stream. A connection that breaks is taken up again where it
- * broke.
+ * broke, and a busy server asked again, as `hub/retry.ts` has it.
  *
  * @module
  */
 
+import { createHash } from "node:crypto";
+import {
+  ConnectionError,
+  fetchWithRetries,
+  isPassing,
+  parseRetryAfter,
+  RETRIES,
+  Retries,
+} from "../../hub/retry.ts";
 import { bufferRanges, type ByteRanges, type Bytes, type ByteSource, joined } from "./byte_source.ts";
+import { type HttpVersion, isSameVersion, isStrong, type RemoteText, versionOf } from "./http_version.ts";
 
-/** How often in a row an address is tried again before it is given up. */
-const RETRIES = 5;
-/** How long the first pause between two tries is, in milliseconds; each is twice the one before. */
-const FIRST_PAUSE = 250;
 /** How long nothing may arrive before a connection counts as broken unless told otherwise, in milliseconds. */
 const IDLE_MILLISECONDS = 60_000;
-/** What a server answers that may do better a moment later. */
-const PASSING: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 
-/** What tells one version of a content from another. */
-interface Version {
-  /** The entity tag; null where the server gives none. */
-  readonly etag: string | null;
-  /** The length in bytes; null where the server does not say. */
-  readonly byteLength: number | null;
+/** An answer of a server, and the end of its connection. */
+interface Answer {
+  readonly response: Response;
+  readonly abort: AbortController;
 }
 
 /** A part of a content, as a server answered. */
-interface Answer {
+interface Part {
   readonly body: ReadableStream<Bytes>;
   /** The offset of its first byte. */
   readonly start: number;
@@ -41,49 +43,81 @@ export interface HttpOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** How long nothing may arrive before the connection counts as broken, in milliseconds; 60,000 by default. */
   readonly idle?: number;
+  /** Called before a request is made again, with the reason and the seconds until then. */
+  readonly onRetry?: (reason: string, seconds: number) => void;
 }
 
 /** A content at an address. */
-export class HttpSource implements ByteSource {
+export class HttpSource implements ByteSource, RemoteText {
   readonly name: string;
   readonly path: string;
   readonly sniff = true;
+  readonly key: string;
   readonly #url: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #idle: number;
-  #version: Version | undefined;
+  readonly #onRetry: HttpOptions["onRetry"];
+  #version: HttpVersion | undefined;
   #hasRanges = false;
 
   /**
    * @param url The address.
-   * @param options Its name, headers to send, and for how long to wait.
+   * @param options Its name, headers to send, for how long to wait, and whom to tell of another try.
    *
    * @throws {TypeError} When it is no address.
    */
   constructor(url: string, options: HttpOptions = {}) {
-    const { origin, pathname } = parseUrl(url);
+    const { origin, pathname, search } = parseUrl(url);
     this.#url = url;
     this.#headers = options.headers ?? {};
     this.#idle = options.idle ?? IDLE_MILLISECONDS;
+    this.#onRetry = options.onRetry;
     this.name = options.name ?? origin + pathname;
     this.path = decodeURIComponentLeniently(pathname);
+    this.key = createHash("sha256").update(origin + pathname + search).digest("hex").slice(0, 32);
   }
 
-  stream(): AsyncGenerator<Bytes> {
-    return this.#read(0, Infinity);
+  get version(): HttpVersion | undefined {
+    return this.#version;
+  }
+
+  /**
+   * Reads the content.
+   *
+   * @param start The offset to begin at, of the version that {@linkcode version} tells; 0 by default.
+   * @throws {ConnectionError} When there is no answer, or the connection breaks again and again.
+   * @throws {TypeError} When the content is of another version than before.
+   */
+  stream(start = 0): AsyncGenerator<Bytes> {
+    return this.#read(start, Infinity);
+  }
+
+  async isCurrent(known: HttpVersion): Promise<boolean> {
+    const { etag, modified } = known;
+    if (etag === null && modified === null) return false;
+    const condition: Record<string, string> = etag === null
+      ? { "if-modified-since": modified! }
+      : { "if-none-match": etag };
+    const { response, abort } = await this.#fetch(condition, this.#retries());
+    // A server that knows no conditions sends the content; its headers tell enough.
+    abort.abort();
+    if (!response.ok && response.status !== 304) throw refused(this.name, response);
+    const isSame = response.status === 304 || isSameVersion(known, versionOf(response));
+    if (isSame) this.#version = known;
+    return isSame;
   }
 
   /** Reads bytes `start` to `end`, or to the end of the content. */
   async *#read(start: number, end: number): AsyncGenerator<Bytes> {
     let offset = start;
-    for (let failures = 0;;) {
-      const answer = await this.#request(offset, end, failures > 0);
-      const reader = answer.body.getReader();
-      let at = answer.start;
+    for (const retries = this.#retries();;) {
+      const part = await this.#request(offset, end, retries);
+      const reader = part.body.getReader();
+      let at = part.start;
       let fault: unknown;
       try {
         for (;;) {
-          const idle = setTimeout(() => answer.abort.abort(), this.#idle);
+          const idle = setTimeout(() => part.abort.abort(), this.#idle);
           let bytes: Bytes | undefined;
           try {
             bytes = (await reader.read()).value;
@@ -98,29 +132,26 @@ export class HttpSource implements ByteSource {
           at += bytes.length;
           if (wanted.length === 0) continue;
           offset += wanted.length;
-          failures = 0;
+          retries.reset();
           yield wanted;
           if (offset >= end) return;
         }
       } finally {
-        answer.abort.abort();
+        part.abort.abort();
         reader.releaseLock();
       }
       const total = this.#version!.byteLength;
       if (offset === total || (fault === undefined && total === null)) return;
-      if (++failures > RETRIES) {
-        const of = total === null ? "" : ` of ${total}`;
-        throw new Deno.errors.ConnectionReset(
-          `"${this.name}" broke off after ${offset}${of} bytes, and ${RETRIES} tries to go on from there failed; try again later`,
-          { cause: fault },
-        );
-      }
-      await pause(failures);
+      if (await retries.again(`${this.name} broke off`)) continue;
+      const of = total === null ? "" : ` of ${total}`;
+      throw new ConnectionError(
+        `"${this.name}" broke off after ${offset}${of} bytes, and ${RETRIES} tries to go on from there failed; try again later`,
+      );
     }
   }
 
   async openRanges(): Promise<ByteRanges> {
-    const probe = await this.#request(0, 1, false);
+    const probe = await this.#request(0, 1, this.#retries());
     probe.abort.abort();
     const { byteLength } = this.#version!;
     if (!this.#hasRanges || byteLength === null) return await bufferRanges(this.stream(), this.name);
@@ -131,54 +162,61 @@ export class HttpSource implements ByteSource {
     };
   }
 
+  #retries(): Retries {
+    return new Retries({ onRetry: this.#onRetry, reached: this.#version !== undefined });
+  }
+
   /** Asks for bytes from `start` on; what comes may begin before. */
-  async #request(start: number, end: number, resuming: boolean): Promise<Answer> {
-    for (let failures = 0;; failures++) {
-      const abort = new AbortController();
+  async #request(start: number, end: number, retries: Retries): Promise<Part> {
+    const { response, abort } = await this.#fetch(this.#rangeHeaders(start, end), retries);
+    if (!response.ok) {
+      abort.abort();
+      throw refused(this.name, response);
+    }
+    return this.#accept(response, start, abort);
+  }
+
+  async #fetch(headers: Record<string, string>, retries: Retries): Promise<Answer> {
+    let abort = new AbortController();
+    const once = async () => {
+      abort = new AbortController();
       const idle = setTimeout(() => abort.abort(), this.#idle);
-      let response: Response;
       try {
-        response = await fetch(this.#url, {
-          headers: this.#requestHeaders(start, end),
+        return await fetch(this.#url, {
+          headers: { ...this.#headers, ...headers, "accept-encoding": "identity" },
           signal: abort.signal,
         });
       } catch (error) {
-        // Without permission every try fails alike; and so it mostly does when there never was a connection.
-        if (error instanceof Deno.errors.NotCapable) throw error;
-        if (resuming && failures < RETRIES) {
-          await pause(failures + 1);
-          continue;
-        }
-        throw unreachable(this.name, error);
+        throw abort.signal.aborted ? new TypeError(`nothing came for ${this.#idle / 1000} s`) : error;
       } finally {
         clearTimeout(idle);
       }
-      if (PASSING.has(response.status) && failures < RETRIES) {
-        await response.body?.cancel();
-        await pause(failures + 1);
-        continue;
-      }
-      if (!response.ok) {
-        await response.body?.cancel();
-        throw refused(this.name, response);
-      }
-      return this.#accept(response, start, abort);
+    };
+    try {
+      return { response: await fetchWithRetries(once, retries), abort };
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+      // Not as its cause, whose message has the whole address.
+      throw new ConnectionError(
+        `"${this.name}" cannot be reached (${error.message}); check the address and the network`,
+      );
     }
   }
 
-  #requestHeaders(start: number, end: number): Record<string, string> {
-    const headers: Record<string, string> = { ...this.#headers, "accept-encoding": "identity" };
-    if (start > 0 || end < Infinity) headers.range = `bytes=${start}-${end < Infinity ? end - 1 : ""}`;
-    return headers;
+  #rangeHeaders(start: number, end: number): Record<string, string> {
+    if (start === 0 && end === Infinity) return {};
+    const range = `bytes=${start}-${end < Infinity ? end - 1 : ""}`;
+    // Of another version the server then sends the whole, which is told by its headers.
+    const version = this.#version;
+    const same = version && isStrong(version) ? version.etag ?? version.modified : null;
+    return same === null ? { range } : { range, "if-range": same };
   }
 
-  #accept(response: Response, start: number, abort: AbortController): Answer {
+  #accept(response: Response, start: number, abort: AbortController): Part {
     const { headers, status } = response;
-    const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "");
+    const range = /^bytes (\d+)-\d+\//.exec(headers.get("content-range") ?? "");
     const isPart = status === 206 && range !== null;
-    const length = isPart ? range[2] : headers.get("content-length");
-    const etag = headers.get("etag");
-    const byteLength = length === null || length === "*" ? null : Number(length);
+    const { etag, modified, byteLength } = versionOf(response);
     const known = this.#version;
     const differ = <T>(a: T | null = null, b: T | null) => a !== null && b !== null && a !== b;
     const changed = differ(known?.etag, etag) || differ(known?.byteLength, byteLength);
@@ -192,6 +230,7 @@ export class HttpSource implements ByteSource {
     }
     this.#version = {
       etag: etag ?? known?.etag ?? null,
+      modified: known?.modified ?? modified,
       byteLength: byteLength ?? known?.byteLength ?? null,
     };
     this.#hasRanges ||= isPart;
@@ -216,24 +255,16 @@ function decodeURIComponentLeniently(text: string): string {
   }
 }
 
-function unreachable(name: string, cause: unknown): Error {
-  return new Deno.errors.ConnectionRefused(
-    `"${name}" cannot be reached (${(cause as Error).message}); check the address and the network`,
-  );
-}
-
-function refused(name: string, { status, statusText }: Response): Error {
-  const advice = status === 404 || status === 410
+function refused(name: string, { status, statusText, headers }: Response): Error {
+  const seconds = parseRetryAfter(headers.get("retry-after"));
+  const isGone = status === 404 || status === 410;
+  const advice = isGone
     ? "check the address"
     : status === 401 || status === 403
     ? "it needs an access that was not given"
-    : "try again later";
-  const Kind = status === 404 || status === 410 ? Deno.errors.NotFound : Error;
+    : `try again ${seconds ? `in ${seconds} s` : "later"}`;
+  const Kind = isGone ? Deno.errors.NotFound : isPassing(status) ? ConnectionError : Error;
   return new Kind(
     `"${name}" cannot be read: the server answered ${`${status} ${statusText}`.trim()}; ${advice}`,
   );
-}
-
-function pause(failures: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE * 2 ** (failures - 1)));
 }

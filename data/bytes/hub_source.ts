@@ -8,13 +8,17 @@ import { isTextFile } from "./file_names.ts";
 import { globToRegExp, isGlob, splitGlob } from "./glob.ts";
 import { HttpSource } from "./http_source.ts";
 import { type HubClient, loadHubClient } from "../../hub/client.ts";
+import { hubFetch } from "../../hub/fetch.ts";
+import { ConnectionError, isPassing } from "../../hub/retry.ts";
 
-/** Where the hub is, and who asks. */
+/** Where the hub is, who asks, and who is told. */
 export interface HubOptions {
   /** The hub's address; by default `HF_ENDPOINT`, where Deno may read it, else `https://huggingface.co`. */
   readonly hubUrl?: string;
   /** The access token; by default `HF_TOKEN`, where Deno may read it, else none. */
   readonly accessToken?: string;
+  /** Called before a request to a server is made again, with the reason and the seconds until then. */
+  readonly onRetry?: (reason: string, seconds: number) => void;
 }
 
 /**
@@ -28,7 +32,8 @@ export interface HubOptions {
  *
  * @throws {RangeError} When the source is not of that form.
  * @throws {Deno.errors.NotFound} When there is no such data set or file.
- * @throws {Error} When the hub cannot be reached or does not allow the access.
+ * @throws {ConnectionError} When the hub cannot be reached, or is busy.
+ * @throws {Error} When the hub does not allow the access.
  */
 export async function findHubFiles(source: string, options: HubOptions = {}): Promise<HttpSource[]> {
   const match = /^hf:\/\/datasets\/([^/@]+\/[^/@]+)(?:@([^/]+))?(?:\/(.*))?$/.exec(source);
@@ -40,11 +45,13 @@ export async function findHubFiles(source: string, options: HubOptions = {}): Pr
   const [, owner, escaped = "main", rest = ""] = match;
   const path = rest.replace(/\/+$/, "");
   const revision = decodeURIComponent(escaped);
+  const { onRetry } = options;
   const hub = await loadHubClient();
   const shared = {
     repo: { type: "dataset", name: owner } as const,
     hubUrl: (options.hubUrl ?? environment("HF_ENDPOINT") ?? hub.HUB_URL).replace(/\/+$/, ""),
     accessToken: options.accessToken ?? environment("HF_TOKEN"),
+    fetch: hubFetch({ onRetry }),
   };
   const list = async (folder: string): Promise<string[]> => {
     const files: string[] = [];
@@ -76,7 +83,11 @@ export async function findHubFiles(source: string, options: HubOptions = {}): Pr
   const headers = shared.accessToken ? { authorization: `Bearer ${shared.accessToken}` } : undefined;
   const root = `${shared.hubUrl}/datasets/${owner}/resolve/${encodeURIComponent(revision)}`;
   return paths.sort((a, b) => a < b ? -1 : a > b ? 1 : 0).map((file) =>
-    new HttpSource(`${root}/${escapePath(file)}`, { name: `hf://datasets/${owner}/${file}`, headers })
+    new HttpSource(`${root}/${escapePath(file)}`, {
+      name: `hf://datasets/${owner}/${file}`,
+      headers,
+      onRetry,
+    })
   );
 }
 
@@ -93,7 +104,8 @@ function environment(variable: string): string | undefined {
 function explained(error: unknown, source: string, hub: HubClient): unknown {
   if (error instanceof Deno.errors.NotCapable || error instanceof SyntaxError) return error;
   if (!(error instanceof hub.HubApiError)) {
-    return new Error(
+    const Kind = error instanceof ConnectionError ? ConnectionError : Error;
+    return new Kind(
       `"${source}" cannot be looked up on the hub (${(error as Error).message}); check the network`,
     );
   }
@@ -106,5 +118,6 @@ function explained(error: unknown, source: string, hub: HubClient): unknown {
   const advice = statusCode === 401 || statusCode === 403
     ? "the data set does not exist, or needs a token: set HF_TOKEN and run with --allow-env=HF_TOKEN"
     : "try again later";
-  return new Error(`"${source}" cannot be looked up: the hub answered ${statusCode}; ${advice}`);
+  const Kind = isPassing(statusCode) ? ConnectionError : Error;
+  return new Kind(`"${source}" cannot be looked up: the hub answered ${statusCode}; ${advice}`);
 }
