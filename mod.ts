@@ -155,7 +155,10 @@ export {
   type SourceCorpus,
   type SourceShare,
 } from "./data/corpus/corpus.ts";
+export type { SourceOptions } from "./data/corpus/sources.ts";
 export type { Corpus, Document, RejectedRow } from "./data/document.ts";
+export type { DownloadProgress } from "./data/bytes/download.ts";
+export type { HttpVersion, RemoteText } from "./data/bytes/http_version.ts";
 export type { HubOptions } from "./data/bytes/hub_source.ts";
 export {
   type CorpusInspection,

@@ -93,8 +93,8 @@ export class HttpSource implements ByteSource, RemoteText {
   }
 
   async isCurrent(known: HttpVersion): Promise<boolean> {
-    const { etag, modified } = known;
-    if (etag === null && modified === null) return false;
+    const { etag, modified, byteLength } = known;
+    if (byteLength === null || (etag === null && modified === null)) return false;
     const condition: Record<string, string> = etag === null
       ? { "if-modified-since": modified! }
       : { "if-none-match": etag };

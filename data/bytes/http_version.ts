@@ -23,7 +23,7 @@ export interface RemoteText {
   /**
    * Asks the server whether a version is still the one that it has, in one request without the content.
    *
-   * @param known The version. One without entity tag and time is never current.
+   * @param known The version. One without a length, or without both entity tag and time, is never current.
    * @throws {ConnectionError} When there is no answer.
    */
   isCurrent(known: HttpVersion): Promise<boolean>;

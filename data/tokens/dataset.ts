@@ -45,8 +45,8 @@ export interface DataOptions {
   /** The share of the text to set aside for validation, from 0 to below 1; 0.05 by default. */
   validationFraction?: number;
   /**
-   * A folder for what is made, so that it is made once, and token ids are read from there by need; null, the
-   * default, for none: then all token ids are in memory.
+   * A folder for what is made, so that it is made once, and token ids are read from there by need, and for what
+   * is downloaded; null, the default, for none: then all token ids are in memory.
    */
   cacheDir?: string | null;
   /** What {@linkcode scanCorpus} told of the same corpus and fraction, which saves reading it for that. */
@@ -74,10 +74,10 @@ export interface TokenDataset extends Disposable {
 }
 
 /** Sources as a corpus that can be read repeatedly. */
-function asCorpus(sources: readonly string[] | Corpus | undefined): Corpus {
+function asCorpus({ sources, cacheDir }: DataOptions): Corpus {
   if (sources === undefined) return openCorpus();
   if (Array.isArray(sources) && (sources.length === 0 || sources.some((s) => typeof s === "string"))) {
-    return openCorpus(sources);
+    return openCorpus(sources, { downloads: cacheDir });
   }
   const corpus = sources as Partial<AsyncIterable<unknown> & Iterable<unknown>>;
   const iterate = corpus?.[Symbol.asyncIterator] ?? corpus?.[Symbol.iterator];
@@ -107,7 +107,7 @@ export async function trainOrLoadTokenizer(
   options: DataOptions & { vocabSize: number; minFrequency?: number },
 ): Promise<Tokenizer> {
   const { vocabSize, minFrequency = 0, cacheDir = null, onProgress } = options;
-  const corpus = asCorpus(options.sources);
+  const corpus = asCorpus(options);
   const scan = options.scan ?? await scanCorpus(corpus, options.validationFraction);
   const { digest, threshold } = scan;
   const key = cacheKey("tokenizer", { corpus: digest, threshold, vocabSize, minFrequency });
@@ -162,7 +162,7 @@ export async function prepareTokens(
   options: DataOptions & { tokenizer: Tokenizer; workers?: number },
 ): Promise<TokenDataset> {
   const { tokenizer, cacheDir = null } = options;
-  const corpus = asCorpus(options.sources);
+  const corpus = asCorpus(options);
   const scan = options.scan ?? await scanCorpus(corpus, options.validationFraction);
   const width = bytesPerToken(tokenizer.vocabSize);
   if (cacheDir === null) {
