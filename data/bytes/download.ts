@@ -69,8 +69,6 @@ export class DownloadedSource implements ByteSource {
   readonly #onProgress: ((progress: DownloadProgress) => void) | undefined;
   /** The file that this process wrote, which is of the version that it met. */
   #own: string | undefined;
-  /** The file that is of another version. */
-  #stale: string | undefined;
 
   /**
    * Reads nothing yet.
@@ -118,12 +116,10 @@ export class DownloadedSource implements ByteSource {
   async #current(): Promise<Kept | undefined> {
     const kept = await this.#read();
     if (kept === undefined || kept.file === this.#own) return kept;
-    if (kept.file === this.#stale) return undefined;
     const { version } = this.#http;
     const isCurrent = version === undefined
       ? await this.#http.isCurrent(kept.version)
       : isSameVersion(kept.version, version);
-    if (!isCurrent) this.#stale = kept.file;
     return isCurrent ? kept : undefined;
   }
 

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { parquetWriteBuffer } from "npm:hyparquet-writer@0.17.0";
 import { type FileServer, type ServedFile, serveFiles } from "../../tests/file_server.ts";

@@ -102,8 +102,9 @@ export class HttpSource implements ByteSource, RemoteText {
     // A server that knows no conditions sends the content; its headers tell enough.
     abort.abort();
     if (!response.ok && response.status !== 304) throw refused(this.name, response);
-    const isSame = response.status === 304 || isSameVersion(known, versionOf(response));
-    if (isSame) this.#version = known;
+    const now = response.status === 304 ? known : versionOf(response);
+    const isSame = isSameVersion(known, now);
+    this.#version = isSame ? known : now;
     return isSame;
   }
 

@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
-import { type Answer, type FileServer, serveFiles } from "../../tests/file_server.ts";
+import { serveHub } from "../../tests/dataset_hub.ts";
 import { openCorpus } from "../corpus/corpus.ts";
 import { findHubFiles } from "./hub_source.ts";
 
@@ -13,43 +13,8 @@ const FILES: Record<string, string> = {
   "data/info.json": "{}",
 };
 
-/** A server with the hub's interface: the listing comes in pages, and contents from another place. */
-async function serveHub(): Promise<FileServer & { tokens: Set<string | undefined> }> {
-  const tokens = new Set<string | undefined>();
-  const reply: Answer = (request, response) => {
-    tokens.add(request.headers.authorization);
-    const url = new URL(request.url!, server.url);
-    const path = decodeURIComponent(url.pathname);
-    const listing = /^\/api\/datasets\/owner\/name\/tree\/(main|v\/2)(?:\/(.*))?$/.exec(path);
-    if (listing) {
-      const folder = listing[2] ? `${listing[2]}/` : "";
-      const entries = Object.keys(FILES).filter((file) => file.startsWith(folder));
-      if (entries.length === 0) return void response.writeHead(404).end("{}");
-      const at = Number(url.searchParams.get("cursor") ?? 0);
-      url.searchParams.set("cursor", String(at + 2));
-      const headers: Record<string, string> = { "content-type": "application/json" };
-      if (at + 2 < entries.length) headers.link = `<${url}>; rel="next"`;
-      const page = entries.slice(at, at + 2).map((file) => ({ type: "file", path: file, size: 1 }));
-      return void response.writeHead(200, headers).end(JSON.stringify(page));
-    }
-    const [, way, file] = /^\/datasets\/owner\/name\/(raw|resolve)\/(?:main|v\/2)\/(.*)$/.exec(path) ?? [];
-    if (file !== undefined && FILES[file] !== undefined) {
-      if (way === "raw") return void response.writeHead(200).end();
-      return void response.writeHead(302, { location: `/cdn/${encodeURIComponent(file)}` }).end();
-    }
-    const status = path.startsWith("/api/datasets/owner/closed") ? 401 : 404;
-    response.writeHead(status).end("no such thing");
-  };
-  const contents = Object.entries(FILES).map(([file, text]) => {
-    const content = new TextEncoder().encode(JSON.stringify({ text }));
-    return [`/cdn/${encodeURIComponent(file)}`, { content }] as const;
-  });
-  const server = await serveFiles(Object.fromEntries(contents), reply);
-  return Object.assign(server, { tokens });
-}
-
 Deno.test("findHubFiles() finds a file, a folder, a pattern and a whole data set, page by page", async () => {
-  await using hub = await serveHub();
+  await using hub = await serveHub(FILES);
   const find = async (source: string) => {
     const files = await findHubFiles(source, { hubUrl: `${hub.url}/` });
     return files.map(({ name }) => name.replace("hf://datasets/owner/name/", ""));
@@ -67,7 +32,7 @@ Deno.test("findHubFiles() finds a file, a folder, a pattern and a whole data set
 });
 
 Deno.test("openCorpus() reads a data set on the hub, with the token where there is one", async () => {
-  await using hub = await serveHub();
+  await using hub = await serveHub(FILES);
   const source = "hf://datasets/owner/name/data/[at]*.jsonl";
   const corpus = openCorpus([source], { hubUrl: hub.url, accessToken: "hf_secret" });
   deepEqual((await Array.fromAsync(corpus)).map(({ name, text }) => [name, text]), [
@@ -82,7 +47,7 @@ Deno.test("openCorpus() reads a data set on the hub, with the token where there 
 });
 
 Deno.test("findHubFiles() says what is missing, closed or malformed", async () => {
-  await using hub = await serveHub();
+  await using hub = await serveHub(FILES);
   const fails = (source: string, message: RegExp) =>
     rejects(findHubFiles(source, { hubUrl: hub.url }), message);
   await fails(

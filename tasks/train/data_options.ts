@@ -10,6 +10,7 @@ import {
   openCorpus,
   type SourceCorpus,
 } from "../../data/corpus/corpus.ts";
+import type { SourceOptions } from "../../data/corpus/sources.ts";
 import { checkEncoding, DEFAULT_ENCODING } from "../../data/bytes/decode.ts";
 import { DEFAULT_TEXT_FIELD } from "../../data/formats/rows.ts";
 import { UsageError } from "../command/command_line.ts";
@@ -87,9 +88,14 @@ export function isTokenFile(source: string): boolean {
 /**
  * Opens what was chosen, which must be text.
  *
+ * @param choice What was chosen.
+ * @param options Where downloads are kept, and who is told of them.
  * @throws {UsageError} If a source holds token ids.
  */
-export function openData({ data, textField, encoding }: DataChoice): OpenedData {
+export function openData(
+  { data, textField, encoding }: DataChoice,
+  options: SourceOptions = {},
+): OpenedData {
   const tokenFile = data.find(isTokenFile);
   if (tokenFile !== undefined) {
     throw new UsageError(
@@ -97,7 +103,7 @@ export function openData({ data, textField, encoding }: DataChoice): OpenedData 
     );
   }
   let report: CorpusReport | undefined;
-  const corpus = openCorpus(data, { textField, encoding, onPass: (last) => report = last });
+  const corpus = openCorpus(data, { ...options, textField, encoding, onPass: (last) => report = last });
   const sayReport = (say: (line: string) => void) => {
     if (report === undefined) return;
     if (report.rejected > 0) say(`left out: ${describeRejected(report)}`);

@@ -7,6 +7,7 @@ import { TEMPORARY_PREFIX } from "../../files/atomic_file.ts";
 import { readCheckpoint, readTrainingState } from "../../checkpoint/run/training_state.ts";
 import { spoolCorpus } from "../../data/corpus/spool.ts";
 import { scanCorpus } from "../../data/corpus/split.ts";
+import type { DownloadProgress } from "../../data/bytes/download.ts";
 import { openTokenFiles } from "../../data/tokens/bins.ts";
 import {
   checkDataset,
@@ -17,6 +18,7 @@ import {
   type TokenDataset,
   trainOrLoadTokenizer,
 } from "../../data/tokens/dataset.ts";
+import { type KnownPass, recallPass } from "../../data/tokens/corpus_record.ts";
 import { loadTokenizer, Tokenizer } from "../../data/tokenizer/tokenizer.ts";
 import { formatCount } from "../../training/progress.ts";
 import type { RunConfig } from "../../training/run/config.ts";
@@ -139,8 +141,8 @@ async function openText(
   known: Tokenizer | undefined,
   { cache: cacheDir, noCache, workers, checkpoint, say }: PrepareOptions,
 ): Promise<{ tokenizer: Tokenizer; dataset: TokenDataset }> {
-  const shared = { validationFraction, cacheDir, workers, onProgress: nowAndThen(say) };
-  const { corpus, sayReport } = openData(config);
+  const shared = { validationFraction, cacheDir, workers, ...tellers(say) };
+  const { corpus, sayReport } = openData(config, { downloads: cacheDir, ...shared });
   if (!corpus.replayable && checkpoint !== undefined && known !== undefined) {
     const { seeds } = await readTrainingState(checkpoint);
     const found = await readCachedTokens({
@@ -151,25 +153,52 @@ async function openText(
     if (found !== null) return { tokenizer: known, dataset: found };
   }
   await using documents = await spoolCorpus(corpus, cacheDir);
-  const scan = await scanCorpus(documents, validationFraction);
-  sayReport(say);
+  const read = async (): Promise<KnownPass> => {
+    const scan = await scanCorpus(documents, validationFraction);
+    const said: string[] = [];
+    sayReport((line) => said.push(line));
+    return { scan, said };
+  };
+  const { data: sources, textField, encoding } = config;
+  const isResumed = checkpoint !== undefined;
+  const record = { sources, textField, encoding, validationFraction, cacheDir, offline: isResumed };
+  const { scan, said, unchecked } = corpus.isRemote && !noCache
+    ? await recallPass(corpus, read, record)
+    : await read();
+  said.forEach(say);
   const all = { ...shared, sources: documents, scan };
   const forTokenizer = { ...all, cacheDir: noCache ? null : cacheDir, vocabSize: config.vocabSize };
   const tokenizer = known ?? await trainOrLoadTokenizer(forTokenizer);
-  return { tokenizer, dataset: await prepareTokens({ ...all, tokenizer }) };
+  const dataset = await prepareTokens({ ...all, tokenizer });
+  if (unchecked !== undefined) {
+    const { error: { message }, made } = unchecked;
+    say(`without the network (${message}): the text is taken to be what it was on ${made.slice(0, 10)}`);
+  }
+  return { tokenizer, dataset };
 }
 
-/** Tells of what takes long, every ten seconds. */
-function nowAndThen(say: (line: string) => void): (progress: DataProgress) => void {
+/** Those who tell of what takes long, every ten seconds, and of downloads. */
+function tellers(say: (line: string) => void) {
   const words = {
     count: "counting words, in bytes",
     merge: "merging tokens",
     tokenize: "tokenising, in bytes",
   };
   let last = performance.now();
-  return ({ stage, done, total }) => {
+  const nowAndThen = (line: string) => {
     if (performance.now() - last < 10_000) return;
     last = performance.now();
-    say(`${words[stage]}: ${formatCount(done)} of ${formatCount(total)}`);
+    say(line);
+  };
+  return {
+    onProgress: ({ stage, done, total }: DataProgress) =>
+      nowAndThen(`${words[stage]}: ${formatCount(done)} of ${formatCount(total)}`),
+    onDownload: ({ name, done, total, whole }: DownloadProgress) => {
+      if (whole) say(`downloaded: ${name}, ${formatCount(done)} bytes`);
+      else {nowAndThen(
+          `downloading: ${name}, ${formatCount(done)} of ${formatCount(total ?? NaN)}`,
+        );}
+    },
+    onRetry: (reason: string, seconds: number) => say(`${reason}; trying again in ${seconds} s`),
   };
 }
