@@ -73,6 +73,14 @@ Deno.test("HttpSource says for how long a busy server wants to be left alone", a
   );
 });
 
+Deno.test("hubFetch() waits no longer than its caller does", async () => {
+  const statusHeaders = { "retry-after": "500" };
+  await using server = await serveFiles({ "/a": { content, statuses: [503], statusHeaders } });
+  const ending = new AbortController();
+  const send = hubFetch({ onRetry: () => setTimeout(() => ending.abort(new Error("enough")), 1) });
+  await rejects(send(`${server.url}/a`, { signal: ending.signal }), { message: "enough" });
+});
+
 Deno.test("backoff() doubles, and takes off a random half at most", () => {
   for (const [failures, due] of [0.5, 1, 2, 4, 8].entries()) {
     const [least, most] = [0, 1 - 1e-9].map((random) => backoff(failures, random));

@@ -1,5 +1,6 @@
 import { deepEqual, equal, notEqual, ok, rejects, throws } from "node:assert/strict";
 import { join } from "node:path";
+import { serveFiles } from "../../tests/file_server.ts";
 import { trainBpe } from "../tokenizer/bpe_trainer.ts";
 import type { Document } from "../document.ts";
 import { readGutenberg } from "../corpus/gutenberg.ts";
@@ -168,6 +169,17 @@ Deno.test("prepareTokens() reads files as sources", async () => {
     const tokenizer = await trainOrLoadTokenizer({ sources: [folder], vocabSize: 257 });
     const data = await prepareTokens({ sources: [folder], tokenizer });
     equal(tokenizer.decode(idsOf(data.train)), "some words\n");
+  });
+});
+
+Deno.test("trainOrLoadTokenizer() and prepareTokens() fetch an address once where there is a cache", async () => {
+  const content = new TextEncoder().encode("some words and some more\n".repeat(200));
+  await using server = await serveFiles({ "/a.txt": { content } });
+  await withFolder(async (cacheDir) => {
+    const options = { sources: [`${server.url}/a.txt`], cacheDir };
+    const tokenizer = await trainOrLoadTokenizer({ ...options, vocabSize: 260 });
+    (await prepareTokens({ ...options, tokenizer }))[Symbol.dispose]();
+    equal(server.sent, content.length);
   });
 });
 

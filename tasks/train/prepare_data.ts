@@ -27,7 +27,7 @@ import { isTokenFile, openData } from "./data_options.ts";
 
 /** What {@linkcode prepareData} takes besides the configuration. */
 export interface PrepareOptions {
-  /** Folder for trained tokenizers and token ids. */
+  /** Folder for downloads, trained tokenizers and token ids. */
   readonly cache: string;
   /** Whether nothing is to be kept there. */
   readonly noCache: boolean;
