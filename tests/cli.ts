@@ -137,6 +137,14 @@ export async function tinyRun(): Promise<TinyRun> {
 /** The last checkpoint of a {@linkcode TinyRun}. */
 export const finalStep = "checkpoints/step-00000024";
 
+/** The loss of every step with its number, from the metrics of a run. */
+export async function losses(run: string): Promise<unknown[]> {
+  const lines = (await Deno.readTextFile(join(run, "metrics.jsonl"))).trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line)).filter((m) => "loss" in m).map((
+    { step, loss },
+  ) => [step, loss]);
+}
+
 /** Holds the last checkpoints of two runs of the same length to the same bytes. */
 export async function sameWeights(a: string, b: string): Promise<void> {
   for (const file of ["model.safetensors", "optimizer.safetensors"]) {

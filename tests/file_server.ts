@@ -11,8 +11,8 @@ export interface ServedFile {
   readonly ranges?: boolean;
   /** The entity tag, null for none; several are given one after another. Default: a fixed one. */
   readonly etag?: string | null | string[];
-  /** When it was changed last, as HTTP writes it. Default: it is not told. */
-  readonly modified?: string;
+  /** When it was changed last, as HTTP writes it; several are given one after another. Default: it is not told. */
+  readonly modified?: string | string[];
   /** Whether conditions on entity tag and time are honoured. Default: true. */
   readonly conditions?: boolean;
   /** Whether the length is told. Default: true. */
@@ -79,11 +79,12 @@ function answer(file: ServedFile, asking: IncomingHttpHeaders, response: ServerR
     return 0;
   }
   const { content, ranges = true, etag = '"1"', modified, conditions = true, length = true } = file;
+  const time = Array.isArray(modified) ? modified.shift() : modified;
   const headers: Record<string, string> = { ...file.headers };
   const tag = Array.isArray(etag) ? etag.shift() ?? null : etag;
   if (tag !== null) headers.etag = tag;
-  if (modified !== undefined) headers["last-modified"] = modified;
-  const isTold = (version: string | undefined) => version !== undefined && [tag, modified].includes(version);
+  if (time !== undefined) headers["last-modified"] = time;
+  const isTold = (version: string | undefined) => version !== undefined && [tag, time].includes(version);
   if (conditions && [asking["if-none-match"], asking["if-modified-since"]].some(isTold)) {
     response.writeHead(304, headers).end();
     return 0;

@@ -110,7 +110,13 @@ Deno.test("DownloadedSource goes on where a process or a reader stopped, unless 
     deepEqual(server.requests, ["GET /cut", "GET /cut bytes=30000-", "GET /cut bytes=50000-"]);
     equal(server.sent, content.length - 30_000);
     deepEqual(await readAll(opened(`${server.url}/cut-and-changed`, cacheDir)), changed);
+    server.requests.length = 0;
     deepEqual(await readAll(opened(`${server.url}/cut-and-weak`, cacheDir)), content);
+    deepEqual(
+      server.requests,
+      Array(2).fill("GET /cut-and-weak"),
+      "asked about, and fetched from the beginning",
+    );
 
     const left = opened(`${server.url}/left`, cacheDir);
     for await (const _ of left.stream()) break;

@@ -220,12 +220,13 @@ export class HttpSource implements ByteSource, RemoteText {
     const { etag, modified, byteLength } = versionOf(response);
     const known = this.#version;
     const differ = <T>(a: T | null = null, b: T | null) => a !== null && b !== null && a !== b;
-    const changed = differ(known?.etag, etag) || differ(known?.byteLength, byteLength);
+    const changed = differ(known?.etag, etag) || differ(known?.byteLength, byteLength) ||
+      (etag === null && differ(known?.modified, modified));
     if (changed || (isPart && Number(range[1]) !== start) || (status === 206 && !isPart)) {
       abort.abort();
       throw new TypeError(
         changed
-          ? `"${this.name}" changed while it was read: its length or entity tag is another; start again, or download it first`
+          ? `"${this.name}" changed while it was read: its length, entity tag or time is another; start again, or download it first`
           : `"${this.name}" cannot be read: the server answered with other bytes than it was asked for; download it first`,
       );
     }

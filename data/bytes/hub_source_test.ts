@@ -44,6 +44,11 @@ Deno.test("openCorpus() reads a data set on the hub, with the token where there 
   deepEqual([...hub.tokens], ["Bearer hf_secret"]);
   equal((await Array.fromAsync(openCorpus([`${source}:1`], { hubUrl: hub.url }))).length, 4);
   ok(hub.tokens.has(undefined));
+  // The same file of two revisions is two texts, and under two names it is one.
+  const file = (revision: string) => `hf://datasets/owner/name${revision}/data/test.jsonl`;
+  const address = `${hub.url}/datasets/owner/name/resolve/main/data/test.jsonl`;
+  const sources = [file(""), file("@v%2F2"), file("@main"), address];
+  equal((await Array.fromAsync(openCorpus(sources, { hubUrl: hub.url }))).length, 2);
 });
 
 Deno.test("findHubFiles() says what is missing, closed or malformed", async () => {

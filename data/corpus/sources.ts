@@ -112,10 +112,10 @@ async function findTexts(source: string, options: SourceOptions): Promise<Text[]
     return [{ identity: DEFAULT_SOURCE, read: () => readGutenberg() }];
   }
   if (source.startsWith("hf:")) {
-    return (await findHubFiles(source, options)).map((file) => remoteText(file, file.name, options));
+    return (await findHubFiles(source, options)).map((file) => remoteText(file, options));
   }
   if (/^https?:\/\//i.test(source)) {
-    return [remoteText(new HttpSource(source, { onRetry: options.onRetry }), source, options)];
+    return [remoteText(new HttpSource(source, { onRetry: options.onRetry }), options)];
   }
   if (isStdin(source)) return [textOf(new StdinSource(source.slice(1)), "-")];
   const paths = await findFiles(source);
@@ -124,9 +124,9 @@ async function findTexts(source: string, options: SourceOptions): Promise<Text[]
   );
 }
 
-function remoteText(http: HttpSource, identity: string, { downloads, onDownload }: SourceOptions): Text {
+function remoteText(http: HttpSource, { downloads, onDownload }: SourceOptions): Text {
   const source = downloads == null ? http : new DownloadedSource(http, downloads, onDownload);
-  return { ...textOf(source, identity), remote: http };
+  return { ...textOf(source, http.key), remote: http };
 }
 
 function textOf(source: ByteSource, identity: string): Text {

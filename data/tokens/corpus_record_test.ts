@@ -63,6 +63,7 @@ Deno.test("recallPass() knows nothing of other options, of a damaged record, or 
     const sources = [`${server.url.replace("//", "//me:password@")}/a.jsonl?key=secret`];
     ok((await recall(sources, cacheDir)).isRead);
     ok(!(await recall(sources, cacheDir)).isRead);
+    ok(!(await recall([sources[0].replace("password", "another")], cacheDir)).isRead);
     const record = (await Array.fromAsync(Deno.readDir(cacheDir))).find(({ name }) =>
       name.startsWith("corpus-")
     )!;

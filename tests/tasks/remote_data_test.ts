@@ -1,10 +1,22 @@
 /** Data at addresses, as runs meet them: downloaded once, asked about later, and done without where that is safe. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
-import { refused, runTask, type TaskResult, tinyRun } from "../cli.ts";
+import { crc32 } from "node:zlib";
+import { DownloadedSource } from "../../data/bytes/download.ts";
+import { HttpSource } from "../../data/bytes/http_source.ts";
+import {
+  exists,
+  losses,
+  refused,
+  runTask,
+  runWithFullDisk,
+  startCommand,
+  type TaskResult,
+  tinyRun,
+} from "../cli.ts";
 import { type ServedFile, serveFiles } from "../file_server.ts";
+import { inTempDir } from "../temporary_files.ts";
 
-/** The same text with other entity tags, and other texts. */
 const network = ["--allow-net=127.0.0.1"];
 const short = [
   "--no-autotune",
@@ -21,14 +33,6 @@ const short = [
 function done({ code, stdout, stderr }: TaskResult): string {
   equal(code, 0, stderr);
   return stdout;
-}
-
-/** The loss of every step, from the metrics of a run. */
-async function losses(run: string): Promise<unknown[]> {
-  const lines = (await Deno.readTextFile(join(run, "metrics.jsonl"))).trimEnd().split("\n");
-  return lines.map((line) => JSON.parse(line)).filter((m) => "loss" in m).map((
-    { step, loss },
-  ) => [step, loss]);
 }
 
 Deno.test("train-lm downloads an address once, and resumes without it", async () => {
@@ -98,3 +102,61 @@ Deno.test("train-lm resumes without the network from token ids that are cached, 
   refused(await train(...resume, "--cache", at("empty")), 1, /a\.txt" cannot be reached/);
   refused(await train(...rest, ...short, ...data, "--out", at("new")), 1, /a\.txt" cannot be reached/);
 });
+
+/** A command that downloads an address into a folder. */
+function downloading(url: string, dir: string): string[] {
+  const [http, download] = ["http_source", "download"].map((name) =>
+    JSON.stringify(new URL(`../../data/bytes/${name}.ts`, import.meta.url))
+  );
+  const program = `import { HttpSource } from ${http};
+    import { DownloadedSource } from ${download};
+    try {
+      for await (const _ of new DownloadedSource(new HttpSource("${url}"), ${JSON.stringify(dir)}).stream());
+    } catch ({ message }) {
+      console.log(message);
+    }`;
+  return [Deno.execPath(), "eval", "--ext=ts", program];
+}
+
+/** Reads an address of which a folder has the beginning. */
+async function readRest(url: string, dir: string): Promise<{ bytes: number; crc: number }> {
+  let bytes = 0, crc = 0;
+  for await (const piece of new DownloadedSource(new HttpSource(url), dir).stream()) {
+    crc = crc32(piece, crc);
+    bytes += piece.length;
+  }
+  return { bytes, crc };
+}
+
+Deno.test("a download goes on after its process was killed", () =>
+  inTempDir(async (dir) => {
+    const content = new Uint8Array(70 << 20);
+    for (let at = 0; at < content.length; at += 65536) {
+      crypto.getRandomValues(content.subarray(at, at + 65536));
+    }
+    await using server = await serveFiles({ "/a": { content, breaks: [65 << 20], stalls: true } });
+    const url = `${server.url}/a`;
+    const child = startCommand(downloading(url, dir));
+    // Written when the first 64 MiB are on the disk.
+    const record = join(dir, `download-${new HttpSource(url).key}`, "source.json");
+    while (!await exists(record)) await new Promise((resolve) => setTimeout(resolve, 20));
+    child.kill("SIGKILL");
+    await child.output();
+    server.sent = server.requests.length = 0;
+    deepEqual(await readRest(url, dir), { bytes: content.length, crc: crc32(content) });
+    match(server.requests.join(), /^GET \/a,GET \/a bytes=\d+-$/);
+    ok(server.sent <= 6 << 20, `${server.sent} bytes`);
+  }));
+
+Deno.test("a disk that takes no more ends a download with one message, and it goes on later", {
+  ignore: Deno.build.os === "windows",
+}, () =>
+  inTempDir(async (dir) => {
+    const content = crypto.getRandomValues(new Uint8Array(65536));
+    await using server = await serveFiles({ "/a": { content } });
+    const { stdout } = await runWithFullDisk(downloading(`${server.url}/a`, dir), 20);
+    match(stdout, /^Cannot write .*content-\w+: File too large.*; allow larger files here, see ulimit -f\n$/);
+    server.requests.length = 0;
+    deepEqual(await readRest(`${server.url}/a`, dir), { bytes: content.length, crc: crc32(content) });
+    match(server.requests.join(), /^GET \/a(,GET \/a bytes=\d+-)?$/);
+  }));

@@ -6,6 +6,7 @@ import {
   exists,
   filesIn,
   finalStep,
+  losses,
   pipeToTask,
   refused,
   runTask,
@@ -18,14 +19,6 @@ async function train(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await runTask("train-lm", args);
   equal(code, 0, stderr);
   return stdout;
-}
-
-/** The loss of every step, from the metrics of a run. */
-async function losses(run: string): Promise<unknown[]> {
-  const lines = (await Deno.readTextFile(join(run, "metrics.jsonl"))).trimEnd().split("\n");
-  return lines.map((line) => JSON.parse(line)).filter((m) => "loss" in m).map((
-    { step, loss },
-  ) => [step, loss]);
 }
 
 Deno.test("token ids from the cache, from nowhere and from .bin files train to the same bytes", async () => {
