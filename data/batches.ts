@@ -6,7 +6,7 @@
 
 import { IGNORED_TARGET } from "../ops/ignored_target.ts";
 import { hashCombine } from "../ops/random.ts";
-import { readTokens, type TokenIds } from "./tokens/files.ts";
+import { readTokens, type TokenIds } from "./tokens/token_ids.ts";
 
 /** The shape of batches. */
 export interface BatchShape {

@@ -1,7 +1,7 @@
 import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
 import { Batches, type DataCursor, permute, sequentialBatchCount, sequentialBatches } from "./batches.ts";
 import { StepBatches } from "./prefetch.ts";
-import { tokenRange } from "./tokens/files.ts";
+import { tokenRange } from "./tokens/token_ids.ts";
 import { IGNORED_TARGET } from "../ops/ignored_target.ts";
 import { hash32, hashCombine } from "../ops/random.ts";
 

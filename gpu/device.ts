@@ -54,12 +54,13 @@ export interface GpuOptions {
   subgroups?: boolean;
 }
 
-const remedies: Record<string, string> = {
-  linux: "install your GPU vendor's Vulkan driver, or the software adapter: sh setup.sh " +
+/** What to do where there is no adapter, by how the platform's name begins. */
+const REMEDIES = {
+  Linux: "install your GPU vendor's Vulkan driver, or the software adapter: sh setup.sh " +
     "(Debian and Ubuntu: apt-get install mesa-vulkan-drivers; Fedora: dnf install mesa-vulkan-drivers; " +
     "Arch: pacman -S vulkan-swrast)",
-  darwin: "Metal should be there on every Mac since 2013; run outside of a virtual machine without Metal",
-  windows: "update the graphics driver: Deno needs Direct3D 12 or Vulkan",
+  Mac: "Metal should be there on every Mac since 2013; run outside of a virtual machine without Metal",
+  Win: "update the graphics driver: Deno needs Direct3D 12 or Vulkan",
 };
 
 /**
@@ -74,9 +75,10 @@ const remedies: Record<string, string> = {
 export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
+    const { platform } = navigator;
+    const remedy = Object.entries(REMEDIES).find(([name]) => platform.startsWith(name))?.[1];
     throw new GpuUnavailableError(
-      `WebGPU needs a graphics adapter and found none on ${Deno.build.os}: ` +
-        (remedies[Deno.build.os] ?? "install a Vulkan driver"),
+      `WebGPU needs a graphics adapter and found none on ${platform}: ${remedy ?? "install a Vulkan driver"}`,
     );
   }
   // lavapipe does not list "subgroups" but grants it, so it is asked for and done without if refused.

@@ -22,7 +22,8 @@ Deno.test("requestGpu() without an adapter says what to install", async () => {
   try {
     await rejects(requestGpu(), (error: Error) => {
       ok(error instanceof GpuUnavailableError);
-      ok(/found none on/.test(error.message) && error.message.length > 60, error.message);
+      // Not the words for platforms that nobody has heard of.
+      ok(/found none on \w+.*: (?!install a Vulkan)/.test(error.message), error.message);
       return true;
     });
   } finally {

@@ -6,7 +6,8 @@
 import { trainBpe } from "../data/tokenizer/bpe_trainer.ts";
 import { type CorpusReport, describeRejected } from "../data/corpus/corpus.ts";
 import { type CorpusInspection, inspectCorpus } from "../data/corpus/inspect.ts";
-import { loadTokenizer, Tokenizer } from "../data/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../data/tokenizer/load_tokenizer.ts";
+import { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import { countWords } from "../data/tokenizer/word_counts.ts";
 import { barOf } from "../training/progress.ts";
 import { align } from "./command/align.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import { sequentialBatchCount, sequentialBatches, type SequentialOptions } from "../data/batches.ts";
-import type { TokenIds } from "../data/tokens/files.ts";
+import type { TokenIds } from "../data/tokens/token_ids.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";

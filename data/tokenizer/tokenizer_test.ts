@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { trainBpe } from "./bpe_trainer.ts";
 import { lastSafeCut } from "./byte_level.ts";
 import { readGutenberg } from "../corpus/gutenberg.ts";
-import { loadTokenizer, Tokenizer } from "./tokenizer.ts";
+import { loadTokenizer } from "./load_tokenizer.ts";
+import { Tokenizer } from "./tokenizer.ts";
 import { WordCounts } from "./word_counts.ts";
 import { hashCombine } from "../../ops/random.ts";
 

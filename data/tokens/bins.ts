@@ -7,7 +7,8 @@
 import { createHash, type Hash } from "node:crypto";
 import type { TokenDataset } from "./dataset.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../corpus/split.ts";
-import { bytesPerToken, readTokens, TokenFiles, type TokenIds, tokenRange } from "./files.ts";
+import { TokenFiles } from "./files.ts";
+import { bytesPerToken, readTokens, type TokenIds, tokenRange } from "./token_ids.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** How many ids are looked at together. */

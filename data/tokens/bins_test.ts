@@ -2,7 +2,7 @@ import { deepEqual, equal, notEqual, ok, rejects } from "node:assert/strict";
 import { join } from "node:path";
 import { trainBpe } from "../tokenizer/bpe_trainer.ts";
 import { openTokenFiles } from "./bins.ts";
-import { readTokens, type TokenIds } from "./files.ts";
+import { readTokens, type TokenIds } from "./token_ids.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 const tokenizer = Tokenizer.fromJson(await trainBpe([["word", 1]], { vocabSize: 260 }));

@@ -13,10 +13,11 @@ import { cacheKey, sha256 } from "./cache.ts";
 import type { Corpus } from "../document.ts";
 import { openCorpus } from "../corpus/corpus.ts";
 import { type CorpusScan, DEFAULT_VALIDATION_FRACTION, scanCorpus, splitRuns } from "../corpus/split.ts";
-import { bytesPerToken, type TokenArray, type TokenIds } from "./files.ts";
+import { bytesPerToken, type TokenArray, type TokenIds } from "./token_ids.ts";
 import { openTokenShards, type Side, type TokenShards, writeTokenShards } from "./shards.ts";
 import { startTokenizers } from "./parallel.ts";
-import { loadTokenizer, Tokenizer } from "../tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../tokenizer/load_tokenizer.ts";
+import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { formatTokenizerJson } from "../tokenizer/tokenizer_json.ts";
 import { WordCounts } from "../tokenizer/word_counts.ts";
 

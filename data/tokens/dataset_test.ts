@@ -14,7 +14,7 @@ import {
   type TokenDataset,
   trainOrLoadTokenizer,
 } from "./dataset.ts";
-import { readTokens, type TokenIds } from "./files.ts";
+import { readTokens, type TokenIds } from "./token_ids.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { WordCounts } from "../tokenizer/word_counts.ts";
 

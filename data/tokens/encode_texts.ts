@@ -5,7 +5,7 @@
  */
 
 import { utf8Length } from "../tokenizer/byte_level.ts";
-import type { TokenArray } from "./files.ts";
+import type { TokenArray } from "./token_ids.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** The tokens of some texts. */

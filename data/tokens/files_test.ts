@@ -1,6 +1,7 @@
 import { deepEqual, equal, rejects, throws } from "node:assert/strict";
 import { join } from "node:path";
-import { bytesPerToken, readTokens, TokenFiles, type TokenIds, tokenRange } from "./files.ts";
+import { TokenFiles } from "./files.ts";
+import { bytesPerToken, readTokens, type TokenIds, tokenRange } from "./token_ids.ts";
 
 /** Ids of both widths in three files of uneven lengths. */
 async function withFiles(

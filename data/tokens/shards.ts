@@ -26,7 +26,8 @@ import {
   writeFolderAtomically,
   writeTextAtomically,
 } from "../../files/atomic_file.ts";
-import { type BytesPerToken, type TokenArray, TokenFiles } from "./files.ts";
+import { TokenFiles } from "./files.ts";
+import type { BytesPerToken, TokenArray } from "./token_ids.ts";
 
 /** How many ids a shard has, the last of a side aside. */
 export const SHARD_TOKENS: number = 64 << 20;

@@ -1,6 +1,6 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { join } from "node:path";
-import { readTokens } from "./files.ts";
+import { readTokens } from "./token_ids.ts";
 import { openTokenShards, writeTokenShards } from "./shards.ts";
 
 async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {

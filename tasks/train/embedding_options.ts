@@ -8,7 +8,7 @@ import { embeddingTables } from "../../checkpoint/embedding_tables.ts";
 import { type ModelFolder, readModelFolder } from "../../checkpoint/hugging_face.ts";
 import type { FloatTensors } from "../../checkpoint/safetensors/safetensors.ts";
 import { weightsDigest } from "../../checkpoint/weights_digest.ts";
-import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
 import { modelFromConfig } from "../../models/load.ts";
 import { declareParameters } from "../../training/run/load_weights.ts";
 import type { RunConfig } from "../../training/run/config.ts";

@@ -7,7 +7,7 @@ import type { Gpu } from "../../gpu/device.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import { stepOptions } from "../../training/run/step_options.ts";
 import type { RunConfig } from "../../training/run/config.ts";
-import { tuneKernels } from "../../training/step/tuning.ts";
+import { tuneKernelsOnce } from "../../training/run/kernels_file.ts";
 
 /** Says which adapter it is. */
 export function sayAdapter(gpu: Gpu, say: (line: string) => void): void {
@@ -24,7 +24,7 @@ export async function withFastestKernels(
   say: (line: string) => void,
 ): Promise<RunConfig> {
   const started = performance.now();
-  const { kernels, measured } = await tuneKernels(gpu, stepOptions(config, model), cacheDir);
+  const { kernels, measured } = await tuneKernelsOnce(gpu, stepOptions(config, model), cacheDir);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   if (measured > 0) say(`kernels: the fastest for ${measured} matrix products found in ${seconds} s`);
   return { ...config, kernels };

@@ -9,7 +9,7 @@ import { type ModelFolder, readModelFolder } from "../../checkpoint/hugging_face
 import { openBase } from "../../checkpoint/open_model.ts";
 import { matchTensors } from "../../checkpoint/tensor_names.ts";
 import { weightsDigest } from "../../checkpoint/weights_digest.ts";
-import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
 import { modelFromConfig } from "../../models/load.ts";
 import { declareParameters } from "../../training/run/load_weights.ts";
 import type { RunConfig, RunLora } from "../../training/run/config.ts";

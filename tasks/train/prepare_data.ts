@@ -19,7 +19,8 @@ import {
   trainOrLoadTokenizer,
 } from "../../data/tokens/dataset.ts";
 import { type KnownPass, recallPass } from "../../data/tokens/corpus_record.ts";
-import { loadTokenizer, Tokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
+import { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
 import { formatCount } from "../../training/progress.ts";
 import type { RunConfig } from "../../training/run/config.ts";
 import { UsageError } from "../command/command_line.ts";

@@ -7,7 +7,7 @@ import { readTrainingState } from "../../checkpoint/run/training_state.ts";
 import { Batches, type DataCursor } from "../../data/batches.ts";
 import { createHash } from "node:crypto";
 import { prepareTokens } from "../../data/tokens/dataset.ts";
-import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
 import type { RunConfig } from "../../training/run/config.ts";
 import { runTask, type TinyRun, tinyRun } from "../cli.ts";
 import { runPython, whyNoPython } from "./python.ts";

@@ -3,7 +3,7 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { fromFloat32 } from "../../checkpoint/safetensors/float_formats.ts";
 import { writeModelFolder } from "../../checkpoint/hugging_face.ts";
-import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
 import { modelFromConfig } from "../../models/load.ts";
 import { filesIn, refused, runTask, tinyRun, zeros } from "../cli.ts";
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { readModelFolder, writeModelFolder } from "../../checkpoint/hugging_face.ts";
 import { matchTensors } from "../../checkpoint/tensor_names.ts";
 import { readCheckpoint } from "../../checkpoint/run/training_state.ts";
-import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
 import { modelFromConfig } from "../../models/load.ts";
 import { uniform } from "../../ops/random.ts";
 import { declareParameters } from "../../training/run/load_weights.ts";

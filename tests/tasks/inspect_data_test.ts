@@ -2,7 +2,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { loadTokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
 import { pipeToTask, refused, runTask, taskCommand } from "../cli.ts";
 import { goldenPath } from "../golden.ts";
 import { withFiles } from "../temporary_files.ts";

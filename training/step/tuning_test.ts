@@ -1,5 +1,4 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { join } from "node:path";
 import { requestGpu } from "../../gpu/device.ts";
 import { gpt2 } from "../../models/gpt2.ts";
 import { matmulCandidates } from "../../ops/matmul/matmul.ts";
@@ -11,17 +10,16 @@ import { tuneKernels } from "./tuning.ts";
 const model = gpt2({ vocab_size: 40, n_positions: 8, n_embd: 16, n_layer: 1, n_head: 2 });
 const options = { record: languageModelLoss(model, 2, 8), optimizer: adamw() };
 
-Deno.test("tuneKernels() measures every product once, remembers it, and a step uses what it found", async () => {
+Deno.test("tuneKernels() measures every product once, takes what is known, and a step uses what it found", async () => {
   const gpu = await requestGpu();
-  const dir = await Deno.makeTempDir();
   try {
     const candidates = matmulCandidates(gpu.profile);
-    const first = await tuneKernels(gpu, options, join(dir, "cache"));
+    const first = await tuneKernels(gpu, options);
     const products = Object.keys(first.kernels);
     ok(products.length > 5 && products.every((key) => key.startsWith("matmul ")));
     ok(Object.values(first.kernels).every((name) => candidates.includes(name)));
     equal(first.measured, candidates.length > 1 ? products.length : 0);
-    deepEqual(await tuneKernels(gpu, options, join(dir, "cache")), { ...first, measured: 0 });
+    deepEqual(await tuneKernels(gpu, options, first.kernels), { ...first, measured: 0 });
 
     // Whatever was found, a step takes what it is given, and the same kernels give the same bits.
     const other = Object.fromEntries(products.map((key) => [key, candidates[candidates.length - 1]]));
@@ -36,12 +34,7 @@ Deno.test("tuneKernels() measures every product once, remembers it, and a step u
       trainer.destroy();
     }
     deepEqual(losses[0], losses[1]);
-
-    // A damaged file is measured again.
-    await Deno.writeTextFile(join(dir, "cache", "kernels.json"), "{");
-    equal((await tuneKernels(gpu, options, join(dir, "cache"))).measured, first.measured);
   } finally {
-    await Deno.remove(dir, { recursive: true });
     gpu.destroy();
   }
 });

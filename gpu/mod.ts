@@ -1,0 +1,73 @@
+/**
+ * WebGPU without machine learning: a device that passed its self-test, and a {@linkcode Graph} that records kernels over
+ * symbolic tensors (and how to differentiate them), to be compiled once and replayed. Nothing here needs Deno.
+ *
+ * @example Run a kernel of your own
+ * ```ts
+ * import { deepEqual } from "node:assert/strict";
+ *
+ * const gpu = await requestGpu();
+ * const g = new Graph({ profile: gpu.profile });
+ * const x = g.input("x", [4], "f32");
+ * const y = g.output("y", [4]);
+ * g.dispatch({
+ *   label: "double",
+ *   read: { x },
+ *   write: { y },
+ *   workgroups: [1, 1, 1],
+ *   body: "@compute @workgroup_size(4) fn main(@builtin(local_invocation_index) i: u32) { y[i] = 2.0 * x[i]; }",
+ * });
+ * const program = await compileProgram(gpu, g);
+ * program.write("x", Float32Array.of(1, 2, 3, 4));
+ * program.run();
+ * const [values] = await program.read(y);
+ * deepEqual([...values], [2, 4, 6, 8]);
+ * program.destroy();
+ * gpu.destroy();
+ * ```
+ *
+ * @module
+ */
+export {
+  type Gpu,
+  GpuError,
+  type GpuOptions,
+  GpuUnavailableError,
+  type Profile,
+  requestGpu,
+} from "./device.ts";
+export {
+  type Choice,
+  type Collected,
+  type Constant,
+  type DispatchOptions,
+  type GradientTarget,
+  Graph,
+  type GraphOptions,
+  type Input,
+  type Operand,
+  type UpdateSegment,
+  vec4,
+} from "./graph.ts";
+export {
+  type Access,
+  type Binding,
+  flatIndexWgsl,
+  flatWorkgroups,
+  type Kernel,
+  mainInputs,
+  type WgslType,
+} from "./kernel.ts";
+export type { MemoryPlan } from "./memory.ts";
+export {
+  type Initializer,
+  type Parameter,
+  type ParameterRole,
+  type ParameterSpec,
+  ParameterStore,
+} from "./parameters.ts";
+export type { ClockMethod, SubmissionTime } from "./clock.ts";
+export type { KernelTime, ReplayProfile } from "./profile.ts";
+export { compileProgram, type Program } from "./program.ts";
+export { readTensors } from "./readback.ts";
+export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./tensor.ts";

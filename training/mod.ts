@@ -1,0 +1,60 @@
+/**
+ * Training steps, evaluation and text: a {@linkcode Trainer} records loss, gradients, clipping and optimizers once and
+ * replays them, an {@linkcode Evaluator} measures, a {@linkcode Generator} continues texts.
+ *
+ * @example Train on a text, then continue it
+ * ```ts
+ * import { equal } from "node:assert/strict";
+ * import { requestGpu } from "@koala-lm/koala-lm/gpu";
+ * import { gpt2 } from "@koala-lm/koala-lm/models";
+ * import { adamw } from "@koala-lm/koala-lm/optim";
+ *
+ * const gpu = await requestGpu();
+ * const model = gpt2({ vocab_size: 8, n_positions: 16, n_embd: 32, n_layer: 1, n_head: 2 });
+ * const trainer = await Trainer.create(gpu, {
+ *   record: languageModelLoss(model, 2, 16),
+ *   optimizer: adamw({ lr: 0.02 }),
+ * });
+ * const tokens = Uint32Array.from({ length: 32 }, (_, i) => i % 8);
+ * const targets = tokens.map((id) => (id + 1) % 8);
+ * for (let step = 0; step < 20; step++) trainer.step([{ tokens, targets }]);
+ * const generator = await Generator.create(gpu, model, trainer.parameters);
+ * equal((await generator.generate([0, 1, 2], { maxTokens: 3, temperature: 0 })).join(), "3,4,5");
+ * generator.destroy();
+ * trainer.destroy();
+ * gpu.destroy();
+ * ```
+ *
+ * @module
+ */
+export {
+  type EvaluateOptions,
+  evaluateTokens,
+  type Evaluation,
+  type EvaluationProgress,
+  Evaluator,
+  type TokenBatch,
+} from "./evaluation.ts";
+export {
+  type GenerateOptions,
+  type GenerateRequest,
+  Generator,
+  type GeneratorOptions,
+} from "./generate/generation.ts";
+export { declareParameters, loadParameters, loadSome, loadTensors } from "./run/load_weights.ts";
+export { adapterLayers } from "./run/lora.ts";
+export {
+  sampleToken,
+  type SamplingOptions,
+  type TokenDistribution,
+  tokenDistribution,
+} from "./generate/sampling.ts";
+export {
+  boundaryIds,
+  type GeneratedText,
+  generateTexts,
+  promptIds,
+  type TextRequest,
+} from "./generate/text_generation.ts";
+export type { RecordedLoss, TrainerOptions } from "./step/recording.ts";
+export { languageModelLoss, type StepInputs, type StepMetrics, Trainer } from "./step/trainer.ts";
