@@ -23,7 +23,7 @@ import { createProgress } from "../training/progress.ts";
 import { runModel } from "../training/run/model.ts";
 import type { StepCost } from "../training/compare/step_race.ts";
 import { claimFolder } from "./command/claim_folder.ts";
-import { runTask, type TaskContext } from "./command/command_line.ts";
+import { runTask, type Task, type TaskContext } from "./command/command_line.ts";
 import { comparisonTable } from "./compare/comparison_table.ts";
 import { comparisonEvents } from "./compare/comparison_events.ts";
 import {
@@ -189,20 +189,21 @@ function nameOf(model: string): string {
   return model.endsWith(".json") ? model.split(/[\\/]/).at(-2) || "model" : model;
 }
 
-if (import.meta.main) {
-  await runTask({
-    name: "compare-optimizers",
-    summary:
-      "Trains the same model on the same batches with several optimizers, finds the best learning rate of each, " +
-      "repeats it with several seeds, measures time and memory per step, and writes a report.",
-    options: comparisonOptions,
-    examples: [
-      "deno task compare-optimizers --quick",
-      "deno task compare-optimizers",
-      "deno task compare-optimizers --optimizers adamw,koala++,koala++:q=0.05 --steps 400",
-      "deno task compare-optimizers --optimizers adamw koala++:lr=0.01/0.02/0.04 --lr adamw=0.001,0.002,0.004",
-      "deno task compare-optimizers --model llama-nano --data my_texts/ --out runs/mine",
-    ],
-    main,
-  });
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof comparisonOptions> = {
+  name: "compare-optimizers",
+  summary:
+    "Trains the same model on the same batches with several optimizers, finds the best learning rate of each, " +
+    "repeats it with several seeds, measures time and memory per step, and writes a report.",
+  options: comparisonOptions,
+  examples: [
+    "deno task compare-optimizers --quick",
+    "deno task compare-optimizers",
+    "deno task compare-optimizers --optimizers adamw,koala++,koala++:q=0.05 --steps 400",
+    "deno task compare-optimizers --optimizers adamw koala++:lr=0.01/0.02/0.04 --lr adamw=0.001,0.002,0.004",
+    "deno task compare-optimizers --model llama-nano --data my_texts/ --out runs/mine",
+  ],
+  main,
+};
+
+if (import.meta.main) await runTask(task);

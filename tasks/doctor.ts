@@ -4,7 +4,14 @@
  * @module
  */
 import { requestGpu } from "../gpu/device.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command/command_line.ts";
+import { asTyped } from "./command/commands.ts";
+import {
+  jsonOption,
+  type OptionValues,
+  runTask,
+  type Task,
+  type TaskContext,
+} from "./command/command_line.ts";
 
 const options = { "json": jsonOption } as const;
 
@@ -28,7 +35,7 @@ async function main(_values: OptionValues<typeof options>, { output }: TaskConte
       max_workgroup_invocations: limits.maxComputeInvocationsPerWorkgroup,
       max_workgroup_storage_bytes: limits.maxComputeWorkgroupStorageSize,
     },
-    advice: advice(profile.isSoftware, description),
+    advice: advice(profile.isSoftware, description).map(asTyped),
   };
   gpu.destroy();
   const lines = [
@@ -59,11 +66,12 @@ function advice(isSoftware: boolean, description: string): string[] {
   ];
 }
 
-if (import.meta.main) {
-  await runTask({
-    name: "doctor",
-    summary: "Shows the WebGPU adapter, its features and limits, runs a self-test and says what to do.",
-    options,
-    main,
-  });
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof options> = {
+  name: "doctor",
+  summary: "Shows the WebGPU adapter, its features and limits, runs a self-test and says what to do.",
+  options,
+  main,
+};
+
+if (import.meta.main) await runTask(task);

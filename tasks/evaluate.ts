@@ -14,6 +14,7 @@ import {
   jsonOption,
   type OptionValues,
   runTask,
+  type Task,
   type TaskContext,
   UsageError,
 } from "./command/command_line.ts";
@@ -130,16 +131,17 @@ function progressBar() {
 
 type Progress = Parameters<NonNullable<Parameters<typeof evaluateTokens>[4]["onProgress"]>>[0];
 
-if (import.meta.main) {
-  await runTask({
-    name: "evaluate",
-    summary:
-      "Measures how well a model predicts text: loss in nats per token, perplexity, and bits per byte of text.",
-    options,
-    examples: [
-      "deno task evaluate --checkpoint runs/books --data held-out.txt",
-      "deno task evaluate --checkpoint models/gpt2 --data wiki/ --stride 512 --json",
-    ],
-    main,
-  });
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof options> = {
+  name: "evaluate",
+  summary:
+    "Measures how well a model predicts text: loss in nats per token, perplexity, and bits per byte of text.",
+  options,
+  examples: [
+    "deno task evaluate --checkpoint runs/books --data held-out.txt",
+    "deno task evaluate --checkpoint models/gpt2 --data wiki/ --stride 512 --json",
+  ],
+  main,
+};
+
+if (import.meta.main) await runTask(task);

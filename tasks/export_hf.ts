@@ -21,6 +21,7 @@ import {
   jsonOption,
   type OptionValues,
   runTask,
+  type Task,
   type TaskContext,
   type TaskOutput,
   usage,
@@ -218,18 +219,19 @@ function orNothing(error: unknown): undefined {
   throw error;
 }
 
-if (import.meta.main) {
-  await runTask({
-    name: "export-hf",
-    summary:
-      "Writes a checkpoint as a Hugging Face folder to share: weights, tokenizer and a model card. It can " +
-      "push the folder to the Hub.",
-    options,
-    examples: [
-      "deno task export-hf --checkpoint runs/books --out exports/books --dtype bf16 --license mit",
-      "deno task export-hf --checkpoint models/gpt2-xl --out exports/gpt2-xl --max-shard-size 500MB",
-      "HF_TOKEN=hf_... deno task export-hf --checkpoint runs/books --out exports/books --push-to-hub me/books",
-    ],
-    main,
-  });
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof options> = {
+  name: "export-hf",
+  summary:
+    "Writes a checkpoint as a Hugging Face folder to share: weights, tokenizer and a model card. It can " +
+    "push the folder to the Hub.",
+  options,
+  examples: [
+    "deno task export-hf --checkpoint runs/books --out exports/books --dtype bf16 --license mit",
+    "deno task export-hf --checkpoint models/gpt2-xl --out exports/gpt2-xl --max-shard-size 500MB",
+    "HF_TOKEN=hf_... deno task export-hf --checkpoint runs/books --out exports/books --push-to-hub me/books",
+  ],
+  main,
+};
+
+if (import.meta.main) await runTask(task);

@@ -17,6 +17,7 @@ import {
   jsonOption,
   type OptionValues,
   runTask,
+  type Task,
   type TaskContext,
   UsageError,
 } from "./command/command_line.ts";
@@ -186,18 +187,19 @@ function document(
   return results.length === 1 ? { ...results[0], checkpoint } : { checkpoint, results };
 }
 
-if (import.meta.main) {
-  await runTask({
-    name: "generate",
-    summary:
-      "Continues prompts with a trained model. A text that outgrows the model's context goes on from the last half of " +
-      "what the model saw.",
-    options,
-    examples: [
-      'deno task generate --checkpoint runs/books --prompt "Once upon a time" --temperature 0.7',
-      "deno task generate --checkpoint runs/books --prompts-file prompts.txt --num-samples 4 --json",
-      "deno task generate --checkpoint runs/books --temperature 0 --repetition-penalty 1.2 --stop '\\n\\n'",
-    ],
-    main,
-  });
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof options> = {
+  name: "generate",
+  summary:
+    "Continues prompts with a trained model. A text that outgrows the model's context goes on from the last half of " +
+    "what the model saw.",
+  options,
+  examples: [
+    'deno task generate --checkpoint runs/books --prompt "Once upon a time" --temperature 0.7',
+    "deno task generate --checkpoint runs/books --prompts-file prompts.txt --num-samples 4 --json",
+    "deno task generate --checkpoint runs/books --temperature 0 --repetition-penalty 1.2 --stop '\\n\\n'",
+  ],
+  main,
+};
+
+if (import.meta.main) await runTask(task);

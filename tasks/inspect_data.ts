@@ -15,6 +15,7 @@ import {
   jsonOption,
   type OptionValues,
   runTask,
+  type Task,
   type TaskContext,
   UsageError,
 } from "./command/command_line.ts";
@@ -174,18 +175,18 @@ function ratio(bytes: number, tokens: number): string {
   return tokens === 0 ? "-" : (bytes / tokens).toFixed(3);
 }
 
-if (import.meta.main) {
-  await runTask({
-    name: "inspect-data",
-    summary:
-      "Shows what is in a corpus: documents, bytes, tokens, lengths, duplicates, what is rejected and " +
-      "why, and the first sequences. Reads it once, in little memory.",
-    options,
-    examples: [
-      "deno task inspect-data",
-      "deno task inspect-data --data texts/ --tokenizer tokenizer.json",
-      "deno task inspect-data --data -.jsonl --json < dump.jsonl.gz",
-    ],
-    main,
-  });
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof options> = {
+  name: "inspect-data",
+  summary: "Shows what is in a corpus: documents, bytes, tokens, lengths, duplicates, what is rejected and " +
+    "why, and the first sequences. Reads it once, in little memory.",
+  options,
+  examples: [
+    "deno task inspect-data",
+    "deno task inspect-data --data texts/ --tokenizer tokenizer.json",
+    "deno task inspect-data --data -.jsonl --json < dump.jsonl.gz",
+  ],
+  main,
+};
+
+if (import.meta.main) await runTask(task);

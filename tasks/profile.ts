@@ -12,7 +12,13 @@ import type { StepConfig } from "../training/run/config.ts";
 import { runOptimizer } from "../training/run/optimizer.ts";
 import { type ModelFlops, modelFlops, profileSteps, type StepProfile } from "../training/step/profile.ts";
 import { languageModelLoss, Trainer } from "../training/step/trainer.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext } from "./command/command_line.ts";
+import {
+  jsonOption,
+  type OptionValues,
+  runTask,
+  type Task,
+  type TaskContext,
+} from "./command/command_line.ts";
 import { profileTable, type StepReport } from "./model/profile_table.ts";
 import { optimizerOptions } from "./train/optimizer_options.ts";
 import { modelOptions, stepConfig, trainLmOptions } from "./train/train_lm_options.ts";
@@ -166,15 +172,16 @@ function higher(a: Ceilings, b: Ceilings): Ceilings {
   };
 }
 
-if (import.meta.main) {
-  await runTask({
-    name: "profile",
-    summary: "Shows where the time of a training step goes, kernel by kernel, on random tokens.",
-    options,
-    examples: [
-      "deno task profile",
-      "deno task profile --model gpt2-mini --batch-size 8 --optimizer adamw",
-    ],
-    main,
-  });
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof options> = {
+  name: "profile",
+  summary: "Shows where the time of a training step goes, kernel by kernel, on random tokens.",
+  options,
+  examples: [
+    "deno task profile",
+    "deno task profile --model gpt2-mini --batch-size 8 --optimizer adamw",
+  ],
+  main,
+};
+
+if (import.meta.main) await runTask(task);

@@ -13,7 +13,14 @@ import { Generator } from "../training/generate/generation.ts";
 import { formatDuration } from "../training/progress.ts";
 import { describe, startRun } from "../training/run/run.ts";
 import { claimFolder, claimNewFolder } from "./command/claim_folder.ts";
-import { explainError, runTask, type TaskContext, type TaskOutput } from "./command/command_line.ts";
+import {
+  explainError,
+  runTask,
+  type Task,
+  type TaskContext,
+  type TaskOutput,
+} from "./command/command_line.ts";
+import { asTyped } from "./command/commands.ts";
 import { watchInterrupts } from "./command/interrupts.ts";
 import { sayAdapter } from "./train/fastest_kernels.ts";
 import { type Outcome, runDisplay } from "./train/follow_run.ts";
@@ -99,9 +106,11 @@ function tell(
   output.say(`${stopped ? "stopped" : "done"} at step ${step} after ${formatDuration(seconds)}${found}`);
   output.say(`checkpoint: ${checkpoint}`);
   output.say(`waiting for data: ${(100 * dataWaitShare).toFixed(2)}% of the time of training`);
-  if (stopped) output.say(`go on with: deno task train-lm --resume ${runDir}`);
+  if (stopped) output.say(`go on with: ${asTyped("deno task train-lm")} --resume ${runDir}`);
   if (sample !== undefined) output.say(`\n${sample}\n`);
-  if (!stopped) output.say(`more: deno task generate --checkpoint ${checkpoint} --prompt "${prompt}"`);
+  if (!stopped) {
+    output.say(`more: ${asTyped("deno task generate")} --checkpoint ${checkpoint} --prompt "${prompt}"`);
+  }
   if (!output.json) return;
   output.result({
     run: runDir,
@@ -117,19 +126,21 @@ function tell(
   });
 }
 
-if (import.meta.main) {
-  await runTask({
-    name: "train-lm",
-    summary:
-      "Trains a GPT, GPT-2 or Llama on text with KOALA++ on WebGPU, saves Hugging Face checkpoints and prints a sample.",
-    options: trainLmOptions,
-    examples: [
-      "deno task train-lm",
-      "deno task train-lm --data books/ --model gpt2-mini --steps 2000 --out runs/books",
-      "deno task train-lm --init-from models/gpt2 --data books/ --out runs/tuned",
-      "deno task train-lm --init-from models/gpt2 --lora-rank 8 --data books/ --out runs/adapter",
-      "deno task train-lm --resume runs/books",
-    ],
-    main,
-  }, withEmptyResume(Deno.args));
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof trainLmOptions> = {
+  name: "train-lm",
+  summary:
+    "Trains a GPT, GPT-2 or Llama on text with KOALA++ on WebGPU, saves Hugging Face checkpoints and prints a sample.",
+  options: trainLmOptions,
+  examples: [
+    "deno task train-lm",
+    "deno task train-lm --data books/ --model gpt2-mini --steps 2000 --out runs/books",
+    "deno task train-lm --init-from models/gpt2 --data books/ --out runs/tuned",
+    "deno task train-lm --init-from models/gpt2 --lora-rank 8 --data books/ --out runs/adapter",
+    "deno task train-lm --resume runs/books",
+  ],
+  rewrite: withEmptyResume,
+  main,
+};
+
+if (import.meta.main) await runTask(task);

@@ -7,7 +7,14 @@ import { writeTextAtomically } from "../files/atomic_file.ts";
 import { checkSpecialTokens, checkVocabSize, END_OF_TEXT, trainBpe } from "../data/tokenizer/bpe_trainer.ts";
 import { formatTokenizerJson } from "../data/tokenizer/tokenizer_json.ts";
 import { countWords, DEFAULT_MAX_WORDS } from "../data/tokenizer/word_counts.ts";
-import { jsonOption, type OptionValues, runTask, type TaskContext, usage } from "./command/command_line.ts";
+import {
+  jsonOption,
+  type OptionValues,
+  runTask,
+  type Task,
+  type TaskContext,
+  usage,
+} from "./command/command_line.ts";
 import { DATA_GROUP as group, dataChoice, openData, sourceOptions } from "./train/data_options.ts";
 import { dataProgress } from "./command/data_progress.ts";
 
@@ -80,17 +87,17 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
   output.result({ out, vocab_size: size, documents, bytes, words: counts.size, dropped: counts.dropped });
 }
 
-if (import.meta.main) {
-  await runTask({
-    name: "train-tokenizer",
-    summary:
-      "Trains a byte-level BPE tokenizer on all of the text, in one pass; the same as Hugging Face's " +
-      "trainer gives.",
-    options,
-    examples: [
-      "deno task train-tokenizer --data books/ --vocab-size 8192 --out tokenizer.json",
-      "deno task train-tokenizer --data -.jsonl --special-tokens '<|user|>' '<|bot|>' < dump.jsonl.gz",
-    ],
-    main,
-  });
-}
+/** The command; started here, or by `cli.ts`. */
+export const task: Task<typeof options> = {
+  name: "train-tokenizer",
+  summary: "Trains a byte-level BPE tokenizer on all of the text, in one pass; the same as Hugging Face's " +
+    "trainer gives.",
+  options,
+  examples: [
+    "deno task train-tokenizer --data books/ --vocab-size 8192 --out tokenizer.json",
+    "deno task train-tokenizer --data -.jsonl --special-tokens '<|user|>' '<|bot|>' < dump.jsonl.gz",
+  ],
+  main,
+};
+
+if (import.meta.main) await runTask(task);

@@ -86,7 +86,10 @@ export async function encodeSafetensors(
 }
 
 /** The values piece by piece; no piece is given out that goes past the size of the tensor's shape. */
-export async function* valuesOf({ name, data }: TensorToWrite, byteLength: number): AsyncGenerator<Uint8Array> {
+export async function* valuesOf(
+  { name, data }: TensorToWrite,
+  byteLength: number,
+): AsyncGenerator<Uint8Array> {
   const values = typeof data === "function" ? await data() : data;
   const isIterable = typeof values === "object" && values !== null && Symbol.asyncIterator in values;
   let written = 0;

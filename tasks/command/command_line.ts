@@ -4,9 +4,11 @@
  * @module
  */
 
+import { asTyped, COMMANDS, isCommand, isInstalled } from "./commands.ts";
 import { helpText } from "./help_text.ts";
 import type { BooleanOption, OptionTable, OptionValues } from "./option_table.ts";
 import { parseOptions, UsageError } from "./options.ts";
+import { quietDriver } from "./quiet_driver.ts";
 
 export type * from "./option_table.ts";
 export * from "./options.ts";
@@ -21,6 +23,8 @@ export interface Task<Table extends OptionTable> {
   options: Table;
   /** Commands worth showing in the help, most useful first. Default: none. */
   examples?: readonly string[];
+  /** Changes the command line before it is parsed. Default: it stays as it is. */
+  rewrite?(args: readonly string[]): readonly string[];
   /** Does the work. A {@linkcode UsageError} from it means wrong usage, any other error failure. */
   main(options: OptionValues<Table>, context: TaskContext): void | Promise<void>;
 }
@@ -79,6 +83,7 @@ export async function runTask<const Table extends OptionTable>(
   task: Task<Table>,
   args: readonly string[] = Deno.args,
 ): Promise<never> {
+  quietDriver();
   Deno.exit(await executeTask(task, { args }) || Deno.exitCode);
 }
 
@@ -96,12 +101,15 @@ export async function executeTask<const Table extends OptionTable>(
   task: Task<Table>,
   environment: TaskEnvironment = {},
 ): Promise<0 | 1 | 2> {
-  const { args = Deno.args, stdout = console.log, stderr = console.error, readTextFile } = environment;
+  const { args: written = Deno.args, stdout = console.log, stderr = console.error, readTextFile } =
+    environment;
+  const args = task.rewrite?.(written) ?? written;
   try {
     // Help wins over every mistake on the same line: who asks for help must get it.
     const end = args.indexOf("--");
     if ((end < 0 ? args : args.slice(0, end)).some((arg) => arg === "--help" || arg === "-h")) {
-      stdout(helpText(task, (text) => paint("1", text, Deno.stdout)));
+      const permissions = isCommand(task.name) ? COMMANDS[task.name].permissions : undefined;
+      stdout(helpText({ ...task, permissions }, (text) => paint("1", text, Deno.stdout)));
       return 0;
     }
     const { values, given } = parseOptions(task.options, args, readTextFile);
@@ -112,7 +120,7 @@ export async function executeTask<const Table extends OptionTable>(
     stderr(`${paint("1;31", "error:", Deno.stderr)} ${explainError(error)}`);
     if (args.includes("--debug")) stderr(error instanceof Error ? error.stack ?? "" : Deno.inspect(error));
     if (!(error instanceof UsageError)) return 1;
-    stderr(`See all options with: deno task ${task.name} --help`);
+    stderr(asTyped(`See all options with: deno task ${task.name} --help`));
     return 2;
   }
 }
@@ -187,12 +195,16 @@ function messageOf(error: unknown): string {
       [];
     const host = /^net access to "([^"]+)"$/.exec(access ?? "")?.[1];
     if (host !== undefined) {
-      return `Deno did not allow net access to ${host}, as tasks have no network: run the command that ` +
-        `\`deno task\` prints first, with --allow-net=${host} added`;
+      return `Deno did not allow net access to ${host}, as tasks have no network: ` +
+        (isInstalled ? "run or install it" : "run the command that `deno task` prints first,") +
+        ` with --allow-net=${host} added`;
     }
     if (flag !== undefined) {
-      return `Deno did not allow ${access}: the task's line in deno.json must have ${flag} for it, ` +
-        `or run the file under tasks/ yourself with \`deno run ${flag} ...\``;
+      return `Deno did not allow ${access}: ` +
+        (isInstalled
+          ? `run or install it with ${flag} added; koala-lm --help lists what each command needs`
+          : `the task's line in deno.json must have ${flag} for it, or run the file under tasks/ yourself with ` +
+            `\`deno run ${flag} ...\``);
     }
   }
   if (error instanceof Deno.errors.PermissionDenied) {

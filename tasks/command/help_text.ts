@@ -4,6 +4,7 @@
  * @module
  */
 
+import { asTyped } from "./commands.ts";
 import { allowed, type Option, type OptionTable } from "./option_table.ts";
 import { commonOptions } from "./options.ts";
 
@@ -17,6 +18,8 @@ export interface HelpContent {
   options: OptionTable;
   /** Commands worth showing, most useful first. Default: none. */
   examples?: readonly string[];
+  /** The flags of `deno run` that it needs. Default: they are not mentioned. */
+  permissions?: readonly string[];
 }
 
 /** Longest line of a help text. */
@@ -30,11 +33,11 @@ const WIDEST_LABEL = 30;
  * @param content The task and its options.
  * @param bold Marks headings. Default: leaves them as they are.
  * @returns Lines of at most 100 characters, without a final newline: usage, summary, the options in columns
- * under their headings in the order of the table, and examples. Only examples may be longer: a broken command
- * cannot be copied.
+ * under their headings in the order of the table, examples and permissions. Only the last two may be longer: a
+ * broken command cannot be copied.
  */
 export function helpText(content: HelpContent, bold: (text: string) => string = (text) => text): string {
-  const { name, summary, options, examples = [] } = content;
+  const { name, summary, options, examples = [], permissions = [] } = content;
   const all: [string, Option][] = Object.entries({ ...options, ...commonOptions });
   const groups = Map.groupBy(all, ([, option]) => option.group ?? "Options");
   // A task may add to the general options, but they still come last.
@@ -42,7 +45,11 @@ export function helpText(content: HelpContent, bold: (text: string) => string = 
   groups.delete("General");
   groups.set("General", general);
   const width = Math.min(WIDEST_LABEL, Math.max(...all.map((entry) => labelOf(...entry).length))) + 2;
-  const lines = [`${bold("Usage:")} deno task ${name} [options]`, "", ...wrap(summary, COLUMNS)];
+  const lines = [
+    `${bold("Usage:")} ${asTyped(`deno task ${name}`)} [options]`,
+    "",
+    ...wrap(summary, COLUMNS),
+  ];
   for (const [group, entries] of groups) {
     lines.push("", bold(`${group}:`));
     for (const [name, option] of entries) {
@@ -53,7 +60,14 @@ export function helpText(content: HelpContent, bold: (text: string) => string = 
       lines.push(...rest.map((line) => " ".repeat(2 + width) + line));
     }
   }
-  if (examples.length > 0) lines.push("", bold("Examples:"), ...examples.map((example) => `  ${example}`));
+  if (examples.length > 0) {
+    lines.push(
+      "",
+      bold("Examples:"),
+      ...examples.map((example) => `  ${asTyped(example)}`),
+    );
+  }
+  if (permissions.length > 0) lines.push("", `${bold("Deno's permissions:")} ${permissions.join(" ")}`);
   return lines.join("\n");
 }
 

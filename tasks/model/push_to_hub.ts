@@ -11,6 +11,7 @@ import {
   pushToHub,
 } from "../../hub/push.ts";
 import type { OptionTable } from "../command/option_table.ts";
+import { asTyped } from "../command/commands.ts";
 import { explainError, type TaskOutput, usage, UsageError } from "../command/command_line.ts";
 
 const group = "Push to the Hugging Face Hub";
@@ -129,7 +130,7 @@ export async function pushFolder(dir: string, target: PushTarget, output: TaskOu
       `Cannot push ${dir} to ${target.repo}: ${
         explainError(error)
       }; the folder itself is complete: repeat only ` +
-        `the push by \`deno task export-hf ${args.join(" ")}\``,
+        `the push by \`${asTyped("deno task export-hf")} ${args.join(" ")}\``,
       { cause: error },
     );
   }

@@ -23,14 +23,43 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   checkpoint: ["files", "hub"],
   training: ["models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
   tasks: ["training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
+  "cli.ts": ["tasks"],
   // Files at the root: mod.ts re-exports the library, which the tasks are no part of.
   "": ["training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
 };
 
-/** The same within a folder: its subfolders and files from the ground up, each of which imports only those before it. */
+/**
+ * The same within a folder: its subfolders and files from the ground up, each of which imports only those before it.
+ * `*` stands for the files without a place of their own, and `mod.ts`, a room's way in, is above all.
+ */
 const FROM_THE_GROUND: Record<string, readonly string[]> = {
-  data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "batches.ts", "prefetch.ts"],
+  ops: ["matmul", "*", "attention"],
+  optim: ["optimizer.ts", "matrices", "*", "koala"],
+  data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "*"],
+  checkpoint: ["safetensors", "*", "adapter", "run", "open_model.ts"],
+  training: ["step", "generate", "*", "run", "compare", "model_card.ts"],
+  tasks: ["command", "model", "train", "compare", "*"],
 };
+
+/** Folders and files that run in browsers: neither they nor what they import need Deno or Node. */
+const EVERYWHERE: readonly string[] = [
+  "gpu",
+  "ops",
+  "optim",
+  "models",
+  "training/step",
+  "training/generate",
+  "training/evaluation.ts",
+  "training/run/load_weights.ts",
+  "checkpoint/tensor_names.ts",
+  "checkpoint/safetensors/memory.ts",
+  "checkpoint/safetensors/float_formats.ts",
+  "data/batches.ts",
+  "data/prefetch.ts",
+  "data/tokens/token_ids.ts",
+  "data/tokenizer/tokenizer.ts",
+  "data/tokenizer/bpe_trainer.ts",
+];
 
 interface Source {
   /** From the root, with `/`. */
@@ -41,6 +70,10 @@ interface Source {
   isTest: boolean;
   /** What it imports; relative specifiers as paths from the root. */
   imports: string[];
+  /** Those of them that are there when it runs: not for types alone. */
+  loads: string[];
+  /** Its text without comments. */
+  code: string;
 }
 
 const sources = [...readSources(root)];
@@ -48,7 +81,7 @@ const nonTests = sources.filter((source) => !source.isTest);
 
 Deno.test("every folder imports only what the architecture allows", () => {
   const wrong = nonTests.flatMap(({ path, folder, imports }) => {
-    const allowed = MAY_IMPORT[folder];
+    const allowed = MAY_IMPORT[path] ?? MAY_IMPORT[folder];
     ok(allowed !== undefined, `${path}: the folder ${folder} must have a line in MAY_IMPORT`);
     return imports.filter((target) => !/^[a-z]+:/.test(target) && folderOf(target) !== folder)
       .filter((target) => !allowed.some((place) => target === place || target.startsWith(`${place}/`)))
@@ -60,13 +93,54 @@ Deno.test("every folder imports only what the architecture allows", () => {
 Deno.test("the subfolders of a folder import only those below them", () => {
   const wrong = Object.entries(FROM_THE_GROUND).flatMap(([folder, order]) =>
     nonTests.filter((source) => source.folder === folder).flatMap(({ path, imports }) => {
-      const level = order.indexOf(placeIn(path));
+      const level = levelOf(path, order);
       ok(level >= 0, `${path}: ${placeIn(path)} must have a place in FROM_THE_GROUND`);
-      return imports.filter((target) => folderOf(target) === folder && order.indexOf(placeIn(target)) > level)
+      return imports.filter((target) => folderOf(target) === folder && levelOf(target, order) > level)
         .map((target) => `${path} must not import ${target}`);
     })
   );
   deepEqual(wrong, []);
+  const divided = nonTests.filter(({ folder, path }) => folder !== "" && !placeIn(path).includes("."));
+  deepEqual(
+    new Set(divided.map(({ folder }) => folder)).difference(new Set(Object.keys(FROM_THE_GROUND))),
+    new Set(),
+    "a folder with subfolders must have a line in FROM_THE_GROUND",
+  );
+});
+
+Deno.test("a room's mod.ts is its way in: mod.ts at the root has them all, and nothing else imports them", () => {
+  const isRoom = (path: string) => /^[^/]+\/mod\.ts$/.test(path);
+  const rooms = sources.map(({ path }) => path).filter(isRoom).sort();
+  const { exports } = JSON.parse(Deno.readTextFileSync(join(root, "deno.json")));
+  const expected = Object.fromEntries(rooms.map((path) => [`./${folderOf(path)}`, `./${path}`]));
+  deepEqual(exports, { ".": "./mod.ts", ...expected, "./cli": "./cli.ts" });
+  deepEqual(sources.find(({ path }) => path === "mod.ts")!.imports.toSorted(), rooms);
+  const wrong = nonTests.filter(({ path }) => path !== "mod.ts").flatMap(({ path, imports }) =>
+    imports.filter(isRoom).map((target) => `${path} must not import ${target}`)
+  );
+  deepEqual(wrong, []);
+});
+
+Deno.test("what runs in browsers needs neither Deno nor Node, and nor does what it imports", () => {
+  const isListed = (path: string) =>
+    EVERYWHERE.some((place) => path === place || path.startsWith(`${place}/`)) &&
+    !path.endsWith("_reference.ts");
+  const needed = new Map(nonTests.filter(({ path }) => isListed(path)).map(({ path }) => [path, path]));
+  for (const place of EVERYWHERE) {
+    ok(
+      [...needed.keys()].some((path) => path === place || path.startsWith(`${place}/`)),
+      `${place} is not there`,
+    );
+  }
+  // A map can grow while it is walked.
+  for (const [path, way] of needed) {
+    const { loads, code } = nonTests.find((source) => source.path === path)!;
+    ok(!/\bDeno\./.test(code), `${way} must not name Deno`);
+    for (const target of loads) {
+      ok(!target.startsWith("node:"), `${way} must not import ${target}`);
+      if (!/^[a-z]+:/.test(target) && !needed.has(target)) needed.set(target, `${way} -> ${target}`);
+    }
+  }
 });
 
 Deno.test("no file imports itself by way of others, not even for types", () => {
@@ -123,7 +197,15 @@ function* readSources(folder: string): Generator<Source> {
     if (!entry.isFile || !entry.name.endsWith(".ts")) continue;
     const path = relative(root, full).replaceAll("\\", "/");
     const text = Deno.readTextFileSync(full);
-    yield { path, folder: folderOf(path), isTest: isTestPath(path), imports: importsOf(path, text) };
+    const imports = importsOf(path, text);
+    yield {
+      path,
+      folder: folderOf(path),
+      isTest: isTestPath(path),
+      imports: imports.map(({ target }) => target),
+      loads: imports.filter(({ isType }) => !isType).map(({ target }) => target),
+      code: text.replaceAll(/\/\*.*?\*\/|\/\/.*?$/gms, ""),
+    };
   }
 }
 
@@ -134,6 +216,14 @@ function folderOf(path: string): string {
 /** The subfolder, or the file, directly in a path's folder. */
 function placeIn(path: string): string {
   return path.split("/")[1];
+}
+
+/** How far above the ground of its folder a path is; -1 where it has no place. */
+function levelOf(path: string, order: readonly string[]): number {
+  const place = placeIn(path);
+  if (place === "mod.ts") return Infinity;
+  const level = order.indexOf(place);
+  return level < 0 && place.includes(".") ? order.indexOf("*") : level;
 }
 
 /** The circles that a walk from each file comes upon, each as the way from a file back to itself. */
@@ -158,10 +248,25 @@ function isTestPath(path: string): boolean {
   return path.endsWith("_test.ts") || ["tests", "bench"].includes(folderOf(path));
 }
 
-function importsOf(path: string, text: string): string[] {
-  const statics = text.matchAll(/^(?:import|export)\b(?:[^;"'`]*?\bfrom)?\s*"([^"]+)"/gm);
+function importsOf(path: string, text: string): { target: string; isType: boolean }[] {
+  const statics = text.matchAll(/^(?:import|export)\b([^;"'`]*?\bfrom)?\s*"([^"]+)"/gm);
   const dynamics = text.matchAll(/\b(?:import|import\.meta\.resolve)\(\s*["'`]([^"'`$]+)["'`]/g);
-  return [...statics, ...dynamics].map(([, specifier]) =>
-    specifier.startsWith(".") ? join(dirname(path), specifier).replaceAll("\\", "/") : specifier
-  );
+  const found = [
+    ...[...statics].map(([, what, specifier]) => ({
+      specifier,
+      isType: what !== undefined && isOfTypes(what),
+    })),
+    ...[...dynamics].map(([, specifier]) => ({ specifier, isType: false })),
+  ];
+  return found.map(({ specifier, isType }) => ({
+    target: specifier.startsWith(".") ? join(dirname(path), specifier).replaceAll("\\", "/") : specifier,
+    isType,
+  }));
+}
+
+/** Whether an import's names, such as ` { type A, b } from`, are types alone, so that it is gone when the code runs. */
+function isOfTypes(names: string): boolean {
+  if (/^\s*type\b(?!\s*,)/.test(names)) return true;
+  const list = /^\s*\{([^}]*)\}/.exec(names)?.[1].split(",").map((name) => name.trim()).filter(Boolean);
+  return list?.every((name) => name.startsWith("type ")) ?? false;
 }
