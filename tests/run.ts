@@ -8,6 +8,7 @@
  */
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { quietDriver } from "../tasks/command/quiet_driver.ts";
 
 /** One process to run, and how to count it. */
 interface Check {
@@ -51,6 +52,7 @@ async function main(args: readonly string[]): Promise<number> {
     );
     return 2;
   }
+  quietDriver(); // for the checks, which have the environment of this process
   const results: Result[] = [];
   for (const check of all.filter(({ name }) => names.length === 0 || names.includes(name))) {
     console.log(`\n# ${check.name}: deno ${check.args[0]}`);

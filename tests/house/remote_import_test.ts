@@ -1,7 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { join } from "node:path";
-
-const root = new URL("../..", import.meta.url);
+import { serveSources } from "../source_server.ts";
 
 /** A model of one's own, trained two steps with nothing but what mod.ts exports. */
 const script = (origin: string) => `
@@ -59,21 +58,11 @@ const [{ ids }] = await Array.fromAsync(tokenizers.encode(texts()));
 console.log(JSON.stringify({ losses, workers: tokenizers.workers, ids: [...ids] }));
 `;
 
-/** Serves the sources of the checkout and nothing else. */
-async function serveFile(request: Request): Promise<Response> {
-  const { pathname } = new URL(request.url);
-  const type = /^\/(?:[\w-]+\/)*\w+\.(ts|json)$/.exec(pathname)?.[1];
-  const text = type && await Deno.readTextFile(new URL(`.${pathname}`, root)).catch(() => undefined);
-  if (text === undefined) return new Response("not found", { status: 404 });
-  const contentType = type === "ts" ? "application/typescript" : "application/json";
-  return new Response(text, { headers: { "content-type": contentType } });
-}
-
 Deno.test("mod.ts trains when it is imported from a URL, in an empty folder, without an import map", async () => {
   const dir = await Deno.makeTempDir();
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, serveFile);
+  await using server = serveSources();
   try {
-    const host = `127.0.0.1:${server.addr.port}`;
+    const { host } = server;
     await Deno.writeTextFile(join(dir, "main.ts"), script(`http://${host}`));
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       // The port may have served another checkout once; npm packages come from Deno's cache.
@@ -88,7 +77,6 @@ Deno.test("mod.ts trains when it is imported from a URL, in an empty folder, wit
     ok(losses.length === 2 && losses[1] < losses[0], `the loss must fall, got ${losses}`);
     deepEqual([workers, ids], [2, [1]]);
   } finally {
-    await server.shutdown();
     await Deno.remove(dir, { recursive: true });
   }
 });
