@@ -64,8 +64,8 @@ const SPEED_WINDOW = 50;
 export function createProgress(options: ProgressOptions): Progress {
   const { totalSteps, writer = stderrWriter(), now = () => performance.now() } = options;
   const print = options.print ?? ((line: string) => writer.write(`${line}\n`));
+  const line = liveLine(writer, now);
   let bar: ProgressState | undefined;
-  let drawnAt = -Infinity;
   const recent: { step: number; time: number }[] = [];
 
   function draw(): void {
@@ -76,9 +76,8 @@ export function createProgress(options: ProgressOptions): Progress {
     const secondsLeft = steps > 0
       ? (totalSteps - bar.step) * (lastSeen.time - first.time) / steps / 1000
       : undefined;
-    // One column stays free: a full line makes some terminals wrap, and then it can't be cleared.
-    writer.write(CLEAR_LINE + renderBar({ ...bar, totalSteps, secondsLeft }, writer.columns() - 1));
-    drawnAt = now();
+    const state = { ...bar, totalSteps, secondsLeft };
+    line.draw((columns) => renderBar(state, columns));
   }
 
   return {
@@ -89,16 +88,50 @@ export function createProgress(options: ProgressOptions): Progress {
       recent.push({ step: state.step, time: now() });
       if (recent.length > SPEED_WINDOW) recent.shift();
       bar = { ...state };
-      if (state.step >= totalSteps || now() - drawnAt >= REDRAW_MILLISECONDS) draw();
+      if (state.step >= totalSteps || line.isDue) draw();
     },
-    log(line) {
-      if (bar !== undefined) writer.write(CLEAR_LINE);
-      print(line);
+    log(text) {
+      line.clear();
+      print(text);
       draw();
     },
     clear() {
-      if (bar !== undefined) writer.write(CLEAR_LINE);
+      line.clear();
       bar = undefined;
+    },
+  };
+}
+
+/** A line of a terminal that is drawn again and again in its place. */
+export interface LiveLine {
+  /** Whether it was not drawn within the last tenth of a second. */
+  readonly isDue: boolean;
+  /** Draws it. `text` gets the most characters that it may have; what is longer is cut off. */
+  draw(text: (columns: number) => string): void;
+  /** Takes it away if it is there. It is due then. */
+  clear(): void;
+}
+
+/**
+ * Makes a line to be drawn again and again.
+ *
+ * @param writer Where to draw: a terminal.
+ * @param now A clock in milliseconds.
+ */
+export function liveLine(writer: ProgressWriter, now: () => number): LiveLine {
+  let drawnAt = -Infinity;
+  return {
+    get isDue() {
+      return now() - drawnAt >= REDRAW_MILLISECONDS;
+    },
+    draw(text) {
+      // One column stays free: a full line makes some terminals wrap, and then it can't be cleared.
+      const columns = writer.columns() - 1;
+      writer.write(CLEAR_LINE + text(columns).slice(0, columns));
+      drawnAt = now();
+    },
+    clear() {
+      if (drawnAt !== -Infinity) writer.write(CLEAR_LINE);
       drawnAt = -Infinity;
     },
   };

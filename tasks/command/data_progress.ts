@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { formatCount, type ProgressWriter, renderBar, stderrWriter } from "../../training/progress.ts";
+import {
+  formatCount,
+  liveLine,
+  type ProgressWriter,
+  renderBar,
+  stderrWriter,
+} from "../../training/progress.ts";
 
 /** Shows progress: a line that is redrawn on a terminal, elsewhere a line every ten seconds. */
 export interface ProgressLine {
@@ -25,44 +31,38 @@ export interface ProgressLineOptions {
   now?: () => number;
 }
 
-const CLEAR_LINE = "\r\x1b[2K";
+/** Between two lines where they cannot be drawn again. */
+const SECONDS_BETWEEN_LINES = 10;
 
-/** Makes the display; nothing is drawn before a tenth of a second (on a terminal) or ten seconds are over. */
+/** Makes the display; elsewhere than on a terminal the first line comes after ten seconds. */
 export function dataProgress(
   { say, writer = stderrWriter(), now = () => performance.now() }: ProgressLineOptions,
 ): ProgressLine {
-  const pause = writer.isTerminal ? 100 : 10_000;
-  let shownAt = now();
-  let drawn = false;
+  const line = liveLine(writer, now);
+  let saidAt = now();
   let merge: { time: number; done: number } | undefined;
-  const show = (line: (columns: number) => string) => {
-    shownAt = now();
-    drawn = writer.isTerminal;
-    // One column stays free: a full line makes some terminals wrap.
-    const columns = drawn ? writer.columns() - 1 : 80;
-    const text = line(columns).slice(0, columns);
-    if (drawn) writer.write(CLEAR_LINE + text);
-    else say(text);
+  const show = (text: (columns?: number) => string) => {
+    if (writer.isTerminal) {
+      if (line.isDue) line.draw(text);
+    } else if (now() - saidAt >= SECONDS_BETWEEN_LINES * 1000) {
+      saidAt = now();
+      say(text());
+    }
   };
-  const due = () => now() - shownAt >= pause;
   return {
     reading(documents, bytes) {
-      if (due()) show(() => `reading: ${formatCount(documents)} documents, ${formatCount(bytes)} bytes`);
+      show(() => `reading: ${formatCount(documents)} documents, ${formatCount(bytes)} bytes`);
     },
     merging(done, total) {
       merge ??= { time: now(), done };
-      if (!due()) return;
-      const rate = (done - merge.done) / (now() - merge.time);
-      const secondsLeft = rate > 0 ? (total - done) / rate / 1000 : undefined;
-      show((columns) =>
-        writer.isTerminal
-          ? `merging: ${renderBar({ step: done, totalSteps: total, secondsLeft }, columns - 9)}`
-          : `merging: ${done} of ${total} token ids`
-      );
+      const { time, done: before } = merge;
+      show((columns) => {
+        if (columns === undefined) return `merging: ${done} of ${total} token ids`;
+        const rate = (done - before) / (now() - time);
+        const secondsLeft = rate > 0 ? (total - done) / rate / 1000 : undefined;
+        return `merging: ${renderBar({ step: done, totalSteps: total, secondsLeft }, columns - 9)}`;
+      });
     },
-    clear() {
-      if (drawn) writer.write(CLEAR_LINE);
-      drawn = false;
-    },
+    clear: line.clear,
   };
 }

@@ -18,7 +18,7 @@ Deno.test("dataProgress() redraws one line on a terminal, ten times a second at 
     clock.time = i;
     progress.reading(i, 1_200_000);
   }
-  deepEqual(written, [100, 200, 300].map((i) => `${CLEAR_LINE}reading: ${i} documents, 1.2M bytes`));
+  deepEqual(written, [0, 100, 200, 300].map((i) => `${CLEAR_LINE}reading: ${i} documents, 1.2M bytes`));
   clock.time = 500;
   progress.merging(1000, 2000);
   clock.time = 1500;
@@ -27,7 +27,7 @@ Deno.test("dataProgress() redraws one line on a terminal, ten times a second at 
   progress.clear();
   equal(written.at(-1), CLEAR_LINE);
   progress.clear();
-  equal(written.length, 6, "nothing to take away");
+  equal(written.length, 7, "nothing to take away");
   deepEqual(said, []);
 });
 
