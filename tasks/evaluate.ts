@@ -18,8 +18,8 @@ import {
   type TaskContext,
   UsageError,
 } from "./command/command_line.ts";
-import { dataChoice, openData, sourceOptions } from "./train/data_options.ts";
-import { baseOption } from "./train/lora_options.ts";
+import { dataChoice, openData, sourceOptions } from "./data/data_options.ts";
+import { baseOption } from "./model/open_checkpoint.ts";
 import { checkpointOption, openTextModel, type TextModel } from "./model/text_model.ts";
 
 /** The longest sequences by default, since many a Llama names a length that would take minutes and much memory. */

@@ -27,8 +27,7 @@ import {
   usage,
   UsageError,
 } from "./command/command_line.ts";
-import { baseOption } from "./train/lora_options.ts";
-import { openCheckpoint } from "./model/open_checkpoint.ts";
+import { baseOption, openCheckpoint } from "./model/open_checkpoint.ts";
 import { pushFolder, pushOptions, pushTarget } from "./model/push_to_hub.ts";
 
 const LOSS_CURVE = "loss_curve.svg";

@@ -21,7 +21,7 @@ import {
   type TaskContext,
   UsageError,
 } from "./command/command_line.ts";
-import { baseOption } from "./train/lora_options.ts";
+import { baseOption } from "./model/open_checkpoint.ts";
 import { checkpointOption, openTextModel } from "./model/text_model.ts";
 
 /** Texts that are continued side by side at most. */

@@ -25,8 +25,8 @@ import {
   openData,
   type OpenedData,
   sourceOptions,
-} from "./train/data_options.ts";
-import { dataProgress, type ProgressLine } from "./command/data_progress.ts";
+} from "./data/data_options.ts";
+import { dataProgress, type ProgressLine } from "./data/data_progress.ts";
 
 const options = {
   ...sourceOptions,

@@ -15,8 +15,8 @@ import {
   type TaskContext,
   usage,
 } from "./command/command_line.ts";
-import { DATA_GROUP as group, dataChoice, openData, sourceOptions } from "./train/data_options.ts";
-import { dataProgress } from "./command/data_progress.ts";
+import { DATA_GROUP as group, dataChoice, openData, sourceOptions } from "./data/data_options.ts";
+import { dataProgress } from "./data/data_progress.ts";
 
 const options = {
   ...sourceOptions,

@@ -1,5 +1,5 @@
 /**
- * `--checkpoint`: what a task takes a trained model from.
+ * `--checkpoint` and `--base`: what a task takes a trained model from.
  *
  * @module
  */
@@ -7,6 +7,13 @@ import { isAdapterFolder } from "../../checkpoint/adapter/folder.ts";
 import { type OpenModel, openModel } from "../../checkpoint/open_model.ts";
 import { latestCheckpoint } from "../../checkpoint/run/run_folder.ts";
 import { UsageError } from "../command/command_line.ts";
+
+/** Where an adapter's model is. */
+export const baseOption = {
+  type: "string",
+  placeholder: "DIR",
+  description: "of an adapter: the folder of its model (default: what adapter_config.json says)",
+} as const;
 
 /**
  * Opens a model folder, an adapter with its model, or the newest checkpoint of a run.

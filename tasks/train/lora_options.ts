@@ -9,16 +9,10 @@ import { defaultLoraTargets, modelFromConfig } from "../../models/load.ts";
 import { declareParameters } from "../../training/run/load_weights.ts";
 import { type OptionValues, UsageError } from "../command/command_line.ts";
 import { camelCase } from "../command/option_table.ts";
+import { baseOption } from "../model/open_checkpoint.ts";
 
 const GROUP = "LoRA, which trains small matrices beside the weights of --init-from";
 const ALL_LINEAR = "all-linear";
-
-/** Where an adapter's model is. */
-export const baseOption = {
-  type: "string",
-  placeholder: "DIR",
-  description: "of an adapter: the folder of its model (default: what adapter_config.json says)",
-} as const;
 
 /** The options. */
 export const loraOptions = {

@@ -24,7 +24,7 @@ import { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
 import { formatCount } from "../../training/progress.ts";
 import type { RunConfig } from "../../training/run/config.ts";
 import { UsageError } from "../command/command_line.ts";
-import { isTokenFile, openData } from "./data_options.ts";
+import { isTokenFile, openData } from "../data/data_options.ts";
 
 /** What {@linkcode prepareData} takes besides the configuration. */
 export interface PrepareOptions {

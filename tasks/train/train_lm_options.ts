@@ -9,7 +9,7 @@ import { dropoutKeys, modelFromConfig, modelPresets } from "../../models/load.ts
 import type { ScheduleKind } from "../../optim/schedule.ts";
 import type { RunConfig, StepConfig } from "../../training/run/config.ts";
 import { jsonOption, type OptionValues, UsageError } from "../command/command_line.ts";
-import { DATA_GROUP as DATA, dataChoice, sourceOptions } from "./data_options.ts";
+import { DATA_GROUP as DATA, dataChoice, sourceOptions } from "../data/data_options.ts";
 import { embeddingOptions, readEmbeddings } from "./embedding_options.ts";
 import type { InitialModel } from "./init_from.ts";
 import { loraOptions } from "./lora_options.ts";

@@ -37,8 +37,8 @@ const FROM_THE_GROUND: Record<string, readonly string[]> = {
   optim: ["optimizer.ts", "matrices", "*", "koala"],
   data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "*"],
   checkpoint: ["safetensors", "*", "adapter", "run", "open_model.ts"],
-  training: ["step", "generate", "*", "run", "compare", "model_card.ts"],
-  tasks: ["command", "model", "train", "compare", "*"],
+  training: ["step", "generate", "loop", "*", "run", "compare", "model_card.ts"],
+  tasks: ["command", "data", "model", "train", "compare", "*"],
 };
 
 /** Folders and files that run in browsers: neither they nor what they import need Deno or Node. */
@@ -48,6 +48,7 @@ const EVERYWHERE: readonly string[] = [
   "optim",
   "models",
   "training/step",
+  "training/loop",
   "training/generate",
   "training/evaluation.ts",
   "training/run/load_weights.ts",
