@@ -11,6 +11,16 @@
  * @example Train GPT-2 on random tokens
  * ```ts
  * import { ok } from "node:assert/strict";
+ * import {
+ *   adamw,
+ *   gpt2,
+ *   hiddenMatrices,
+ *   koalaPlusPlus,
+ *   languageModelLoss,
+ *   partition,
+ *   requestGpu,
+ *   Trainer,
+ * } from "@koala-lm/koala-lm";
  *
  * const gpu = await requestGpu();
  * const model = gpt2({ vocab_size: 64, n_positions: 16, n_embd: 32, n_layer: 1, n_head: 2 });

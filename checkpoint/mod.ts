@@ -5,6 +5,7 @@
  * @example Write a model folder and read it again
  * ```ts
  * import { deepEqual } from "node:assert/strict";
+ * import { readModelFolder, writeModelFolder } from "@koala-lm/koala-lm/checkpoint";
  *
  * const dir = await Deno.makeTempDir();
  * await writeModelFolder(dir, {

@@ -5,6 +5,7 @@
  * @example From two texts to a batch
  * ```ts
  * import { deepEqual, equal } from "node:assert/strict";
+ * import { Batches, prepareTokens, trainOrLoadTokenizer } from "@koala-lm/koala-lm/data";
  *
  * const documents = ["the cat sat", "the dog ran"].map((text, i) => ({ name: `text ${i}`, text, part: 0 }));
  * const tokenizer = await trainOrLoadTokenizer({ sources: documents, vocabSize: 257 });

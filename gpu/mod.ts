@@ -5,6 +5,7 @@
  * @example Run a kernel of your own
  * ```ts
  * import { deepEqual } from "node:assert/strict";
+ * import { compileProgram, Graph, requestGpu } from "@koala-lm/koala-lm/gpu";
  *
  * const gpu = await requestGpu();
  * const g = new Graph({ profile: gpu.profile });

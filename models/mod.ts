@@ -5,6 +5,7 @@
  * @example A model as its config.json describes it
  * ```ts
  * import { equal } from "node:assert/strict";
+ * import { modelFromConfig } from "@koala-lm/koala-lm/models";
  *
  * const model = modelFromConfig({ model_type: "gpt2", n_positions: 64, n_embd: 32, n_layer: 2, n_head: 2, vocab_size: 96 });
  * equal(model.maxSeqLen, 64);

@@ -7,6 +7,7 @@
  * ```ts
  * import { deepEqual } from "node:assert/strict";
  * import { compileProgram, Graph, requestGpu } from "@koala-lm/koala-lm/gpu";
+ * import { linear } from "@koala-lm/koala-lm/ops";
  *
  * const gpu = await requestGpu();
  * const g = new Graph({ profile: gpu.profile });

@@ -5,6 +5,13 @@
  * @example KOALA++ on the hidden matrices, AdamW on the rest, both at full rate in the fifth step
  * ```ts
  * import { equal } from "node:assert/strict";
+ * import {
+ *   adamw,
+ *   hiddenMatrices,
+ *   koalaPlusPlus,
+ *   learningRateSchedule,
+ *   partition,
+ * } from "@koala-lm/koala-lm/optim";
  *
  * const { optimizers } = partition([
  *   { owns: hiddenMatrices, optimizer: koalaPlusPlus({ lr: 0.02 }) },

@@ -116,7 +116,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     check("check", "check", "--quiet"),
     check("doc", "doc", "--lint", ...entryPoints),
     ...unitFolders.filter((name) => sourcesIn(name).length > 0).map((name) => tests(name, [name])),
-    tests("house", sourcesIn("tests/house")),
+    tests("house", ["mod.ts", ...sourcesIn("tests/house")]),
     tests("end to end", sourcesIn("tests/tasks")),
     tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
     ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],

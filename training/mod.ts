@@ -8,6 +8,7 @@
  * import { requestGpu } from "@koala-lm/koala-lm/gpu";
  * import { gpt2 } from "@koala-lm/koala-lm/models";
  * import { adamw } from "@koala-lm/koala-lm/optim";
+ * import { Generator, languageModelLoss, Trainer } from "@koala-lm/koala-lm/training";
  *
  * const gpu = await requestGpu();
  * const model = gpt2({ vocab_size: 8, n_positions: 16, n_embd: 32, n_layer: 1, n_head: 2 });
