@@ -27,6 +27,8 @@ export {
   writeAdapterFolder,
 } from "./adapter/folder.ts";
 export { parseByteSize } from "../files/byte_size.ts";
+export type { JsonObject, JsonValue } from "../files/json_file.ts";
+export type { MetricsFile, MetricsRecord } from "./run/metrics_file.ts";
 export { convertTensors } from "./safetensors/convert_tensors.ts";
 export { type EmbeddingSource, embeddingTables } from "./embedding_tables.ts";
 export type { FloatFormat } from "./safetensors/float_formats.ts";

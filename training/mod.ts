@@ -1,6 +1,7 @@
 /**
- * Training steps, evaluation and text: a {@linkcode Trainer} records loss, gradients, clipping and optimizers once and
- * replays them, an {@linkcode Evaluator} measures, a {@linkcode Generator} continues texts.
+ * Training, evaluation and text: a {@linkcode Trainer} records loss, gradients, clipping and optimizers once and replays
+ * them, {@linkcode train} is the loop around it, an {@linkcode openRun | open run} the folder that it can go on from, an
+ * {@linkcode Evaluator} measures, a {@linkcode Generator} continues texts.
  *
  * @example Train on a text, then continue it
  * ```ts
@@ -42,8 +43,25 @@ export {
   Generator,
   type GeneratorOptions,
 } from "./generate/generation.ts";
+export type {
+  CheckpointEvent,
+  EndEvent,
+  EvaluationEvent,
+  Scored,
+  StepEvent,
+  TrainEvent,
+} from "./loop/events.ts";
+export { NonFiniteLossError, train, type TrainingBatches, type TrainOptions } from "./loop/train.ts";
 export { declareParameters, loadParameters, loadSome, loadTensors } from "./run/load_weights.ts";
 export { adapterLayers } from "./run/lora.ts";
+export {
+  type BestStep,
+  OpenRun,
+  openRun,
+  type OpenRunOptions,
+  type ResumableBatches,
+} from "./run/open_run.ts";
+export { type ModelDescription, saveModel, type SaveModelOptions } from "./run/save_model.ts";
 export {
   sampleToken,
   type SamplingOptions,
