@@ -40,10 +40,10 @@ Deno.test("compare-optimizers leaves a report and its numbers, and does not run 
     equal(rates.length, name === "adamw" ? 3 : 1);
   }
   deepEqual((await filesIn(out)).map((name) => name.replace(/-[0-9a-f]{12}/, "")), [
-    "trials",
     "comparison.json",
     "report.html",
     "steps.json",
+    "trials",
   ]);
   equal((await filesIn(join(out, "trials"))).length, 3 + 1 + 2);
   deepEqual(JSON.parse(await Deno.readTextFile(join(out, "comparison.json"))), report);
