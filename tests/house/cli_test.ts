@@ -69,6 +69,8 @@ Deno.test("cli.ts runs from a server, each command with exactly its permissions"
     /^the/,
   );
   equal(JSON.parse(await command("doctor", "--json")).self_test, "passed");
+  // Its report has files that are no code.
+  match(await command("compare-optimizers", "--help"), /^Usage: koala-lm compare-optimizers /);
 
   const [read] = COMMANDS["train-tokenizer"].permissions;
   refused(await cli([read], "train-tokenizer", ...train), 1, /install it with --allow-write added/);
