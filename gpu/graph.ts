@@ -10,16 +10,10 @@
  */
 import { withoutUnusedKernels } from "./dead_kernels.ts";
 import type { Profile } from "./device.ts";
-import {
-  type Access,
-  type Binding,
-  type Kernel,
-  kernelCode,
-  MAX_WORKGROUPS,
-  type WgslType,
-} from "./kernel.ts";
+import { type Access, type Binding, type Kernel, kernelCode, type WgslType } from "./kernel.ts";
 import { packSegments, type Parameter, type ParameterSpec, ParameterStore } from "./parameters.ts";
 import { type Dtype, Storage, Tensor } from "./tensor.ts";
+import { MAX_WORKGROUPS } from "./wgsl.ts";
 
 /** A tensor under a WGSL name; the short form of a {@linkcode Binding}. */
 export type Operand = Tensor | { readonly tensor: Tensor; readonly type: WgslType };

@@ -50,15 +50,7 @@ export {
   type UpdateSegment,
   vec4,
 } from "./graph.ts";
-export {
-  type Access,
-  type Binding,
-  flatIndexWgsl,
-  flatWorkgroups,
-  type Kernel,
-  mainInputs,
-  type WgslType,
-} from "./kernel.ts";
+export type { Access, Binding, Kernel, WgslType } from "./kernel.ts";
 export type { MemoryPlan } from "./memory.ts";
 export {
   type Initializer,
@@ -72,3 +64,12 @@ export type { KernelTime, ReplayProfile } from "./profile.ts";
 export { compileProgram, type Program } from "./program.ts";
 export { readTensors } from "./readback.ts";
 export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./tensor.ts";
+export {
+  f32,
+  type Launch,
+  type LaunchOptions,
+  mainInputs,
+  opaque,
+  perThread,
+  perWorkgroup,
+} from "./wgsl.ts";

@@ -4,7 +4,6 @@ import { elementwise } from "../ops/elementwise.ts";
 import { objectsMade, testGpu } from "../tests/check_op.ts";
 import { GpuError } from "./device.ts";
 import { Graph } from "./graph.ts";
-import { flatWorkgroups, MAX_WORKGROUPS } from "./kernel.ts";
 import { packSegments } from "./parameters.ts";
 import { compileProgram } from "./program.ts";
 import { rowBlocks } from "./tensor.ts";
@@ -127,11 +126,4 @@ Deno.test("packSegments() aligns tensors and splits at the binding limit", () =>
   const segments = packSegments("state", [10, 64, 65, 1], (n) => n, 1024);
   deepEqual(segments.map((s) => s.items.map((i) => i.start)), [[0, 64, 128], [0]]);
   deepEqual(segments.map((s) => s.length), [256, 64]);
-});
-
-Deno.test("flatWorkgroups() covers any count within the limit of a dimension", () => {
-  for (const count of [1, MAX_WORKGROUPS, MAX_WORKGROUPS + 1, 10_000_019]) {
-    const [x, y, z] = flatWorkgroups(count);
-    equal(x <= MAX_WORKGROUPS && y <= MAX_WORKGROUPS && z === 1 && x * y >= count, true);
-  }
 });

@@ -14,12 +14,12 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { rowBlocks } from "../gpu/tensor.ts";
+import { f32, opaque, perThread } from "../gpu/wgsl.ts";
 import { vectorType } from "./matmul/column_sum.ts";
 import { passGradient } from "./elementwise.ts";
 import { matmul } from "./matmul/matmul.ts";
-import { rowLayout } from "./rows.ts";
+import { perRow } from "./rows.ts";
 
 /** The most bytes that a chunk of logits takes. */
 const CHUNK_BYTES = 32 << 20;
@@ -56,22 +56,19 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
   // Row by row of the batch: how many targets count, and 1 / their total.
   const sequenceCounts = g.activation("sequence_counts", [batch]);
   const inverseCount = g.activation("inverse_count", [1]);
-  const layout = rowLayout(g.profile, batch);
   g.dispatch({
     label: "count_targets",
     read: { targets },
     write: { counts: sequenceCounts },
-    workgroups: layout.workgroups,
-    body: layout.main(
-      "",
-      `
-  var part = 0.0;
-  for (var c = lane; c < ${length}u * one; c += LANES) {
+    ...perRow(g.profile, {
+      rows: batch,
+      statements: `var part = 0.0;
+  for (var c = lane; c < ${opaque(length)}; c += LANES) {
     part += select(0.0, 1.0, targets[row * ${length}u + c] < ${vocab}u);
   }
   let sum = row_sum(part);
   if (lane == 0u) { counts[row] = sum; }`,
-    ),
+    }),
   });
   reduceOne(g, "count_all_targets", { counts: sequenceCounts }, inverseCount, batch, {
     value: "counts[c]",
@@ -118,15 +115,13 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
     label: "sequence_losses",
     read: { losses, counts: sequenceCounts },
     write: { sequence_losses: sequenceLosses },
-    workgroups: layout.workgroups,
-    body: layout.main(
-      "",
-      `
-  var part = 0.0;
-  for (var c = lane; c < ${length}u * one; c += LANES) { part += losses[row * ${length}u + c]; }
+    ...perRow(g.profile, {
+      rows: batch,
+      statements: `var part = 0.0;
+  for (var c = lane; c < ${opaque(length)}; c += LANES) { part += losses[row * ${length}u + c]; }
   let sum = row_sum(part);
   if (lane == 0u) { sequence_losses[row] = sum / max(counts[row], 1.0); }`,
-    ),
+    }),
   });
   const loss = g.activation("loss", [1]);
   const read = { losses: sequenceLosses, counts: sequenceCounts, inverse_count: inverseCount };
@@ -181,20 +176,17 @@ function reduceOne(
   count: number,
   wgsl: { value: string; result: string },
 ): void {
-  const layout = rowLayout(g.profile, 1);
   g.dispatch({
     label,
     read,
     write: { out },
-    workgroups: layout.workgroups,
-    body: layout.main(
-      "",
-      `
-  var part = 0.0;
-  for (var c = lane; c < ${count}u * one; c += LANES) { part += ${wgsl.value}; }
+    ...perRow(g.profile, {
+      rows: 1,
+      statements: `var part = 0.0;
+  for (var c = lane; c < ${opaque(count)}; c += LANES) { part += ${wgsl.value}; }
   let sum = row_sum(part);
   if (lane == 0u) { out[0] = ${wgsl.result}; }`,
-    ),
+    }),
   });
 }
 
@@ -218,35 +210,36 @@ function softmaxLoss(g: Graph, options: {
   const sums = g.activation("softmax.sums", [parts, count]);
   const ids = width === 4 ? "vec4u" : "u32";
   const wrapIds = (tensor: Tensor) => ({ tensor, type: ids } as const);
-  const threads = (n: number) => ({
-    constants: { COLUMNS: columns, VOCAB: vocab, COUNT: n },
-    workgroups: flatWorkgroups(Math.ceil(n / 64)),
-  });
-  const main = (statements: string) =>
-    `${flatIndexWgsl}${wgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let thread = flat_group(group, groups) * 64u + lane;
-  if (thread >= COUNT) { return; }
-  let column = thread % COLUMNS;
-  ${statements}
-}`;
+  const constants = { COLUMNS: columns, VOCAB: vocab };
+  const perColumns = (count: number, statements: string) =>
+    perThread({
+      count,
+      index: "thread",
+      functions: wgsl,
+      statements: `let column = thread % COLUMNS;
+  ${statements}`,
+    });
   /** A loop over a thread's part of the vocabulary. */
   const eachEntry = (statements: string) => `
-  for (var v = first; v < min(first + ${PART}u * groups.z, VOCAB); v++) { let i = v * COLUMNS + column; ${statements} }`;
+  for (var v = first; v < min(first + ${
+    opaque(PART)
+  }, VOCAB); v++) { let i = v * COLUMNS + column; ${statements} }`;
 
   g.dispatch({
     label: "softmax_parts",
     read: { logits: wrap(logits) },
     write: { tops: wrap(tops), sums: wrap(sums) },
-    ...threads(parts * columns),
-    body: main(`
-  let first = thread / COLUMNS * ${PART}u;
+    constants,
+    ...perColumns(
+      parts * columns,
+      `let first = thread / COLUMNS * ${PART}u;
   var top = V(-3.0e38);
   ${eachEntry("top = max(top, logits[i]);")}
   var sum = V();
   ${eachEntry("sum += exp(logits[i] - top);")}
   tops[thread] = top;
-  sums[thread] = sum;`),
+  sums[thread] = sum;`,
+    ),
   });
   const top = g.activation("softmax.top", [count]);
   const factor = g.activation("softmax.factor", [count]);
@@ -260,23 +253,28 @@ function softmaxLoss(g: Graph, options: {
       inverse_count: inverseCount,
     },
     write: { losses: wrap(losses), top: wrap(top), factor: wrap(factor) },
-    ...threads(columns),
-    body: main(`
-  var most = V(-3.0e38);
-  ${opaqueLoop("p", `${parts}u`, "most = max(most, tops[p * COLUMNS + column]);")}
+    constants,
+    ...perColumns(
+      columns,
+      `var most = V(-3.0e38);
+  for (var p = 0u; p < ${opaque(parts)}; p++) { most = max(most, tops[p * COLUMNS + column]); }
   var sum = V();
-  ${opaqueLoop("p", `${parts}u`, "let i = p * COLUMNS + column; sum += sums[i] * exp(tops[i] - most);")}
+  for (var p = 0u; p < ${opaque(parts)}; p++) {
+    let i = p * COLUMNS + column;
+    sum += sums[i] * exp(tops[i] - most);
+  }
   let own = targets[column];
   let counts = own < ${ids}(VOCAB);
   let at = min(own, ${ids}(VOCAB - 1u)) * ${count}u + column * ${width}u;
   let z = ${
-      width === 4
-        ? "vec4f(logits[at.x], logits[at.y + 1u], logits[at.z + 2u], logits[at.w + 3u])"
-        : "logits[at]"
-    };
+        width === 4
+          ? "vec4f(logits[at.x], logits[at.y + 1u], logits[at.z + 2u], logits[at.w + 3u])"
+          : "logits[at]"
+      };
   losses[column] = select(V(), most + log(sum) - z, counts);
   top[column] = most;
-  factor[column] = select(V(), V(inverse_count[0] / ${g.microBatches}.0) / sum, counts);`),
+  factor[column] = select(V(), V(inverse_count[0] / ${f32(g.microBatches)}) / sum, counts);`,
+    ),
   });
   if (!withGradient) return;
   g.dispatch({
@@ -288,18 +286,20 @@ function softmaxLoss(g: Graph, options: {
       inverse_count: inverseCount,
     },
     write: { logits: wrap(logits) },
-    ...threads(parts * columns),
-    body: main(`
-  let first = thread / COLUMNS * ${PART}u;
+    constants,
+    ...perColumns(
+      parts * columns,
+      `let first = thread / COLUMNS * ${PART}u;
   let own = targets[column];
   let high = top[column];
   let scale = factor[column];
   // An ignored target is past the vocabulary, so it meets no v.
-  let whole = V(inverse_count[0] / ${g.microBatches}.0);
+  let whole = V(inverse_count[0] / ${f32(g.microBatches)});
   ${
-      eachEntry(
-        `logits[i] = exp(logits[i] - high) * scale - select(V(), whole, own == ${ids}(v));`,
-      )
-    }`),
+        eachEntry(
+          `logits[i] = exp(logits[i] - high) * scale - select(V(), whole, own == ${ids}(v));`,
+        )
+      }`,
+    ),
   });
 }

@@ -8,6 +8,7 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { f32 } from "../gpu/wgsl.ts";
 import { elementwise } from "./elementwise.ts";
 import { hashWgsl } from "./random.ts";
 
@@ -29,7 +30,7 @@ export function keepFactorWgsl(p: number): string {
   return `${hashWgsl}
 fn keep_factor(seed: u32, stream: u32, i: u32) -> f32 {
   let h = hash_combine(hash_combine(hash32(seed + 0x9e3779b9u), stream), i);
-  return select(f32(${1 / (1 - p)}), 0.0, h < ${Math.floor(p * 2 ** 32)}u);
+  return select(${f32(1 / (1 - p))}, 0.0, h < ${Math.floor(p * 2 ** 32)}u);
 }`;
 }
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { type Graph, vec4 } from "../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { perWorkgroup } from "../gpu/wgsl.ts";
 
 const THREADS = 64;
 
@@ -37,15 +37,17 @@ export function elementwise(g: Graph, options: ElementwiseOptions): void {
     label,
     read: { ...Object.fromEntries(Object.entries(read).map(([name, t]) => [name, vec4(t)])), ...extra },
     write: { out: vec4(out) },
-    constants: { COUNT: count, ...constants },
-    workgroups: flatWorkgroups(Math.ceil(count / chunk)),
-    body: `${flatIndexWgsl}${functions}
-@compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
-  let first = flat_group(group, groups) * ${chunk}u;
-  for (var i = first + lane; i < min(first + ${chunk}u, COUNT); i += ${THREADS}u) {
+    constants,
+    ...perWorkgroup({
+      count: Math.ceil(count / chunk),
+      index: "chunk",
+      threads: THREADS,
+      functions,
+      statements: `let first = chunk * ${chunk}u;
+  for (var i = first + lane; i < min(first + ${chunk}u, ${count}u); i += ${THREADS}u) {
     ${statements}
-  }
-}`,
+  }`,
+    }),
   });
 }
 

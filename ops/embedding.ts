@@ -8,8 +8,8 @@
  * @module
  */
 import type { Graph } from "../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
+import { opaque, perThread } from "../gpu/wgsl.ts";
 import { vectorType } from "./matmul/column_sum.ts";
 import { elementwise, passGradient } from "./elementwise.ts";
 
@@ -32,37 +32,33 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
   const { width, wgsl, wrap } = vectorType(channels);
   const perRow = channels / width;
   const y = g.activation("embedding", [...ids.shape, channels], [table]);
-  const workgroups = flatWorkgroups(Math.ceil((count * perRow) / 64));
   // A table larger than a binding is looked up block by block.
   const blocks = rowBlocks(vocab, channels * 4, g.profile.maxBindingBytes);
   const constants = ([start, end]: readonly [number, number]) => ({
     PER_ROW: perRow,
-    COUNT: count,
     LAST: vocab - 1,
     START: start,
     END: end,
   });
   // Threads run along the channels of a row.
-  const main = (statements: string) =>
-    `${flatIndexWgsl}${wgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * 64u + lane;
-  let n = i / PER_ROW;
+  const perGroup = (statements: string) =>
+    perThread({
+      count: count * perRow,
+      functions: wgsl,
+      statements: `let n = i / PER_ROW;
   let c = i % PER_ROW;
-  if (n >= COUNT) { return; }
   let row = min(ids[n], LAST);
   if (row < START || row >= END) { return; }
   let at = (row - START) * PER_ROW + c;
-  ${statements}
-}`;
+  ${statements}`,
+    });
   for (const block of blocks) {
     g.dispatch({
       label: "embedding_forward",
       read: { ids, table: wrap(table.rows(...block)) },
       write: { y: wrap(y) },
       constants: constants(block),
-      workgroups,
-      body: main("y[i] = table[at];"),
+      ...perGroup("y[i] = table[at];"),
     });
   }
   g.tape(() => {
@@ -83,8 +79,7 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
         read: { ids, next, is_first: isFirst, dy: wrap(dy) },
         write: { dtable: wrap(part) },
         constants: constants(block),
-        workgroups,
-        body: main(`
+        ...perGroup(`
   if (is_first[n] == 0u) { return; }
   var sum = dy[i];
   for (var j = next[n]; j != ${NONE}; j = next[j]) { sum += dy[j * PER_ROW + c]; }
@@ -103,14 +98,14 @@ function linkEqual(g: Graph, ids: Tensor, last: number, next: Tensor, isFirst: T
     label: "embedding_link",
     read: { ids, vectors: { tensor: ids, type: "vec4u" } },
     write: { next, is_first: isFirst },
-    constants: { COUNT: count, VECTORS: Math.ceil(count / 4), LAST: last },
-    workgroups: flatWorkgroups(Math.ceil(count / 16)),
-    body: `${flatIndexWgsl}
-fn matches(own: u32, at: u32) -> vec4<bool> { return min(vectors[at], vec4u(LAST)) == vec4u(own); }
-@compute @workgroup_size(16) fn main(${mainInputs}) {
-  let n = flat_group(group, groups) * 16u + lane;
-  if (n >= COUNT) { return; }
-  let own = min(ids[n], LAST);
+    constants: { VECTORS: Math.ceil(count / 4), LAST: last },
+    ...perThread({
+      count,
+      index: "n",
+      threads: 16,
+      functions:
+        "fn matches(own: u32, at: u32) -> vec4<bool> { return min(vectors[at], vec4u(LAST)) == vec4u(own); }",
+      statements: `let own = min(ids[n], LAST);
   let places = vec4u(0u, 1u, 2u, 3u);
   // What lies behind the ids is not counted, whatever it is.
   var at = n / 4u;
@@ -123,8 +118,8 @@ fn matches(own: u32, at: u32) -> vec4<bool> { return min(vectors[at], vec4u(LAST
   next[n] = select(${NONE}, at * 4u + first_of_four, any(found));
   at = 0u;
   while (at < n / 4u && !any(matches(own, at))) { at++; }
-  is_first[n] = select(0u, 1u, at == n / 4u && !any(matches(own, at) & (at * 4u + places < vec4u(n))));
-}`,
+  is_first[n] = select(0u, 1u, at == n / 4u && !any(matches(own, at) & (at * 4u + places < vec4u(n))));`,
+    }),
   });
 }
 
@@ -155,14 +150,8 @@ export function addPositions(g: Graph, x: Tensor, table: Tensor, starts?: Tensor
   const period = (length * channels) / width; // of one sequence
   const y = g.activation("positions", x.shape, starts ? [] : [x, table]);
   const main = (count: number, statements: string) => ({
-    constants: { PERIOD: period, COUNT: count, BATCH: batch },
-    workgroups: flatWorkgroups(Math.ceil(count / 64)),
-    body: `${flatIndexWgsl}${wgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * 64u + lane;
-  if (i >= COUNT) { return; }
-  ${statements}
-}`,
+    constants: { PERIOD: period, BATCH: batch },
+    ...perThread({ count, functions: wgsl, statements }),
   });
   if (starts) expectShape("addPositions", "starts", starts, [batch], "u32");
   const [rows, perRow] = [table.shape[0], channels / width];
@@ -192,7 +181,9 @@ export function addPositions(g: Graph, x: Tensor, table: Tensor, starts?: Tensor
           // Positions past the sequences have a gradient of zero.
           dtable.accumulate ? period : table.size / width,
           `var sum = V();
-  if (i < PERIOD) { ${opaqueLoop("b", "BATCH", "sum += dy[b * PERIOD + i];")} }
+  if (i < PERIOD) {
+    for (var b = 0u; b < ${opaque("BATCH")}; b++) { sum += dy[b * PERIOD + i]; }
+  }
   dtable[i] ${dtable.accumulate ? "+=" : "="} sum;`,
         ),
       });

@@ -10,8 +10,9 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { f32, opaque } from "../gpu/wgsl.ts";
 import { columnSums, vectorType } from "./matmul/column_sum.ts";
-import { rowLayout } from "./rows.ts";
+import { perRow } from "./rows.ts";
 
 /**
  * Normalises each row.
@@ -33,35 +34,33 @@ export function layerNorm(g: Graph, x: Tensor, weight: Tensor, bias: Tensor, eps
   const constants = { PER_ROW: channels / width };
   const y = g.activation("layer_norm", x.shape, [x, weight, bias]);
   const stats = g.activation("layer_norm.stats", [rows, 2]); // mean and 1 / standard deviation
-  const layout = rowLayout(g.profile, rows);
 
   g.dispatch({
     label: "layer_norm_forward",
     read: { x: wrap(x), weight: wrap(weight), bias: wrap(bias) },
     write: { y: wrap(y), stats },
     constants,
-    workgroups: layout.workgroups,
-    body: layout.main(
-      wgsl,
-      `
-  let start = row * PER_ROW;
+    ...perRow(g.profile, {
+      rows,
+      functions: wgsl,
+      statements: `let start = row * PER_ROW;
   var sum = V();
-  for (var c = lane; c < PER_ROW * one; c += LANES) { sum += x[start + c]; }
-  let mean = row_sum(total(sum)) / ${channels}.0;
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) { sum += x[start + c]; }
+  let mean = row_sum(total(sum)) / ${f32(channels)};
   var squares = V();
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) {
     let centred = x[start + c] - V(mean);
     squares += centred * centred;
   }
-  let rstd = 1.0 / sqrt(row_sum(total(squares)) / ${channels}.0 + ${eps});
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
+  let rstd = 1.0 / sqrt(row_sum(total(squares)) / ${f32(channels)} + ${f32(eps)});
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) {
     y[start + c] = (x[start + c] - V(mean)) * V(rstd) * weight[c] + bias[c];
   }
   if (lane == 0u) {
     stats[row * 2u] = mean;
     stats[row * 2u + 1u] = rstd;
   }`,
-    ),
+    }),
   });
 
   g.tape(() => {
@@ -89,29 +88,28 @@ export function layerNorm(g: Graph, x: Tensor, weight: Tensor, bias: Tensor, eps
       read: { x: wrap(x), dy: wrap(dy), weight: wrap(weight), stats },
       write: { dx: wrap(dx.tensor) },
       constants,
-      workgroups: layout.workgroups,
-      body: layout.main(
-        wgsl,
-        `
-  let start = row * PER_ROW;
+      ...perRow(g.profile, {
+        rows,
+        functions: wgsl,
+        statements: `let start = row * PER_ROW;
   let rstd = stats[row * 2u + 1u];
   var sum = V();
   var projection = V();
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) {
     let i = start + c;
     let d = dy[i] * weight[c];
     sum += d;
     projection += d * ${normalised};
   }
-  let mean_d = row_sum(total(sum)) / ${channels}.0;
-  let mean_dn = row_sum(total(projection)) / ${channels}.0;
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
+  let mean_d = row_sum(total(sum)) / ${f32(channels)};
+  let mean_dn = row_sum(total(projection)) / ${f32(channels)};
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) {
     let i = start + c;
     dx[i] ${
           dx.accumulate ? "+=" : "="
         } V(rstd) * (dy[i] * weight[c] - V(mean_d) - V(mean_dn) * ${normalised});
   }`,
-      ),
+      }),
     });
   });
   return y;

@@ -9,10 +9,10 @@
  * @module
  */
 import type { Graph } from "../gpu/graph.ts";
-import { f32Literal } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { f32, opaque } from "../gpu/wgsl.ts";
 import { columnSums, vectorType } from "./matmul/column_sum.ts";
-import { rowLayout } from "./rows.ts";
+import { perRow } from "./rows.ts";
 
 /**
  * Divides each row by its root mean square.
@@ -33,27 +33,25 @@ export function rmsNorm(g: Graph, x: Tensor, weight: Tensor, eps = 1e-6): Tensor
   const constants = { PER_ROW: channels / width };
   const y = g.activation("rms_norm", x.shape, [x, weight]);
   const scale = g.activation("rms_norm.scale", [rows]); // r
-  const layout = rowLayout(g.profile, rows);
 
   g.dispatch({
     label: "rms_norm_forward",
     read: { x: wrap(x), weight: wrap(weight) },
     write: { y: wrap(y), scale },
     constants,
-    workgroups: layout.workgroups,
-    body: layout.main(
-      wgsl,
-      `
-  let start = row * PER_ROW;
+    ...perRow(g.profile, {
+      rows,
+      functions: wgsl,
+      statements: `let start = row * PER_ROW;
   var squares = V();
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) {
     let value = x[start + c];
     squares += value * value;
   }
-  let r = 1.0 / sqrt(row_sum(total(squares)) / ${channels}.0 + ${f32Literal(eps)});
-  for (var c = lane; c < PER_ROW * one; c += LANES) { y[start + c] = x[start + c] * V(r) * weight[c]; }
+  let r = 1.0 / sqrt(row_sum(total(squares)) / ${f32(channels)} + ${f32(eps)});
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) { y[start + c] = x[start + c] * V(r) * weight[c]; }
   if (lane == 0u) { scale[row] = r; }`,
-    ),
+    }),
   });
 
   g.tape(() => {
@@ -77,23 +75,22 @@ export function rmsNorm(g: Graph, x: Tensor, weight: Tensor, eps = 1e-6): Tensor
       read: { x: wrap(x), dy: wrap(dy), weight: wrap(weight), scale },
       write: { dx: wrap(dx.tensor) },
       constants,
-      workgroups: layout.workgroups,
-      body: layout.main(
-        wgsl,
-        `
-  let start = row * PER_ROW;
+      ...perRow(g.profile, {
+        rows,
+        functions: wgsl,
+        statements: `let start = row * PER_ROW;
   let r = scale[row];
   var projection = V();
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) {
     projection += dy[start + c] * weight[c] * x[start + c];
   }
   // n mean(d n) = x r^2 mean(d x)
-  let along = r * r * (row_sum(total(projection)) / ${channels}.0);
-  for (var c = lane; c < PER_ROW * one; c += LANES) {
+  let along = r * r * (row_sum(total(projection)) / ${f32(channels)});
+  for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) {
     let i = start + c;
     dx[i] ${dx.accumulate ? "+=" : "="} V(r) * (dy[i] * weight[c] - V(along) * x[i]);
   }`,
-      ),
+      }),
     });
   });
   return y;

@@ -13,8 +13,8 @@
  * @module
  */
 import type { Graph, Operand } from "../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { opaque, perThread } from "../gpu/wgsl.ts";
 import { vectorType } from "./matmul/column_sum.ts";
 
 /** How Llama 3.1 slows frequencies down. */
@@ -108,7 +108,6 @@ export function rotary(g: Graph, x: Tensor, table: Tensor, starts?: Tensor): Ten
   }
   const { width, wgsl, wrap } = vectorType(headDim / 2);
   const pairs = headDim / 2 / width;
-  const count = batch * length * pairs;
   // A thread turns the same pairs of all heads by one angle. The number of heads is no constant, so that
   // queries and keys share a pipeline.
   const turn = (label: string, sign: "" | "-", from: Operand, to: Operand, assign: "=" | "+=") =>
@@ -116,32 +115,26 @@ export function rotary(g: Graph, x: Tensor, table: Tensor, starts?: Tensor): Ten
       label,
       read: { x: from, table: wrap(table), sizes: g.sizes(heads), ...(starts ? { starts } : {}) },
       write: { y: to },
-      constants: { T: length, PAIRS: pairs, COUNT: count },
-      workgroups: flatWorkgroups(Math.ceil(count / 64)),
-      body: `${flatIndexWgsl}${wgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let thread = flat_group(group, groups) * 64u + lane;
-  if (thread >= COUNT) { return; }
-  let row = thread / PAIRS;
+      constants: { T: length, PAIRS: pairs },
+      ...perThread({
+        count: batch * length * pairs,
+        index: "thread",
+        functions: wgsl,
+        statements: `let row = thread / PAIRS;
   let c = thread % PAIRS;
   let position = ${starts ? `min(starts[row / T] + row % T, ${table.shape[0] - 1}u)` : "row % T"};
   let angle = position * 2u * PAIRS + c;
   let cosine = table[angle];
   let sine = ${sign}table[angle + PAIRS];
-  ${
-        opaqueLoop(
-          "head",
-          "sizes[0]",
-          `
+  for (var head = 0u; head < ${opaque("sizes[0]")}; head++) {
     let i = (row * sizes[0] + head) * 2u * PAIRS + c;
     let j = i + PAIRS;
     let first = x[i];
     let second = x[j];
     y[i] ${assign} first * cosine - second * sine;
-    y[j] ${assign} second * cosine + first * sine;`,
-        )
-      }
-}`,
+    y[j] ${assign} second * cosine + first * sine;
+  }`,
+      }),
     });
 
   const y = g.activation("rotary", x.shape, starts ? [] : [x]);

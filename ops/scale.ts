@@ -7,6 +7,7 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { f32 } from "../gpu/wgsl.ts";
 import { elementwise } from "./elementwise.ts";
 
 /**
@@ -22,7 +23,7 @@ export function scale(g: Graph, x: Tensor, factor: number): Tensor {
   if (!Number.isFinite(factor)) throw new RangeError(`scale: factor must be finite, got ${factor}`);
   if (factor === 1) return x;
   const y = g.activation("scale", x.shape, [x]);
-  const wgsl = `f32(${factor})`;
+  const wgsl = f32(factor);
   elementwise(g, { label: "scale_forward", read: { x }, out: y, statements: `out[i] = ${wgsl} * x[i];` });
   g.tape(() => {
     const dy = g.gradientOf(y);

@@ -8,8 +8,8 @@
  * @module
  */
 import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
+import { perThread } from "../gpu/wgsl.ts";
 import { elementwise } from "./elementwise.ts";
 
 // exp(-x) leaves f32 below -88; at -80 the sigmoid is 1e-35 already.
@@ -46,24 +46,20 @@ export function swiglu(g: Graph, gate: Tensor, up: Tensor): Tensor {
     if (dgate) write.dgate = vec4(dgate.tensor);
     if (dup) write.dup = vec4(dup.tensor);
     const assign = (target: { accumulate: boolean }) => (target.accumulate ? "+=" : "=");
-    const count = Math.ceil(gate.size / 4);
     // Both gradients in one kernel: it reads and computes what they share once.
     g.dispatch({
       label: "swiglu_backward",
       read: { gate: vec4(gate), ...(dgate ? { up: vec4(up) } : {}), dy: vec4(dy) },
       write,
-      constants: { COUNT: count },
-      workgroups: flatWorkgroups(Math.ceil(count / 64)),
-      body: `${flatIndexWgsl}${sigmoid}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * 64u + lane;
-  if (i >= COUNT) { return; }
-  let x = gate[i];
+      ...perThread({
+        count: Math.ceil(gate.size / 4),
+        functions: sigmoid,
+        statements: `let x = gate[i];
   let s = sigmoid(x);
   let d = dy[i];
   ${dgate ? `dgate[i] ${assign(dgate)} d * up[i] * s * (1.0 + x * (1.0 - s));` : ""}
-  ${dup ? `dup[i] ${assign(dup)} d * x * s;` : ""}
-}`,
+  ${dup ? `dup[i] ${assign(dup)} d * x * s;` : ""}`,
+      }),
     });
   });
   return y;

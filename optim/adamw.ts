@@ -10,9 +10,11 @@
  * @module
  */
 import type { Parameter } from "../gpu/parameters.ts";
-import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
-import { type Optimizer, requireInRange, type UpdateInputs } from "./optimizer.ts";
-import { parameterState } from "./state.ts";
+import { f32 } from "../gpu/wgsl.ts";
+import { type Optimizer, requireInRange } from "./optimizer.ts";
+import { chunkSegments } from "./packed/chunks.ts";
+import { gradientSquares, updateChunks } from "./packed/passes.ts";
+import { parameterState } from "./packed/state.ts";
 
 /** Hyper-parameters of {@linkcode adamw}. */
 export interface AdamWOptions {
@@ -59,30 +61,28 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
       const rate = lr * factor;
       return [rate, rate / (1 - beta1 ** (step + 1)), 1 / Math.sqrt(1 - beta2 ** (step + 1))];
     },
-    begin(g, { prefix, segments }) {
+    *record(g, { prefix, segments }) {
       const m = parameterState(g, `${prefix}.m`, segments);
       const v = parameterState(g, `${prefix}.v`, segments);
       const isDecayed = (p: Parameter) => (decayAll || p.role === "matrix" ? 1 : 0);
       const parts = chunkSegments(g, prefix, segments, isDecayed);
-      const finish = ({ statistics, scalars }: UpdateInputs) => {
-        for (const part of parts) {
-          updateChunks(g, part, {
-            label: "adamw",
-            write: { theta: part.segment.parameters, m: m.packed[part.index], v: v.packed[part.index] },
-            extra: { scalars },
-            statistics,
-            before: `let keep = 1.0 - select(0.0, scalars[0] * f32(${weightDecay}), tag == 1u);`,
-            statements: `
-    let m_new = f32(${beta1}) * m[i] + f32(${1 - beta1}) * g;
-    let v_new = f32(${beta2}) * v[i] + f32(${1 - beta2}) * g * g;
+      const { statistics, scalars } = yield gradientSquares(g, parts);
+      for (const part of parts) {
+        updateChunks(g, part, {
+          label: "adamw",
+          write: { theta: part.segment.parameters, m: m.packed[part.index], v: v.packed[part.index] },
+          extra: { scalars },
+          statistics,
+          before: `let keep = 1.0 - select(0.0, scalars[0] * ${f32(weightDecay)}, tag == 1u);`,
+          statements: `
+    let m_new = ${f32(beta1)} * m[i] + ${f32(1 - beta1)} * g;
+    let v_new = ${f32(beta2)} * v[i] + ${f32(1 - beta2)} * g * g;
     m[i] = m_new;
     v[i] = v_new;
-    theta[i] = keep * theta[i] - scalars[1] * m_new / (sqrt(v_new) * scalars[2] + f32(${eps}));`,
-          });
-        }
-        return { state: [...m.named, ...v.named] };
-      };
-      return { squares: gradientSquares(g, parts), finish };
+    theta[i] = keep * theta[i] - scalars[1] * m_new / (sqrt(v_new) * scalars[2] + ${f32(eps)});`,
+        });
+      }
+      return { state: [...m.named, ...v.named] };
     },
   };
 }

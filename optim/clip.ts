@@ -6,10 +6,9 @@
  * @module
  */
 import type { Graph } from "../gpu/graph.ts";
-import { mainInputs } from "../gpu/kernel.ts";
+import { f32, isFiniteWgsl, mainInputs, opaque } from "../gpu/wgsl.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { isFiniteWgsl } from "./chunks.ts";
-import { type SquareSums, STATISTICS, STATISTICS_SIZE } from "./optimizer.ts";
+import { STATISTICS, STATISTICS_SIZE } from "./optimizer.ts";
 
 /** What {@linkcode recordStatistics} takes. */
 export interface StatisticsInputs {
@@ -17,8 +16,8 @@ export interface StatisticsInputs {
   readonly losses: Tensor;
   /** Mean loss of each sequence, [microBatches, B]. */
   readonly sequenceLosses: Tensor;
-  /** Partial sums of the squares of all gradients, from each optimizer. */
-  readonly squares: readonly SquareSums[];
+  /** Partial sums of the squares of all gradients: column 0 of what each optimizer's recording yields. */
+  readonly squares: readonly Tensor[];
   /** Largest norm of all gradients together; 0 does not clip. */
   readonly clip: number;
 }
@@ -40,7 +39,7 @@ export function recordStatistics(g: Graph, inputs: StatisticsInputs): Tensor {
     read: {
       losses,
       sequence_losses: sequenceLosses,
-      ...Object.fromEntries(squares.map(({ partials }, o) => [`squares${o}`, partials])),
+      ...Object.fromEntries(squares.map((partials, o) => [`squares${o}`, partials])),
     },
     write: { statistics },
     constants: { STEPS: losses.size, SEQUENCES: sequenceLosses.size },
@@ -58,9 +57,8 @@ fn reduce(v: vec4f, lane: u32) -> vec4f {
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   var sums = vec4f(); // squares of gradients, losses, sequence losses, their squares
   ${
-      squares.map(({ partials, column }, o) => {
-        const [count, width] = partials.shape;
-        return `for (var c = lane; c < ${count}u * groups.z; c += 64u) { sums.x += squares${o}[c * ${width}u + ${column}u]; }`;
+      squares.map(({ shape: [count, width] }, o) => {
+        return `for (var c = lane; c < ${opaque(count)}; c += 64u) { sums.x += squares${o}[c * ${width}u]; }`;
       }).join("\n  ")
     }
   for (var m = lane; m < STEPS; m += 64u) { sums.y += losses[m]; }
@@ -69,22 +67,22 @@ fn reduce(v: vec4f, lane: u32) -> vec4f {
     sums.w += sequence_losses[s] * sequence_losses[s];
   }
   let all = reduce(sums, lane);
-  let mean = all.z / ${sequenceLosses.size}.0;
+  let mean = all.z / ${f32(sequenceLosses.size)};
   // In two passes: losses are close together, and the difference of two large sums would be mostly rounding.
   var spread = 0.0;
   for (var s = lane; s < SEQUENCES; s += 64u) {
     let d = sequence_losses[s] - mean;
     spread += d * d;
   }
-  let variance = reduce(vec4f(spread), lane).x / ${sequenceLosses.size}.0;
+  let variance = reduce(vec4f(spread), lane).x / ${f32(sequenceLosses.size)};
   if (lane != 0u) { return; }
-  let loss = all.y / ${losses.size}.0;
+  let loss = all.y / ${f32(losses.size)};
   let norm = sqrt(all.x);
   statistics[${STATISTICS.loss}] = loss;
   statistics[${STATISTICS.lossVariance}] = variance;
-  statistics[${STATISTICS.lossSecondMoment}] = all.w / ${sequenceLosses.size}.0;
+  statistics[${STATISTICS.lossSecondMoment}] = all.w / ${f32(sequenceLosses.size)};
   statistics[${STATISTICS.gradientNorm}] = norm;
-  statistics[${STATISTICS.gradientScale}] = ${clip > 0 ? `min(1.0, f32(${clip}) / (norm + 1e-6))` : "1.0"};
+  statistics[${STATISTICS.gradientScale}] = ${clip > 0 ? `min(1.0, ${f32(clip)} / (norm + 1e-6))` : "1.0"};
   statistics[${STATISTICS.skip}] = select(1.0, 0.0, is_finite(loss) && is_finite(norm));
 }`,
   });

@@ -14,9 +14,11 @@
  * @module
  */
 import type { Parameter } from "../gpu/parameters.ts";
-import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
-import { type Optimizer, requireInRange, type UpdateInputs } from "./optimizer.ts";
-import { parameterState } from "./state.ts";
+import { f32 } from "../gpu/wgsl.ts";
+import { type Optimizer, requireInRange } from "./optimizer.ts";
+import { chunkSegments } from "./packed/chunks.ts";
+import { gradientSquares, updateChunks } from "./packed/passes.ts";
+import { parameterState } from "./packed/state.ts";
 
 /** Hyper-parameters of {@linkcode lion}. */
 export interface LionOptions {
@@ -48,27 +50,25 @@ export function lion(options: LionOptions = {}): Optimizer {
     name: "lion",
     scalarCount: 1,
     scalars: (_step, factor) => [lr * factor],
-    begin(g, { prefix, segments }) {
+    *record(g, { prefix, segments }) {
       const m = parameterState(g, `${prefix}.m`, segments);
       const isDecayed = (p: Parameter) => (decayAll || p.role === "matrix" ? 1 : 0);
       const parts = chunkSegments(g, prefix, segments, isDecayed);
-      const finish = ({ statistics, scalars }: UpdateInputs) => {
-        for (const part of parts) {
-          updateChunks(g, part, {
-            label: "lion",
-            write: { theta: part.segment.parameters, m: m.packed[part.index] },
-            extra: { scalars },
-            statistics,
-            before: `let keep = 1.0 - select(0.0, scalars[0] * f32(${weightDecay}), tag == 1u);`,
-            statements: `
-    let u = sign(f32(${beta1}) * m[i] + f32(${1 - beta1}) * g);
-    m[i] = f32(${beta2}) * m[i] + f32(${1 - beta2}) * g;
+      const { statistics, scalars } = yield gradientSquares(g, parts);
+      for (const part of parts) {
+        updateChunks(g, part, {
+          label: "lion",
+          write: { theta: part.segment.parameters, m: m.packed[part.index] },
+          extra: { scalars },
+          statistics,
+          before: `let keep = 1.0 - select(0.0, scalars[0] * ${f32(weightDecay)}, tag == 1u);`,
+          statements: `
+    let u = sign(${f32(beta1)} * m[i] + ${f32(1 - beta1)} * g);
+    m[i] = ${f32(beta2)} * m[i] + ${f32(1 - beta2)} * g;
     theta[i] = keep * theta[i] - scalars[0] * u;`,
-          });
-        }
-        return { state: m.named };
-      };
-      return { squares: gradientSquares(g, parts), finish };
+        });
+      }
+      return { state: m.named };
     },
   };
 }

@@ -32,14 +32,12 @@ export { lion, type LionOptions } from "./lion.ts";
 export type { MeasurementNoise, MeasurementNoiseOptions } from "./koala/measurement_noise.ts";
 export { muon, type MuonOptions } from "./muon.ts";
 export type {
-  BegunUpdate,
   Optimizer,
   OwnedParameters,
   OwnedState,
   RecordedUpdate,
-  SquareSums,
   UpdateInputs,
-  UpdateSummary,
+  UpdateRecording,
 } from "./optimizer.ts";
 export { hiddenMatrices, type OptimizerPartition, partition, type PartitionRule } from "./partition.ts";
 export { learningRateSchedule, SCHEDULE_KINDS, type ScheduleKind, type ScheduleOptions } from "./schedule.ts";

@@ -22,17 +22,13 @@
  * @module
  */
 import type { Graph } from "../gpu/graph.ts";
-import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
+import { f32 } from "../gpu/wgsl.ts";
 import { matrixBatches, matrixShape } from "./matrices/matrix_batches.ts";
-import {
-  type BegunUpdate,
-  type Optimizer,
-  type OwnedParameters,
-  requireInRange,
-  type UpdateInputs,
-} from "./optimizer.ts";
+import { type Optimizer, type OwnedParameters, requireInRange, type UpdateRecording } from "./optimizer.ts";
 import { orthogonalizePacked } from "./matrices/orthogonalize.ts";
-import { parameterState } from "./state.ts";
+import { chunkSegments } from "./packed/chunks.ts";
+import { gradientSquares, updateChunks } from "./packed/passes.ts";
+import { parameterState } from "./packed/state.ts";
 
 /** Hyper-parameters of {@linkcode muon}. */
 export interface MuonOptions {
@@ -86,7 +82,7 @@ export function muon(options: MuonOptions = {}): Optimizer {
     name: "muon",
     scalarCount: 1,
     scalars: (_step, factor) => [lr * factor],
-    begin: (g, owned) => begin(g, owned, { lr, momentum, nesterov, steps, weightDecay, scale }),
+    record: (g, owned) => record(g, owned, { lr, momentum, nesterov, steps, weightDecay, scale }),
   };
 }
 
@@ -97,11 +93,11 @@ function stepScale(scale: MuonOptions["scale"], inputs: number, outputs: number)
     : 0.2 * Math.sqrt(Math.max(outputs, inputs));
 }
 
-function begin(
+function* record(
   g: Graph,
   { prefix, segments }: OwnedParameters,
   { momentum, nesterov, steps, weightDecay, scale }: Required<MuonOptions>,
-): BegunUpdate {
+): UpdateRecording {
   const m = parameterState(g, `${prefix}.momentum`, segments);
   const parts = chunkSegments(g, prefix, segments, (_, index) => index);
   const batches = matrixBatches(g, prefix, segments);
@@ -111,34 +107,32 @@ function begin(
       return stepScale(scale, inputs, outputs);
     })
   );
-  const finish = ({ statistics, scalars }: UpdateInputs) => {
-    for (const part of parts) {
-      updateChunks(g, part, {
-        label: "muon_momentum",
-        // What is orthogonalised takes the gradients' place.
-        write: { m: m.packed[part.index], gradients: part.segment.gradients },
-        statistics,
-        statements: `
-    let m_new = f32(${momentum}) * m[i] + f32(${1 - momentum}) * g;
-    m[i] = m_new;
-    gradients[i] = ${nesterov ? `f32(${1 - momentum}) * g + f32(${momentum}) * m_new` : "m_new"};`,
-      });
-    }
-    orthogonalizePacked(g, batches, segments.map((s) => s.gradients), steps);
-    const shapes = g.constant(`${prefix}.scales`, Float32Array.from(scales));
-    for (const part of parts) {
-      updateChunks(g, part, {
-        label: "muon_update",
-        write: { theta: part.segment.parameters },
-        extra: { scalars, shapes },
-        statistics,
-        before: `
+  const { statistics, scalars } = yield gradientSquares(g, parts);
+  for (const part of parts) {
+    updateChunks(g, part, {
+      label: "muon_momentum",
+      // What is orthogonalised takes the gradients' place.
+      write: { m: m.packed[part.index], gradients: part.segment.gradients },
+      statistics,
+      statements: `
+  let m_new = ${f32(momentum)} * m[i] + ${f32(1 - momentum)} * g;
+  m[i] = m_new;
+  gradients[i] = ${nesterov ? `${f32(1 - momentum)} * g + ${f32(momentum)} * m_new` : "m_new"};`,
+    });
+  }
+  orthogonalizePacked(g, batches, segments.map((s) => s.gradients), steps);
+  const shapes = g.constant(`${prefix}.scales`, Float32Array.from(scales));
+  for (const part of parts) {
+    updateChunks(g, part, {
+      label: "muon_update",
+      write: { theta: part.segment.parameters },
+      extra: { scalars, shapes },
+      statistics,
+      before: `
   let rate = scalars[0] * shapes[tag];
-  let keep = 1.0 - scalars[0] * f32(${weightDecay});`,
-        statements: "theta[i] = keep * theta[i] - rate * masked(gradients[i], i, chunk.z);",
-      });
-    }
-    return { state: m.named };
-  };
-  return { squares: gradientSquares(g, parts), finish };
+  let keep = 1.0 - scalars[0] * ${f32(weightDecay)};`,
+      statements: "theta[i] = keep * theta[i] - rate * raw;",
+    });
+  }
+  return { state: m.named };
 }

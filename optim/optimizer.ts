@@ -43,22 +43,6 @@ export interface UpdateInputs {
   readonly scalars: Tensor;
 }
 
-/** Partial sums of the squares of an optimizer's gradients, before clipping: column `column` of f32 [N, width]. */
-export interface SquareSums {
-  /** f32 [N, width]. */
-  readonly partials: Tensor;
-  /** Which column. */
-  readonly column: number;
-}
-
-/** An update of which the part before the gradient norm is recorded. */
-export interface BegunUpdate {
-  /** For the norm of all gradients. */
-  readonly squares: SquareSums;
-  /** Records the update; called once. */
-  finish(io: UpdateInputs): RecordedUpdate;
-}
-
 /**
  * A tensor of optimizer state, to be saved and restored by name. All state is zero at first, and a run that
  * has the same state, parameters and step number goes on in the same way bit for bit.
@@ -70,20 +54,12 @@ export interface OwnedState {
   readonly tensor: Tensor;
 }
 
-/** A few numbers about the last step, for metrics. */
-export interface UpdateSummary {
-  /** A name for each value. */
-  readonly names: readonly string[];
-  /** f32 [names.length]; may be read after any step. */
-  readonly tensor: Tensor;
-}
-
 /** What an optimizer leaves behind when it has recorded its update. */
 export interface RecordedUpdate {
   /** All its state. */
   readonly state: readonly OwnedState[];
-  /** Numbers for metrics, where it has any. */
-  readonly summary?: UpdateSummary;
+  /** Numbers for metrics, where it has any: f32 [names.length], which may be read after any step. */
+  readonly summary?: { readonly names: readonly string[]; readonly tensor: Tensor };
 }
 
 /** An optimizer, made by a factory such as `adamw({ lr })`. It holds hyper-parameters only. */
@@ -100,12 +76,18 @@ export interface Optimizer {
    */
   scalars(step: number, factor: number): readonly number[];
   /**
-   * Records what comes before the norm of all gradients is known, at least the sums of their squares
-   * (`gradientSquares`), which an optimizer may get from a pass that it needs anyway. Called once, in the
-   * update phase of a graph.
+   * Records the update, in the update phase of a graph. A generator, since the norm of all gradients stands in its
+   * middle, to which every optimizer contributes: it records sums over its gradients and yields them; it gets what
+   * the norm, too, went into, records the rest and returns what it leaves behind.
+   *
+   * @returns Yields once: f32 [N, width] whose column 0 holds partial sums of the squares of its gradients before
+   * clipping. They are `gradientSquares`, or come from a pass that the optimizer needs anyway.
    */
-  begin(g: Graph, parameters: OwnedParameters): BegunUpdate;
+  record(g: Graph, parameters: OwnedParameters): UpdateRecording;
 }
+
+/** See {@linkcode Optimizer.record}. */
+export type UpdateRecording = Generator<Tensor, RecordedUpdate, UpdateInputs>;
 
 /**
  * Checks a hyper-parameter.

@@ -7,9 +7,11 @@
  *
  * @module
  */
-import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
-import { type Optimizer, requireInRange, type UpdateInputs } from "./optimizer.ts";
-import { parameterState } from "./state.ts";
+import { f32 } from "../gpu/wgsl.ts";
+import { type Optimizer, requireInRange } from "./optimizer.ts";
+import { chunkSegments } from "./packed/chunks.ts";
+import { gradientSquares, updateChunks } from "./packed/passes.ts";
+import { parameterState } from "./packed/state.ts";
 
 /** Hyper-parameters of {@linkcode sgd}. */
 export interface SgdOptions {
@@ -38,27 +40,25 @@ export function sgd(options: SgdOptions = {}): Optimizer {
     name: "sgd",
     scalarCount: 1,
     scalars: (_step, factor) => [lr * factor],
-    begin(g, { prefix, segments }) {
+    *record(g, { prefix, segments }) {
       const b = parameterState(g, `${prefix}.momentum`, segments);
       const parts = chunkSegments(g, prefix, segments);
-      const finish = ({ statistics, scalars }: UpdateInputs) => {
-        for (const part of parts) {
-          updateChunks(g, part, {
-            label: "sgd",
-            write: { theta: part.segment.parameters, b: b.packed[part.index] },
-            extra: { scalars },
-            statistics,
-            // The state starts at 0, so that the first b is h without a special case.
-            statements: `
-    let h = g + f32(${weightDecay}) * theta[i];
-    let b_new = f32(${momentum}) * b[i] + h;
+      const { statistics, scalars } = yield gradientSquares(g, parts);
+      for (const part of parts) {
+        updateChunks(g, part, {
+          label: "sgd",
+          write: { theta: part.segment.parameters, b: b.packed[part.index] },
+          extra: { scalars },
+          statistics,
+          // The state starts at 0, so that the first b is h without a special case.
+          statements: `
+    let h = g + ${f32(weightDecay)} * theta[i];
+    let b_new = ${f32(momentum)} * b[i] + h;
     b[i] = b_new;
-    theta[i] -= scalars[0] * ${nesterov ? `(h + f32(${momentum}) * b_new)` : "b_new"};`,
-          });
-        }
-        return { state: b.named };
-      };
-      return { squares: gradientSquares(g, parts), finish };
+    theta[i] -= scalars[0] * ${nesterov ? `(h + ${f32(momentum)} * b_new)` : "b_new"};`,
+        });
+      }
+      return { state: b.named };
     },
   };
 }

@@ -27,9 +27,9 @@
  */
 import type { Graph } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { f32 } from "../gpu/wgsl.ts";
 import { elementwise } from "../ops/elementwise.ts";
 import { matmul } from "../ops/matmul/matmul.ts";
-import { chunkSegments, gradientSquares, updateChunks } from "./chunks.ts";
 import { LARGEST_BASIS, readBases, refreshBases } from "./matrices/eigenbasis.ts";
 import {
   gatherMatrices,
@@ -38,15 +38,17 @@ import {
   scatterMatrices,
 } from "./matrices/matrix_batches.ts";
 import {
-  type BegunUpdate,
   type Optimizer,
   type OwnedParameters,
   type OwnedState,
   requireInRange,
   STATISTICS,
   type UpdateInputs,
+  type UpdateRecording,
 } from "./optimizer.ts";
-import { parameterState } from "./state.ts";
+import { chunkSegments } from "./packed/chunks.ts";
+import { gradientSquares, updateChunks } from "./packed/passes.ts";
+import { parameterState } from "./packed/state.ts";
 
 /** Hyper-parameters of {@linkcode soap}. */
 export interface SoapOptions {
@@ -91,18 +93,18 @@ export function soap(options: SoapOptions = {}): Optimizer {
       1 / Math.sqrt(1 - beta2 ** (step + 1)),
       step < frequency || step % frequency === 0 ? 1 : 0,
     ],
-    begin: (g, owned) => begin(g, owned, { lr, beta1, beta2, shampooBeta, eps, weightDecay, frequency }),
+    record: (g, owned) => record(g, owned, { lr, beta1, beta2, shampooBeta, eps, weightDecay, frequency }),
   };
 }
 
 /** Index of the value of the scalars that says whether the basis is refreshed. */
 const REFRESH = 3;
 
-function begin(
+function* record(
   g: Graph,
   { prefix, segments }: OwnedParameters,
   options: Required<SoapOptions>,
-): BegunUpdate {
+): UpdateRecording {
   const { beta1, weightDecay } = options;
   const m = parameterState(g, `${prefix}.m`, segments);
   const parts = chunkSegments(g, prefix, segments);
@@ -121,36 +123,34 @@ function begin(
       q: g.state(`${prefix}.q.${i}`, [count, columns, columns]),
     };
   });
-  const finish = (io: UpdateInputs) => {
-    for (const part of parts) {
-      updateChunks(g, part, {
-        label: "soap_momentum",
-        write: { m: m.packed[part.index], gradients: part.segment.gradients },
-        statistics: io.statistics,
-        statements: `
-    m[i] = f32(${beta1}) * m[i] + f32(${1 - beta1}) * g;
-    gradients[i] = g;`,
-      });
-    }
-    for (const state of batches) {
-      const { segment } = state.batch;
-      // The direction takes the gradients' place.
-      precondition(g, io, options, state, m.packed[segment], segments[segment].gradients);
-    }
-    for (const part of parts) {
-      updateChunks(g, part, {
-        label: "soap_update",
-        write: { theta: part.segment.parameters },
-        extra: { scalars: io.scalars },
-        statistics: io.statistics,
-        before: `let keep = 1.0 - scalars[0] * f32(${weightDecay});`,
-        statements: "theta[i] = keep * theta[i] - scalars[0] * masked(gradients[i], i, chunk.z);",
-      });
-    }
-    const kept = batches.flatMap(({ v, r, q }) => [v, r, q]);
-    return { state: [...m.named, ...kept.map((tensor): OwnedState => ({ name: tensor.label, tensor }))] };
-  };
-  return { squares: gradientSquares(g, parts), finish };
+  const io = yield gradientSquares(g, parts);
+  for (const part of parts) {
+    updateChunks(g, part, {
+      label: "soap_momentum",
+      write: { m: m.packed[part.index], gradients: part.segment.gradients },
+      statistics: io.statistics,
+      statements: `
+  m[i] = ${f32(beta1)} * m[i] + ${f32(1 - beta1)} * g;
+  gradients[i] = g;`,
+    });
+  }
+  for (const state of batches) {
+    const { segment } = state.batch;
+    // The direction takes the gradients' place.
+    precondition(g, io, options, state, m.packed[segment], segments[segment].gradients);
+  }
+  for (const part of parts) {
+    updateChunks(g, part, {
+      label: "soap_update",
+      write: { theta: part.segment.parameters },
+      extra: { scalars: io.scalars },
+      statistics: io.statistics,
+      before: `let keep = 1.0 - scalars[0] * ${f32(weightDecay)};`,
+      statements: "theta[i] = keep * theta[i] - scalars[0] * raw;",
+    });
+  }
+  const kept = batches.flatMap(({ v, r, q }) => [v, r, q]);
+  return { state: [...m.named, ...kept.map((tensor): OwnedState => ({ name: tensor.label, tensor }))] };
 }
 
 /** A batch of matrices and its state. */
@@ -188,14 +188,14 @@ function precondition(
     extra: { statistics },
     out: v,
     statements: `${unlessSkipped}
-  out[i] = f32(${beta2}) * out[i] + f32(${1 - beta2}) * rotated[i] * rotated[i];`,
+  out[i] = ${f32(beta2)} * out[i] + ${f32(1 - beta2)} * rotated[i] * rotated[i];`,
   });
   elementwise(g, {
     label: "soap_direction",
     read: { v },
     extra: { scalars },
     out: direction,
-    statements: `out[i] *= scalars[1] / (sqrt(v[i]) * scalars[2] + f32(${eps}));`,
+    statements: `out[i] *= scalars[1] / (sqrt(v[i]) * scalars[2] + ${f32(eps)});`,
   });
   const turnedBack = matrix("soap.turned_back");
   matmul(g, { ...product, a: direction, b: transposed, out: turnedBack });
@@ -210,7 +210,7 @@ function precondition(
     extra: { statistics },
     out: r,
     statements: `${unlessSkipped}
-  out[i] = f32(${shampooBeta}) * out[i] + f32(${1 - shampooBeta}) * gram[i];`,
+  out[i] = ${f32(shampooBeta)} * out[i] + ${f32(1 - shampooBeta)} * gram[i];`,
   });
   refreshBases(g, {
     matrices: r,

@@ -7,7 +7,7 @@
 import type { Graph, UpdateSegment } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { recordStatistics, type StatisticsInputs } from "./clip.ts";
-import type { Optimizer, RecordedUpdate } from "./optimizer.ts";
+import type { Optimizer, RecordedUpdate, UpdateInputs, UpdateRecording } from "./optimizer.ts";
 import type { OptimizerPartition } from "./partition.ts";
 
 /** An optimizer that owns parameters, and what it recorded. */
@@ -39,14 +39,29 @@ export function recordUpdates(
   const groups = g.beginUpdate(partition.groups(g.parameters.all));
   const begun = partition.optimizers.flatMap((optimizer, i) => {
     if (groups[i].length === 0) return [];
-    return [{ optimizer, update: optimizer.begin(g, { prefix: optimizer.name, segments: groups[i] }) }];
+    const recording = optimizer.record(g, { prefix: optimizer.name, segments: groups[i] });
+    return [{ optimizer, recording, squares: firstPart(recording, optimizer) }];
   });
-  const squares = begun.map(({ update }) => update.squares);
+  const squares = begun.map((b) => b.squares);
   const statistics = recordStatistics(g, { ...inputs, squares });
-  const optimizers = begun.map(({ optimizer, update }) => {
+  const optimizers = begun.map(({ optimizer, recording }) => {
     const input = `${optimizer.name}.scalars`;
     const scalars = g.input(input, [optimizer.scalarCount], "f32", "step");
-    return { optimizer, input, update: update.finish({ statistics, scalars }) };
+    return { optimizer, input, update: lastPart(recording, { statistics, scalars }, optimizer) };
   });
   return { optimizers, statistics, segments: groups.flat() };
+}
+
+/** Runs a recording to the sums that it yields. */
+function firstPart(recording: UpdateRecording, { name }: Optimizer): Tensor {
+  const { done, value } = recording.next();
+  if (done) throw new TypeError(`${name}: record() must yield the sums of its gradients' squares, got none`);
+  return value;
+}
+
+/** Runs the rest of a recording. */
+function lastPart(recording: UpdateRecording, inputs: UpdateInputs, { name }: Optimizer): RecordedUpdate {
+  const { done, value } = recording.next(inputs);
+  if (!done) throw new TypeError(`${name}: record() must yield once, got a second ${value.label}`);
+  return value;
 }

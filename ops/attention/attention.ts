@@ -16,8 +16,8 @@
  * @module
  */
 import { type GradientTarget, type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
-import { mainInputs, opaqueLoop } from "../../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../../gpu/tensor.ts";
+import { f32, mainInputs, opaque } from "../../gpu/wgsl.ts";
 import { cachedAttention, type Columns } from "./cached_attention.ts";
 import { keepFactorWgsl, randomSeed } from "../dropout.ts";
 import type { SequenceContext } from "./key_value_cache.ts";
@@ -122,7 +122,9 @@ function record(
   };
   /** Statements for every piece. Each access to memory is long code on lavapipe, so there they are in a loop. */
   const forPieces = (statement: (piece: string) => string) =>
-    g.profile.isSoftware ? opaqueLoop("c", pieces, statement("c")) : each((c) => statement(`${c}u`));
+    g.profile.isSoftware
+      ? `for (var c = 0u; c < ${opaque(pieces)}; c++) { ${statement("c")} }`
+      : each((c) => statement(`${c}u`));
   const loadOwn = (name: string, load: (piece: string) => string) =>
     `var ${name}_own: array<V, ${pieces}>; ${forPieces((c) => `${name}_own[${c}] = ${load(c)};`)}
   ${each((c) => `let ${name}${c} = ${name}_own[${c}];`)}`;
@@ -173,7 +175,7 @@ fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
     GROUP: numHeads / numKeyValueHeads,
     ...(dropProbability > 0 ? { STREAM: g.randomStream() } : {}),
   };
-  const scaleWgsl = `const SCALE = f32(${scale});`;
+  const scaleWgsl = `const SCALE = ${f32(scale)};`;
   const blocks = Math.ceil(length / THREADS);
   const grid = (heads: number): [number, number, number] => [blocks, heads * batch, 1];
   // Multiply-adds of one T x T by HS product, of which a causal kernel needs half.

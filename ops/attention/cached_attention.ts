@@ -11,10 +11,10 @@
  * @module
  */
 import { type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../../gpu/kernel.ts";
 import { expectShape, type Tensor } from "../../gpu/tensor.ts";
+import { f32, perThread } from "../../gpu/wgsl.ts";
 import type { SequenceContext } from "./key_value_cache.ts";
-import { rowLayout } from "../rows.ts";
+import { lanesPerRow, perRow } from "../rows.ts";
 
 /** Where queries, keys or values lie: rows of `stride` values, of which `offset` and the following belong to them. */
 export interface Columns {
@@ -83,31 +83,27 @@ export function cachedAttention(
     label: "cache_keys_values",
     read: { k: wrap(k.tensor), v: wrap(v.tensor), ...places },
     write: { keys: wrap(keys), values: wrap(values) },
-    constants: { ...constants, COUNT: count },
-    workgroups: flatWorkgroups(Math.ceil(count / 64)),
+    constants,
     bytes: 4 * width * 4 * count,
-    body: `${flatIndexWgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * 64u + lane;
-  if (i >= COUNT) { return; }
-  let row = i / (KV * PIECES);
+    ...perThread({
+      count,
+      statements: `let row = i / (KV * PIECES);
   let c = i % (KV * PIECES);
   let position = starts[row / T] + row % T;
   if (position >= P) { return; }
   let to = (slots[row / T] * P + position) * KV * PIECES + c;
   keys[to] = k[${at(k, "row", "0u")} + c];
-  values[to] = v[${at(v, "row", "0u")} + c];
-}`,
+  values[to] = v[${at(v, "row", "0u")} + c];`,
+    }),
   });
 
   const o = g.activation("attention", [batch, length, numHeads * headDim]);
-  const rows = batch * length * numHeads;
-  const layout = rowLayout(g.profile, rows);
+  const lanes = lanesPerRow(g.profile);
   const each = (n: number, statement: (c: number) => string) => [...Array(n).keys()].map(statement).join(" ");
-  const shared = layout.lanes > 1;
+  const shared = lanes > 1;
   /** Pieces of the values that a thread sums up, and which they are. */
-  const own = Math.ceil(pieces / layout.lanes);
-  const piece = (c: number) => (shared ? `min(lane + ${c * layout.lanes}u, PIECES - 1u)` : `${c}u`);
+  const own = Math.ceil(pieces / lanes);
+  const piece = (c: number) => (shared ? `min(lane + ${c * lanes}u, PIECES - 1u)` : `${c}u`);
   const addValues = (weight: string, position: string) => `
       let v_at = first_head + (${position}) * KV * PIECES;
       ${each(own, (c) => `sum${c} += ${weight} * values[v_at + ${piece(c)}];`)}`;
@@ -116,17 +112,14 @@ export function cachedAttention(
     read: { q: wrap(q.tensor), keys: wrap(keys), values: wrap(values), ...places },
     write: { o: wrap(o) },
     constants: { ...constants, NH: numHeads },
-    workgroups: layout.workgroups,
-    body: `
+    ...perRow(g.profile, {
+      rows: batch * length * numHeads,
+      functions: `
 alias V = ${width === 4 ? "vec4f" : "f32"};
 fn product(a: V, b: V) -> f32 { ${width === 4 ? "return dot(a, b);" : "return a * b;"} }
-const SCALE = f32(${scale});
-${shared ? `var<workgroup> weights: array<f32, ${layout.lanes}>;` : ""}
-${
-      layout.main(
-        "",
-        `
-  let head = row % NH;
+const SCALE = ${f32(scale)};
+${shared ? `var<workgroup> weights: array<f32, ${lanes}>;` : ""}`,
+      statements: `let head = row % NH;
   let place = row / NH; // b * T + t
   let position = min(starts[place / T] + place % T, P - 1u);
   let q_at = ${at(q, "place", "head")};
@@ -147,22 +140,21 @@ ${
     top = new_top;
     ${each(own, (c) => `sum${c} *= shrink;`)}
     ${
-          shared
-            ? `weights[lane] = weight;
+        shared
+          ? `weights[lane] = weight;
     workgroupBarrier();
     for (var i = 0u; i < min(LANES, position + 1u - first); i++) {${addValues("weights[i]", "first + i")}
     }`
-            : addValues("weight", "j")
-        }
+          : addValues("weight", "j")
+      }
   }
   ${
-          each(own, (c) => {
-            const store = `o[row * PIECES + ${piece(c)}] = sum${c} / total;`;
-            return shared ? `if (lane + ${c * layout.lanes}u < PIECES) { ${store} }` : store;
-          })
-        }`,
-      )
-    }`,
+        each(own, (c) => {
+          const store = `o[row * PIECES + ${piece(c)}] = sum${c} / total;`;
+          return shared ? `if (lane + ${c * lanes}u < PIECES) { ${store} }` : store;
+        })
+      }`,
+    }),
   });
   return o;
 }

@@ -5,8 +5,8 @@
  * @module
  */
 import { type GradientTarget, type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs, opaqueLoop } from "../../gpu/kernel.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { opaque, perThread } from "../../gpu/wgsl.ts";
 
 const ROWS_PER_BLOCK = 64;
 
@@ -52,13 +52,13 @@ export function columnSums(g: Graph, options: ColumnSumOptions): void {
       sizes: g.sizes(rows, perRow, blocks),
     },
     write: named(partials, "partial"),
-    workgroups: flatWorkgroups(Math.ceil((blocks * perRow) / 64)),
-    body: `${flatIndexWgsl}${wgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let thread = flat_group(group, groups) * 64u + lane;
-  let ROWS = sizes[0];
+    ...perThread({
+      count: blocks * perRow,
+      countWgsl: "sizes[2] * sizes[1]",
+      index: "thread",
+      functions: wgsl,
+      statements: `let ROWS = sizes[0];
   let COLUMNS = sizes[1];
-  if (thread >= sizes[2] * COLUMNS) { return; }
   let column = thread % COLUMNS;
   let first = thread / COLUMNS * ${ROWS_PER_BLOCK}u;
   ${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
@@ -66,28 +66,23 @@ export function columnSums(g: Graph, options: ColumnSumOptions): void {
     let i = row * COLUMNS + column;
     ${sums.map(({ value }, s) => `sum${s} += ${value};`).join("\n    ")}
   }
-  ${sums.map((_, s) => `partial${s}[thread] = sum${s};`).join("\n  ")}
-}`,
+  ${sums.map((_, s) => `partial${s}[thread] = sum${s};`).join("\n  ")}`,
+    }),
   });
   g.dispatch({
     label: "column_sum_blocks",
     read: { ...named(partials, "partial"), sizes: g.sizes(blocks, perRow) },
     write: named(sums.map((s) => s.into.tensor), "into"),
-    workgroups: flatWorkgroups(Math.ceil(perRow / 64)),
-    body: `${flatIndexWgsl}${wgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let column = flat_group(group, groups) * 64u + lane;
-  let COLUMNS = sizes[1];
-  if (column >= COLUMNS) { return; }
-  ${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
-  ${
-      opaqueLoop(
-        "block",
-        "sizes[0]",
-        sums.map((_, s) => `sum${s} += partial${s}[block * COLUMNS + column];`).join(" "),
-      )
-    }
-  ${sums.map(({ into }, s) => `into${s}[column] ${into.accumulate ? "+=" : "="} sum${s};`).join("\n  ")}
-}`,
+    ...perThread({
+      count: perRow,
+      countWgsl: "sizes[1]",
+      index: "column",
+      functions: wgsl,
+      statements: `${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
+  for (var block = 0u; block < ${opaque("sizes[0]")}; block++) {
+    ${sums.map((_, s) => `sum${s} += partial${s}[block * COUNT + column];`).join(" ")}
+  }
+  ${sums.map(({ into }, s) => `into${s}[column] ${into.accumulate ? "+=" : "="} sum${s};`).join("\n  ")}`,
+    }),
   });
 }

@@ -10,8 +10,8 @@
  * @module
  */
 import { type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
-import { mainInputs, opaqueLoop } from "../../gpu/kernel.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { f32, mainInputs, opaque } from "../../gpu/wgsl.ts";
 import { padded } from "./transpose.ts";
 
 /** A product whose operands lie as a kernel reads them. */
@@ -56,7 +56,7 @@ function dispatch(g: Graph, label: string, p: Product, body: string, tile: reado
   const { m, n, k, a, b, bias, residual, out, accumulate, batch = 1, factors, when, symmetric } = p;
   const aligned = n % 4 === 0;
   const wrap = (t: Tensor): Operand => (aligned ? vec4(t) : t);
-  const times = (factor: number | undefined) => (factor === undefined ? "" : `f32(${factor}) * `);
+  const times = (factor: number | undefined) => (factor === undefined ? "" : `${f32(factor)} * `);
   const product = `${times(factors?.[0])}value`;
   const rest = residual ? ` + ${times(factors?.[1])}residual[i]` : "";
   const assign = accumulate ? "+=" : "=";
@@ -217,7 +217,7 @@ export function broadcastKernel(g: Graph, p: Product): void {
     }
   }
   var results = array<vec4f, ${rows}>(${range(rows).map((r) => `c${r}`).join(", ")});
-  ${opaqueLoop("r", rows, "store(product, row + r, column, results[r]);")}
+  for (var r = 0u; r < ${opaque(rows)}; r++) { store(product, row + r, column, results[r]); }
 }`,
     tile,
   );
@@ -253,7 +253,7 @@ export function tileKernel(g: Graph, p: Product): void {
     }
   }
   var results = array<vec4f, 32>(${cells.map(({ r, c }) => `c${r}${c}`).join(", ")});
-  ${opaqueLoop("i", 32, "store(product, row + i / 4u, column + i % 4u, results[i]);")}
+  for (var i = 0u; i < ${opaque(32)}; i++) { store(product, row + i / 4u, column + i % 4u, results[i]); }
 }`,
     tile,
   );
@@ -278,18 +278,15 @@ export function sharedKernel(g: Graph, p: Product): void {
     ? `transpose(mat4x4f(${range(4).map((j) => `tile_b[(column * 4u + ${j}u) * 4u + i]`).join(", ")}))`
     : `mat4x4f(${range(4).map((j) => `tile_b[(i * 4u + ${j}u) * 16u + column]`).join(", ")})`;
   const product = p.columnA
-    ? opaqueLoop(
-      "i",
-      16,
-      `let x = tile_a[i * 16u + row]; let y = tile_b[i * 16u + column];
-      ${range(4).map((r) => `c${r} = fma(vec4f(x.${XYZW[r]}), y, c${r});`).join(" ")}`,
-    )
-    : opaqueLoop(
-      "i",
-      4,
-      `let y = ${b4};
-      ${range(4).map((r) => `c${r} += y * tile_a[(row * 4u + ${r}u) * 4u + i];`).join(" ")}`,
-    );
+    ? `for (var i = 0u; i < ${opaque(16)}; i++) {
+      let x = tile_a[i * 16u + row];
+      let y = tile_b[i * 16u + column];
+      ${range(4).map((r) => `c${r} = fma(vec4f(x.${XYZW[r]}), y, c${r});`).join(" ")}
+    }`
+    : `for (var i = 0u; i < ${opaque(4)}; i++) {
+      let y = ${b4};
+      ${range(4).map((r) => `c${r} += y * tile_a[(row * 4u + ${r}u) * 4u + i];`).join(" ")}
+    }`;
   dispatch(
     g,
     "shared",

@@ -5,8 +5,8 @@
  * @module
  */
 import { type Graph, vec4 } from "../../gpu/graph.ts";
-import { flatIndexWgsl, flatWorkgroups, mainInputs } from "../../gpu/kernel.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { mainInputs, opaque, perThread } from "../../gpu/wgsl.ts";
 
 /** The smallest multiple of four that is not below `n`. */
 export function padded(n: number): number {
@@ -22,25 +22,22 @@ export function transpose(g: Graph, from: Tensor, rows: number, columns: number)
   const vectors = rows % 4 === 0 && columns % 4 === 0;
   if (!vectors) return copyRows(g, "transpose_padded", from, [columns, rows], (c) => `${c} * ROWS + r`);
   const to = g.activation(`${from.label}.transposed`, [columns, rows]);
-  const threads = (rows / 4) * (columns / 4);
   g.dispatch({
     label: "transpose",
     read: { source: vec4(from), sizes: g.sizes(rows / 4, columns / 4) },
     write: { out: vec4(to) },
-    workgroups: flatWorkgroups(Math.ceil(threads / 64)),
-    body: `${flatIndexWgsl}
-@compute @workgroup_size(64) fn main(${mainInputs}) {
-  let i = flat_group(group, groups) * 64u + lane;
-  let ROWS = sizes[0];
+    ...perThread({
+      count: (rows / 4) * (columns / 4),
+      countWgsl: "sizes[0] * sizes[1]",
+      statements: `let ROWS = sizes[0];
   let COLUMNS = sizes[1];
-  if (i >= ROWS * COLUMNS) { return; }
   // Threads run along the rows of the result, which are written whole.
   let r = i % ROWS;
   let c = i / ROWS;
   let block = transpose(mat4x4f(source[(r * 4u) * COLUMNS + c], source[(r * 4u + 1u) * COLUMNS + c],
     source[(r * 4u + 2u) * COLUMNS + c], source[(r * 4u + 3u) * COLUMNS + c]));
-  for (var j = 0u; j < 4u; j++) { out[(c * 4u + j) * ROWS + r] = block[j]; }
-}`,
+  for (var j = 0u; j < 4u; j++) { out[(c * 4u + j) * ROWS + r] = block[j]; }`,
+    }),
   });
   return to;
 }
@@ -83,7 +80,7 @@ function copyRows(
   let columns = vec4u(first) + vec4u(0u, 1u, 2u, 3u);
   let c = min(columns, vec4u(COLUMNS - 1u));
   let start = group.y * ${ROWS_PER_GROUP}u;
-  for (var r = start; r < min(start + ${ROWS_PER_GROUP}u * groups.z, ROWS); r++) {
+  for (var r = start; r < min(start + ${opaque(ROWS_PER_GROUP)}, ROWS); r++) {
     let values = vec4f(${["x", "y", "z", "w"].map((axis) => `source[${index(`c.${axis}`)}]`).join(", ")});
     out[r * ((COLUMNS + 3u) / 4u) + first / 4u] = select(vec4f(), values, columns < vec4u(COLUMNS));
   }

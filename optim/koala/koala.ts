@@ -39,30 +39,24 @@
  * @module
  */
 import type { Graph } from "../../gpu/graph.ts";
-import { mainInputs } from "../../gpu/kernel.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { f32, isFiniteWgsl, mainInputs, opaque } from "../../gpu/wgsl.ts";
 import {
-  chunkRanges,
-  chunkSegments,
-  chunkSums,
-  isFiniteWgsl,
-  tensorSumsWgsl,
-  updateChunks,
-} from "../chunks.ts";
-import {
-  type MeasurementNoiseOptions,
-  measurementNoiseWgsl,
-  requireMeasurementNoise,
-} from "./measurement_noise.ts";
-import {
-  type BegunUpdate,
   type Optimizer,
   type OwnedParameters,
   requireInRange,
   STATISTICS,
   type UpdateInputs,
+  type UpdateRecording,
 } from "../optimizer.ts";
-import { parameterState } from "../state.ts";
+import { chunkRanges, chunkSegments } from "../packed/chunks.ts";
+import { chunkSums, type Sums, tensorSumsWgsl, updateChunks } from "../packed/passes.ts";
+import { parameterState } from "../packed/state.ts";
+import {
+  type MeasurementNoiseOptions,
+  measurementNoiseWgsl,
+  requireMeasurementNoise,
+} from "./measurement_noise.ts";
 
 /** Hyper-parameters of {@linkcode koalaV}. */
 export interface KoalaVOptions extends MeasurementNoiseOptions {
@@ -149,11 +143,11 @@ function koala(name: "koala_v" | "koala_m", filter: Filter): Optimizer {
     name,
     scalarCount: 1,
     scalars: (_step, factor) => [lr * factor],
-    begin: (g, owned) => begin(g, owned, filter),
+    record: (g, owned) => record(g, owned, filter),
   };
 }
 
-function begin(g: Graph, { prefix, segments }: OwnedParameters, filter: Filter): BegunUpdate {
+function* record(g: Graph, { prefix, segments }: OwnedParameters, filter: Filter): UpdateRecording {
   const { momentum, a, weightDecay } = filter;
   const decay = weightDecay > 0;
   const parts = chunkSegments(g, prefix, segments, (_, index) => index);
@@ -161,51 +155,48 @@ function begin(g: Graph, { prefix, segments }: OwnedParameters, filter: Filter):
   const state = kept.map((kind) => [kind, parameterState(g, `${prefix}.${kind}`, segments)] as const);
   const stateOf = (segment: number) =>
     Object.fromEntries(state.map(([kind, { packed }]) => [kind, packed[segment]]));
-  const terms = [
-    "dot(g, g)",
-    ...(decay ? ["dot(theta[i], theta[i])", "dot(theta[i], g)"] : []),
-    // theta[i] - v[i] is where the last update left the parameter.
-    ...(momentum ? ["dot(mean[i] - theta[i] + v[i], mean[i] - theta[i] + v[i])"] : []),
-  ];
   const dots = chunkSums(g, parts, {
     label: `${prefix}_dots`,
     read: (s) => ({ ...(decay || momentum ? { theta: segments[s].parameters } : {}), ...stateOf(s) }),
-    terms,
+    terms: {
+      gg: "dot(g, g)",
+      ...(decay ? { tt: "dot(theta[i], theta[i])", tg: "dot(theta[i], g)" } : {}),
+      // theta[i] - v[i] is where the last update left the parameter.
+      ...(momentum ? { moved: "dot(mean[i] - theta[i] + v[i], mean[i] - theta[i] + v[i])" } : {}),
+    },
   });
-  const finish = (io: UpdateInputs) => {
-    const count = segments.reduce((sum, s) => sum + s.items.length, 0);
-    const coefficients = g.activation(`${prefix}.coefficients`, [count, 4]); // steps of theta, v and mean
-    const run = g.state(`${prefix}.run`, [8]); // average of R, 1 once started, Pw, Pc, Pv, Qw
-    const summary = g.output(`${prefix}.summary`, [3]);
-    const ranges = chunkRanges(g, prefix, segments);
-    const parameters = segments.flatMap((s) => s.items).reduce((sum, item) => sum + item.size, 0);
-    scalarPass(g, io, filter, { dots, ranges, coefficients, run, summary }, parameters);
-    for (const part of parts) {
-      updateChunks(g, part, {
-        label: `${prefix}_update`,
-        write: { theta: part.segment.parameters, ...stateOf(part.index) },
-        extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
-        statistics: io.statistics,
-        before: "let c = coefficients[tag];",
-        statements: `
-    let h = g${decay ? ` + f32(${weightDecay}) * theta[i]` : ""};
+  const io = yield dots.partials;
+  const items = segments.flatMap((s) => s.items);
+  const coefficients = g.activation(`${prefix}.coefficients`, [items.length, 4]); // steps of theta, v and mean
+  const run = g.state(`${prefix}.run`, [8]); // average of R, 1 once started, Pw, Pc, Pv, Qw
+  const summary = g.output(`${prefix}.summary`, [3]);
+  const ranges = chunkRanges(g, prefix, segments);
+  const parameters = items.reduce((sum, item) => sum + item.size, 0);
+  scalarPass(g, io, filter, dots, { ranges, coefficients, run, summary }, parameters);
+  for (const part of parts) {
+    updateChunks(g, part, {
+      label: `${prefix}_update`,
+      write: { theta: part.segment.parameters, ...stateOf(part.index) },
+      extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
+      statistics: io.statistics,
+      before: "let c = coefficients[tag];",
+      statements: `
+    let h = g${decay ? ` + ${f32(weightDecay)} * theta[i]` : ""};
     let updated = theta[i] - c.x * h;
     ${
-          momentum
-            ? `let velocity = f32(${a}) * v[i] - c.y * h;
+        momentum
+          ? `let velocity = ${f32(a)} * v[i] - c.y * h;
     v[i] = velocity;
     mean[i] += c.z * (updated - mean[i]);
     theta[i] = updated + velocity;`
-            : "theta[i] = updated;"
-        }`,
-      });
-    }
-    return {
-      state: [...state.flatMap(([, { named }]) => named), { name: `${prefix}.run`, tensor: run }],
-      summary: { names: ["r", "p", "q"].map((name) => `${prefix}.${name}`), tensor: summary },
-    };
+          : "theta[i] = updated;"
+      }`,
+    });
+  }
+  return {
+    state: [...state.flatMap(([, { named }]) => named), { name: `${prefix}.run`, tensor: run }],
+    summary: { names: ["r", "p", "q"].map((name) => `${prefix}.${name}`), tensor: summary },
   };
-  return { squares: { partials: dots, column: 0 }, finish };
 }
 
 /** One workgroup turns sums into step sizes and moves the covariance on; a lane takes every 64th tensor. */
@@ -213,15 +204,16 @@ function scalarPass(
   g: Graph,
   { statistics, scalars }: UpdateInputs,
   filter: Filter,
-  t: Readonly<Record<"dots" | "ranges" | "coefficients" | "run" | "summary", Tensor>>,
+  dots: Sums,
+  t: Readonly<Record<"ranges" | "coefficients" | "run" | "summary", Tensor>>,
   parameters: number,
 ): void {
   const { momentum, sigma, sigmaV, a, q, alphaQ, qV, weightDecay } = filter;
   const decay = weightDecay > 0;
-  const [chunks, width] = t.dots.shape;
+  const [chunks, width] = dots.partials.shape;
   g.dispatch({
     label: "koala_scalars",
-    read: { statistics, scalars, ranges: { tensor: t.ranges, type: "vec2u" }, dots: t.dots },
+    read: { statistics, scalars, ranges: { tensor: t.ranges, type: "vec2u" }, dots: dots.partials },
     write: {
       coefficients: { tensor: t.coefficients, type: "vec4f" },
       run: t.run,
@@ -235,38 +227,40 @@ var<workgroup> seen: array<f32, 64>;
   if (statistics[${STATISTICS.skip}] != 0.0) { return; }
   ${measurementNoiseWgsl(filter)}
   let started = run[1] > 0.0;
-  var p = select(vec3f(${sigma}, 0.0, ${sigmaV}), vec3f(run[2], run[3], run[4]), started); // Pw, Pc, Pv
-  var q = select(f32(${q}), run[5], started);
+  var p = select(vec3f(${f32(sigma)}, 0.0, ${
+      f32(sigmaV)
+    }), vec3f(run[2], run[3], run[4]), started); // Pw, Pc, Pv
+  var q = select(${f32(q)}, run[5], started);
   ${
       momentum
         ? `
   var own = 0.0;
-  for (var chunk = lane; chunk < ${chunks}u * groups.z; chunk += 64u) {
-    own += dots[chunk * ${width}u + ${width - 1}u];
+  for (var chunk = lane; chunk < ${opaque(chunks)}; chunk += 64u) {
+    own += dots[chunk * ${width}u + ${dots.names.indexOf("moved")}u];
   }
   seen[lane] = own;
   workgroupBarrier();
   var moved = 0.0;
-  for (var other = 0u; other < 64u * groups.z; other++) { moved += seen[other]; }
+  for (var other = 0u; other < ${opaque(64)}; other++) { moved += seen[other]; }
   workgroupBarrier();
-  q = f32(${alphaQ}) * q + f32(${1 - alphaQ}) * sqrt(moved) / ${parameters}.0;
-  p = vec3f(p.x + 2.0 * p.y + p.z + q, f32(${a}) * (p.y + p.z), f32(${a * a}) * p.z + f32(${qV}));`
+  q = ${f32(alphaQ)} * q + ${f32(1 - alphaQ)} * sqrt(moved) / ${f32(parameters)};
+  p = vec3f(p.x + 2.0 * p.y + p.z + q, ${f32(a)} * (p.y + p.z), ${f32(a * a)} * p.z + ${f32(qV)});`
         : "p.x += q;"
     }
   let scale = statistics[${STATISTICS.gradientScale}];
   var largest = 0.0; // |h|^2 / S
   for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
-    ${tensorSumsWgsl(width)}
-    let gg = scale * scale * d0;
+    ${tensorSumsWgsl(dots)}
+    let gg = scale * scale * sum_gg;
     ${
       decay
-        ? `let tt = d1;
-    let hh = gg + f32(${2 * weightDecay}) * scale * d2 + f32(${weightDecay * weightDecay}) * tt;`
+        ? `let tt = sum_tt;
+    let hh = gg + ${f32(2 * weightDecay)} * scale * sum_tg + ${f32(weightDecay * weightDecay)} * tt;`
         : `let tt = 0.0;
     let hh = gg;`
     }
     let S = p.x * hh + R;
-    let step = scalars[0] * (statistics[${STATISTICS.loss}] + f32(${0.5 * weightDecay}) * tt) / S;
+    let step = scalars[0] * (statistics[${STATISTICS.loss}] + ${f32(0.5 * weightDecay)} * tt) / S;
     let updates = sqrt(gg) >= 1e-9 && S > 0.0 && is_finite(S) && is_finite(step);
     coefficients[tensor] = select(vec4f(), vec4f(p.x * step, p.y * step, 0.1, 0.0), updates);
     largest = max(largest, select(0.0, hh / S, updates));

@@ -53,23 +53,25 @@
  *
  * @module
  */
-import type { Graph, UpdateSegment } from "../../gpu/graph.ts";
+import type { Graph } from "../../gpu/graph.ts";
 import type { Parameter } from "../../gpu/parameters.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { type ChunkedPart, chunkRanges, chunkSegments, chunkSums, updateChunks } from "../chunks.ts";
-import { type KoalaPlusPlusOptions, LEFT_ALONE, scalarPass, writesH } from "./koala_plus_plus_scalars.ts";
+import { f32 } from "../../gpu/wgsl.ts";
 import { matrixBatches, matrixShape } from "../matrices/matrix_batches.ts";
-import { requireMeasurementNoise } from "./measurement_noise.ts";
-import {
-  type BegunUpdate,
-  type Optimizer,
-  type OwnedParameters,
-  type RecordedUpdate,
-  requireInRange,
-  type UpdateInputs,
-} from "../optimizer.ts";
 import { orthogonalizePacked } from "../matrices/orthogonalize.ts";
-import { parameterState } from "../state.ts";
+import { type Optimizer, type OwnedParameters, requireInRange, type UpdateRecording } from "../optimizer.ts";
+import { type ChunkedPart, chunkRanges, chunkSegments } from "../packed/chunks.ts";
+import { chunkSums, type ChunkUpdate, updateChunks } from "../packed/passes.ts";
+import { parameterState } from "../packed/state.ts";
+import {
+  dotTerms,
+  type KoalaPlusPlusOptions,
+  LEFT_ALONE,
+  scalarPass,
+  SUMMARY,
+  writesH,
+} from "./koala_plus_plus_scalars.ts";
+import { requireMeasurementNoise } from "./measurement_noise.ts";
 
 const NAME = "koala_plus_plus";
 
@@ -97,122 +99,62 @@ export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
     name: NAME,
     scalarCount: 1,
     scalars: (_step, factor) => [lr * factor],
-    begin: (g, parameters) => begin(g, parameters, all),
+    record: (g, parameters) => record(g, parameters, all),
   };
 }
 
-function begin(
+function* record(
   g: Graph,
   { prefix, segments }: OwnedParameters,
   options: Required<KoalaPlusPlusOptions>,
-): BegunUpdate {
-  const { orthogonal } = options;
-  const decay = options.weightDecay > 0;
+): UpdateRecording {
+  const { weightDecay, orthogonal } = options;
   const v = parameterState(g, `${prefix}.v`, segments);
   // Gradients of the last step as they were, before clipping; with weight decay or an average h itself.
   const h = parameterState(g, `${prefix}.h`, segments);
   const parts = chunkSegments(g, prefix, segments, (_, index) => index);
   const dots = chunkSums(g, parts, {
     label: "koala_plus_plus_dots",
-    read: (s) => ({ v0: v.packed[s], h0: h.packed[s], ...(decay ? { theta: segments[s].parameters } : {}) }),
-    terms: [...DOTS, ...(decay ? DECAY_DOTS : []), ...(orthogonal === "gain" ? ["dot(v0[i], v0[i])"] : [])],
+    read: (s) => ({
+      v0: v.packed[s],
+      h0: h.packed[s],
+      ...(weightDecay > 0 ? { theta: segments[s].parameters } : {}),
+    }),
+    terms: dotTerms(options),
   });
   if (!writesH(options)) segments.forEach((s, i) => g.exchange(s.gradients.storage, h.packed[i].storage));
-  return {
-    squares: { partials: dots, column: DOTS.indexOf("dot(g, g)") },
-    finish: (io) => finish(g, io, options, { prefix, segments, parts, dots, v, h }),
-  };
-}
 
-/** Summed by the reduction: h.h, h.h0 and h.v0 follow from these, whatever the gradient is scaled with. */
-const DOTS: readonly string[] = ["dot(g, g)", "dot(g, h0[i])", "dot(g, v0[i])"];
-const DECAY_DOTS: readonly string[] = [
-  "dot(theta[i], theta[i])",
-  "dot(theta[i], g)",
-  "dot(theta[i], h0[i])",
-  "dot(theta[i], v0[i])",
-];
-
-type State = ReturnType<typeof parameterState>;
-
-/** What was made before the norm of all gradients is known. */
-interface Begun {
-  readonly prefix: string;
-  readonly segments: readonly UpdateSegment[];
-  readonly parts: readonly ChunkedPart[];
-  readonly dots: Tensor;
-  readonly v: State;
-  readonly h: State;
-}
-
-function finish(
-  g: Graph,
-  io: UpdateInputs,
-  options: Required<KoalaPlusPlusOptions>,
-  begun: Begun,
-): RecordedUpdate {
-  const { prefix, segments, parts, dots, v, h } = begun;
-  const { q, weightDecay, beta, orthogonal } = options;
-  const [decay, average, written] = [weightDecay > 0, beta > 0, writesH(options)];
-  const spread = orthogonal !== "none";
+  const io = yield dots.partials;
   const items = segments.flatMap((s) => s.items);
-  // Per tensor: S, h.h, h.v of the last step, and what is above 0 once there was a step: what to scale the kept h
-  // with; for an average the sum of its weights, 1 - beta^t.
   const perTensor = g.state(`${prefix}.tensors`, [items.length, 4]);
-  const run = g.state(`${prefix}.run`, [2]); // average of the loss statistic, and 1 once it has started
-  const coefficients = g.activation(`${prefix}.coefficients`, [items.length, 4]); // of v0, h, h0 in v; step size
-  const summary = g.output(`${prefix}.summary`, [5]);
-  scalarPass(g, io, options, {
-    dots,
-    ranges: chunkRanges(g, prefix, segments),
-    coefficients,
-    perTensor,
-    run,
-    summary,
-    ...(spread
-      ? {
-        scales: g.constant(
-          `${prefix}.scales`,
-          Float32Array.from(items, ({ item }) => scaleOf(item, orthogonal)),
-        ),
-      }
-      : {}),
-  });
+  const run = g.state(`${prefix}.run`, [2]);
+  const coefficients = g.activation(`${prefix}.coefficients`, [items.length, 4]);
+  const summary = g.output(`${prefix}.summary`, [SUMMARY.length]);
+  const ranges = chunkRanges(g, prefix, segments);
+  const scales = orthogonal === "none" ? undefined : g.constant(
+    `${prefix}.scales`,
+    Float32Array.from(items, ({ item }) => scaleOf(item, orthogonal)),
+  );
+  scalarPass(g, io, options, { dots, ranges, coefficients, perTensor, run, summary, scales });
   for (const part of parts) {
-    const { parameters: theta, gradients } = part.segment;
-    const [v0, h0] = [v.packed[part.index], h.packed[part.index]];
-    updateChunks(g, part, {
-      label: "koala_plus_plus_update",
-      // What is orthogonalised takes the gradients' place.
-      write: {
-        v0,
-        ...(spread ? {} : { theta }),
-        ...(written ? { h0 } : {}),
-        ...(spread || !written ? { gradients } : {}),
-      },
-      read: { ...(written ? {} : { h0 }), ...(spread && decay ? { theta } : {}) },
-      extra: {
-        coefficients: { tensor: coefficients, type: "vec4f" },
-        ...(average ? { tensors: { tensor: perTensor, type: "vec4f" } } : {}),
-      },
-      statistics: io.statistics,
-      before: `
-  let c = coefficients[tag];
-  left_alone = left_alone || c.w == ${LEFT_ALONE};
-  ${average ? `let weight = f32(${1 - beta}) / tensors[tag].w;` : ""}`,
-      // The buffers change places whatever happens, so a tensor that keeps its h0 has it moved along.
-      otherwise: written ? undefined : "gradients[i] = h0[i];",
-      statements: `
-    let u = g${decay ? ` + f32(${weightDecay}) * theta[i]` : ""};
-    let h = ${average ? "mix(h0[i], u, weight)" : "u"};
-    let v = c.x * v0[i] + c.y * h + c.z * h0[i];
-    v0[i] = v;
-    ${written ? "h0[i] = h;" : ""}
-    ${spread ? "gradients[i] =" : "theta[i] -= c.w *"} (v + f32(${q}) * h);`,
-    });
+    const tensors = { v0: v.packed[part.index], h0: h.packed[part.index], coefficients, perTensor };
+    updateChunks(g, part, { ...elementwisePass(part, options, tensors), statistics: io.statistics });
   }
-  if (spread) orthogonalStep(g, io.statistics, coefficients, begun);
-  const names = ["r", "smallest_s", "largest_s", "mean_step", "restarts"].map((name) => `${prefix}.${name}`);
+  if (orthogonal !== "none") {
+    // What stands in the gradients' place is orthogonalised, and the step is along it.
+    orthogonalizePacked(g, matrixBatches(g, prefix, segments), segments.map((s) => s.gradients));
+    for (const part of parts) {
+      updateChunks(g, part, {
+        label: "koala_plus_plus_step",
+        write: { theta: part.segment.parameters },
+        extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
+        statistics: io.statistics,
+        before: "let step = coefficients[tag].w;",
+        leaveAlone: `step == ${LEFT_ALONE}`,
+        statements: "theta[i] -= step * raw;",
+      });
+    }
+  }
   return {
     state: [
       ...v.named,
@@ -220,34 +162,49 @@ function finish(
       { name: `${prefix}.tensors`, tensor: perTensor },
       { name: `${prefix}.run`, tensor: run },
     ],
-    summary: { names, tensor: summary },
+    summary: { names: SUMMARY.map((name) => `${prefix}.${name}`), tensor: summary },
   };
 }
 
-/** Orthogonalises what stands in the gradients' place and takes the step along it. */
-function orthogonalStep(
-  g: Graph,
-  statistics: Tensor,
-  coefficients: Tensor,
-  { prefix, segments, parts }: Begun,
-): void {
-  orthogonalizePacked(g, matrixBatches(g, prefix, segments), segments.map((s) => s.gradients));
-  for (const part of parts) {
-    updateChunks(g, part, {
-      label: "koala_plus_plus_step",
-      write: { theta: part.segment.parameters },
-      extra: { coefficients: { tensor: coefficients, type: "vec4f" } },
-      statistics,
-      before: `
-  let step = coefficients[tag].w;
-  left_alone = left_alone || step == ${LEFT_ALONE};`,
-      statements: "theta[i] -= step * masked(gradients[i], i, chunk.z);",
-    });
-  }
+/** The pass that brings v and h up to date, and takes the step or leaves its direction in the gradients' place. */
+function elementwisePass(
+  { segment: { parameters: theta, gradients } }: ChunkedPart,
+  options: Required<KoalaPlusPlusOptions>,
+  { v0, h0, coefficients, perTensor }: Readonly<Record<"v0" | "h0" | "coefficients" | "perTensor", Tensor>>,
+): Omit<ChunkUpdate, "statistics"> {
+  const { q, weightDecay, beta } = options;
+  const orthogonal = options.orthogonal !== "none";
+  const [decay, average, written] = [weightDecay > 0, beta > 0, writesH(options)];
+  return {
+    label: "koala_plus_plus_update",
+    write: {
+      v0,
+      ...(orthogonal ? {} : { theta }),
+      ...(written ? { h0 } : {}),
+      ...(orthogonal || !written ? { gradients } : {}),
+    },
+    read: { ...(written ? {} : { h0 }), ...(orthogonal && decay ? { theta } : {}) },
+    extra: {
+      coefficients: { tensor: coefficients, type: "vec4f" },
+      ...(average ? { tensors: { tensor: perTensor, type: "vec4f" } } : {}),
+    },
+    before: `let c = coefficients[tag];
+  ${average ? `let weight = ${f32(1 - beta)} / tensors[tag].w;` : ""}`,
+    leaveAlone: `c.w == ${LEFT_ALONE}`,
+    // The buffers change places whatever happens, so a tensor that keeps its h0 has it moved along.
+    otherwise: written ? undefined : "gradients[i] = h0[i];",
+    statements: `
+    let u = g${decay ? ` + ${f32(weightDecay)} * theta[i]` : ""};
+    let h = ${average ? "mix(h0[i], u, weight)" : "u"};
+    let v = c.x * v0[i] + c.y * h + c.z * h0[i];
+    v0[i] = v;
+    ${written ? "h0[i] = h;" : ""}
+    ${orthogonal ? "gradients[i] =" : "theta[i] -= c.w *"} (v + ${f32(q)} * h);`,
+  };
 }
 
 /** What the orthogonal matrices of a parameter are multiplied with, beside the learning rate or the step's norm. */
-function scaleOf(item: Parameter, orthogonal: KoalaPlusPlusOptions["orthogonal"]): number {
+function scaleOf(item: Parameter, orthogonal: "gain" | "unit"): number {
   const { inputs, outputs } = matrixShape(item);
   if (orthogonal === "unit") return Math.sqrt(Math.max(1, outputs / inputs));
   // An orthogonal matrix has the norm sqrt(rank).

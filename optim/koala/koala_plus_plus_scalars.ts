@@ -4,11 +4,11 @@
  * @module
  */
 import type { Graph } from "../../gpu/graph.ts";
-import { mainInputs } from "../../gpu/kernel.ts";
+import { f32, isFiniteWgsl, mainInputs } from "../../gpu/wgsl.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { isFiniteWgsl, tensorSumsWgsl } from "../chunks.ts";
 import { type MeasurementNoiseOptions, measurementNoiseWgsl } from "./measurement_noise.ts";
 import { STATISTICS, type UpdateInputs } from "../optimizer.ts";
+import { type Sums, tensorSumsWgsl } from "../packed/passes.ts";
 
 /** Hyper-parameters of {@linkcode koalaPlusPlus}. */
 export interface KoalaPlusPlusOptions extends MeasurementNoiseOptions {
@@ -40,36 +40,110 @@ export function writesH({ weightDecay, beta, orthogonal }: Required<KoalaPlusPlu
   return weightDecay > 0 || beta > 0 || orthogonal !== "none";
 }
 
+/** What the scalar pass is bound to. */
+export interface ScalarTensors {
+  /** From {@linkcode dotTerms}. */
+  readonly dots: Sums;
+  /** u32 [tensors, 2], from `chunkRanges`. */
+  readonly ranges: Tensor;
+  /** [tensors, 4], written: the coefficients of v0, h and h0 in v, and the step size or {@linkcode LEFT_ALONE}. */
+  readonly coefficients: Tensor;
+  /**
+   * State, [tensors, 4]: S, h.h and h.v of the last step, and what is above 0 once there was a step: what to scale the
+   * kept h with; for an average the sum of its weights, 1 - beta^t.
+   */
+  readonly perTensor: Tensor;
+  /** State, [2]: average of the loss statistic, and 1 once it has started. */
+  readonly run: Tensor;
+  /** [5], written: {@linkcode SUMMARY}. */
+  readonly summary: Tensor;
+  /** [tensors], for an orthogonal step: what its matrices are multiplied with. */
+  readonly scales?: Tensor;
+}
+
+/** Names of the numbers for metrics. */
+export const SUMMARY: readonly string[] = ["r", "smallest_s", "largest_s", "mean_step", "restarts"];
+
+/**
+ * The dot products that the scalar pass needs, by name: g is the gradient before clipping, v and h the v0 and h0 of
+ * the step before as they were kept, t is theta. h.h, h.h0 and h.v0 follow from them, whatever g is scaled with.
+ */
+export function dotTerms(
+  { weightDecay, orthogonal }: Required<KoalaPlusPlusOptions>,
+): Record<string, string> {
+  return {
+    gg: "dot(g, g)",
+    gh: "dot(g, h0[i])",
+    gv: "dot(g, v0[i])",
+    ...(weightDecay > 0
+      ? {
+        tt: "dot(theta[i], theta[i])",
+        tg: "dot(theta[i], g)",
+        th: "dot(theta[i], h0[i])",
+        tv: "dot(theta[i], v0[i])",
+      }
+      : {}),
+    ...(orthogonal === "gain" ? { vv: "dot(v0[i], v0[i])" } : {}),
+  };
+}
+
+/** WGSL for |theta|^2 and the dot products of u = g + wd theta, which is what is averaged where there is an average. */
+function dotsOfU({ weightDecay }: Required<KoalaPlusPlusOptions>): string {
+  if (weightDecay === 0) {
+    return `let tt = 0.0;
+    let uu = gg;
+    let uh0 = scale0 * (scale * sum_gh);
+    let uv0 = scale * sum_gv;`;
+  }
+  const wd = f32(weightDecay);
+  return `let tt = sum_tt;
+    let uu = gg + ${f32(2 * weightDecay)} * scale * sum_tg + ${f32(weightDecay * weightDecay)} * tt;
+    let uh0 = scale0 * (scale * sum_gh + ${wd} * sum_th);
+    let uv0 = scale * sum_gv + ${wd} * sum_tv;`;
+}
+
+/** WGSL for the dot products of h: u itself, or the average a u + b h0. */
+function dotsOfH({ beta }: Required<KoalaPlusPlusOptions>): string {
+  if (beta === 0) {
+    return `let hh = uu;
+    let hh0 = uh0;
+    let hv0 = uv0;`;
+  }
+  return `let total = ${f32(beta)} * old.w + ${f32(1 - beta)};
+    let b = ${f32(beta)} * old.w / total;
+    let a = 1.0 - b;
+    let hh = a * a * uu + 2.0 * a * b * uh0 + b * b * old.y;
+    let hh0 = a * uh0 + b * old.y;
+    let hv0 = a * uv0 + b * old.z;`;
+}
+
+/** WGSL that turns `step` into the length of an orthogonal step: |v + Q h|, as the filter gives it, or none of the filter's. */
+const ORTHOGONAL_STEP: Readonly<Record<Required<KoalaPlusPlusOptions>["orthogonal"], string>> = {
+  none: "",
+  unit: "step = select(0.0, scalars[0] * scales[tensor], S > 0.0);",
+  gain: `let along = c.y + Q;
+    let norm2 = c.x * c.x * sum_vv + along * along * hh + c.z * c.z * old.y +
+      2.0 * (c.x * along * hv0 + c.x * c.z * old.z + along * c.z * hh0);
+    step *= sqrt(max(norm2, 0.0)) * scales[tensor];`,
+};
+
 /** One workgroup turns dot products into coefficients; a lane takes every 64th tensor. */
 export function scalarPass(
   g: Graph,
   { statistics, scalars }: UpdateInputs,
   options: Required<KoalaPlusPlusOptions>,
-  t: Readonly<
-    Record<"dots" | "ranges" | "coefficients" | "perTensor" | "run" | "summary", Tensor> & {
-      readonly scales?: Tensor;
-    }
-  >,
+  t: ScalarTensors,
 ): void {
   const { sigma, q, weightDecay, symmetric, beta, orthogonal } = options;
-  const decay = weightDecay > 0;
-  const width = t.dots.shape[1];
-  // Of an orthogonalised step: |v + Q h|, the norm that the filter gives it, or none of the filter's.
-  const orthogonalStep = {
-    none: "",
-    unit: "step = select(0.0, scalars[0] * scales[tensor], S > 0.0);",
-    gain: `let along = c.y + Q;
-    let norm2 = c.x * c.x * d${width - 1} + along * along * hh + c.z * c.z * old.y +
-      2.0 * (c.x * along * hv0 + c.x * c.z * old.z + along * c.z * hh0);
-    step *= sqrt(max(norm2, 0.0)) * scales[tensor];`,
-  }[orthogonal];
+  // What says that there was a step, beside S, h.h and h.v.
+  const kept = beta > 0 ? "total" : weightDecay > 0 ? "1.0" : "scale";
   g.dispatch({
     label: "koala_plus_plus_scalars",
     read: {
       statistics,
       scalars,
       ranges: { tensor: t.ranges, type: "vec2u" },
-      dots: t.dots,
+      dots: t.dots.partials,
       ...(t.scales ? { scales: t.scales } : {}),
     },
     write: {
@@ -81,7 +155,7 @@ export function scalarPass(
     constants: { TENSORS: t.ranges.shape[0] },
     workgroups: [1, 1, 1],
     body: `${isFiniteWgsl}
-const Q = f32(${q});
+const Q = ${f32(q)};
 var<workgroup> seen: array<vec4f, 64>;
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   if (statistics[${STATISTICS.skip}] != 0.0) { return; }
@@ -89,29 +163,12 @@ var<workgroup> seen: array<vec4f, 64>;
   let scale = statistics[${STATISTICS.gradientScale}];
   var notes = vec4f(3.0e38, 0.0, 0.0, 0.0); // smallest S, largest S, sum of step sizes, restarts
   for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
-    ${tensorSumsWgsl(width)}
+    ${tensorSumsWgsl(t.dots)}
     let old = state[tensor]; // S0, h0.h0, h0.v0, scale of h0 or weight of the average
     let scale0 = ${writesH(options) ? "select(0.0, 1.0, old.w > 0.0)" : "old.w"};
-    let gg = scale * scale * d0;
-    let tt = ${decay ? "d3" : "0.0"};
-    // u = g + wd theta, what is averaged where there is an average
-    let uu = gg${
-      decay ? ` + f32(${2 * weightDecay}) * scale * d4 + f32(${weightDecay * weightDecay}) * tt` : ""
-    };
-    let uh0 = scale0 * (scale * d1${decay ? ` + f32(${weightDecay}) * d5` : ""});
-    let uv0 = scale * d2${decay ? ` + f32(${weightDecay}) * d6` : ""};
-    ${
-      beta > 0
-        ? `let total = f32(${beta}) * old.w + f32(${1 - beta});
-    let b = f32(${beta}) * old.w / total;
-    let a = 1.0 - b;
-    let hh = a * a * uu + 2.0 * a * b * uh0 + b * b * old.y;
-    let hh0 = a * uh0 + b * old.y;
-    let hv0 = a * uv0 + b * old.z;`
-        : `let hh = uu;
-    let hh0 = uh0;
-    let hv0 = uv0;`
-    }
+    let gg = scale * scale * sum_gg;
+    ${dotsOfU(options)}
+    ${dotsOfH(options)}
     if (!(sqrt(gg) >= 1e-9)) {
       coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
       continue;
@@ -129,20 +186,20 @@ var<workgroup> seen: array<vec4f, 64>;
     }
     if (old.w == 0.0 || restarted > 0.0) {
       // h0 = h and v0 = sigma h give v = (1 - lambda) (sigma + Q) h, and 1 - lambda = R / S0 without cancellation.
-      let S0 = f32(${sigma + q}) * hh + R;
-      c = vec3f(0.0, select(0.0, R / S0, S0 > 0.0) * f32(${sigma + q}), 0.0);
+      let S0 = ${f32(sigma + q)} * hh + R;
+      c = vec3f(0.0, select(0.0, R / S0, S0 > 0.0) * ${f32(sigma + q)}, 0.0);
       vh = c.y * hh;
     }
     let S = vh + Q * hh + R;
-    let L = statistics[${STATISTICS.loss}] + f32(${0.5 * weightDecay}) * tt;
+    let L = statistics[${STATISTICS.loss}] + ${f32(0.5 * weightDecay)} * tt;
     var step = select(0.0, scalars[0] * L / S, S > 0.0);
-    ${orthogonalStep}
+    ${ORTHOGONAL_STEP[orthogonal]}
     if (!is_finite(S) || !is_finite(step)) {
       coefficients[tensor] = vec4f(0.0, 0.0, 0.0, ${LEFT_ALONE});
       continue;
     }
     coefficients[tensor] = vec4f(c.xy, c.z * scale0, step);
-    state[tensor] = vec4f(S, hh, vh, ${beta > 0 ? "total" : decay ? "1.0" : "scale"});
+    state[tensor] = vec4f(S, hh, vh, ${kept});
     notes = vec4f(min(notes.x, S), max(notes.y, S), notes.z + step, notes.w + restarted);
   }
   seen[lane] = notes;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { f32 } from "../../gpu/wgsl.ts";
 import { requireInRange, STATISTICS } from "../optimizer.ts";
 
 /** Where the measurement noise R comes from: a number, or an average over steps of a statistic of the loss. */
@@ -46,8 +47,8 @@ export function requireMeasurementNoise(
 export function measurementNoiseWgsl({ r, alphaR }: Required<MeasurementNoiseOptions>): string {
   const statistic = r === "second-moment" ? STATISTICS.lossSecondMoment : STATISTICS.lossVariance;
   return `
-  let average = f32(${alphaR}) * select(1.0, run[0], run[1] > 0.0) + f32(${
-    1 - alphaR
-  }) * statistics[${statistic}];
-  let R = ${typeof r === "number" ? `f32(${r})` : "average"};`;
+  let average = ${f32(alphaR)} * select(1.0, run[0], run[1] > 0.0) + ${
+    f32(1 - alphaR)
+  } * statistics[${statistic}];
+  let R = ${typeof r === "number" ? f32(r) : "average"};`;
 }

@@ -15,7 +15,7 @@
  * @module
  */
 import { type Graph, vec4 } from "../../gpu/graph.ts";
-import { mainInputs } from "../../gpu/kernel.ts";
+import { f32, mainInputs, opaque } from "../../gpu/wgsl.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { matmul } from "../../ops/matmul/matmul.ts";
 
@@ -139,11 +139,11 @@ function gramSchmidt(
     body: `
 var<workgroup> sums: array<f32, ${threads}>;
 var<workgroup> column: array<f32, ${size}>;
-fn total(own: f32, lane: u32, factor: u32) -> f32 {
+fn total(own: f32, lane: u32, groups: vec3u) -> f32 {
   sums[lane] = own;
   workgroupBarrier();
   var sum = 0.0;
-  for (var other = 0u; other < ${threads}u * factor; other++) { sum += sums[other]; }
+  for (var other = 0u; other < ${opaque(threads)}; other++) { sum += sums[other]; }
   workgroupBarrier();
   return sum;
 }
@@ -154,11 +154,11 @@ fn total(own: f32, lane: u32, factor: u32) -> f32 {
   let first = group.x * size * width;
   var own = 0.0;
   for (var i = lane; i < size; i += ${threads}u) { own += matrices[(group.x * size + i) * size + i]; }
-  let trace = total(own, lane, groups.z);
+  let trace = total(own, lane, groups);
   let scale = select(0.0, 1.0 / trace, trace > 0.0);
   if (sizes[3] == 1u) {
     for (var i = lane; i < size * width; i += ${threads}u) {
-      x[first + i] = scale * x[first + i] + ${EIGENBASIS_SHIFT} * bases[first + i];
+      x[first + i] = scale * x[first + i] + ${f32(EIGENBASIS_SHIFT)} * bases[first + i];
     }
   }
   storageBarrier();
@@ -170,7 +170,7 @@ fn total(own: f32, lane: u32, factor: u32) -> f32 {
       column[row] = value;
       own += value * value;
     }
-    let inverse = inverseSqrt(total(own, lane, groups.z));
+    let inverse = inverseSqrt(total(own, lane, groups));
     // A thread owns groups of four columns; those before k are done.
     for (var c = k / 4u + lane; c < width; c += ${threads}u) {
       let columns = vec4u(c * 4u) + vec4u(0u, 1u, 2u, 3u);

@@ -12,7 +12,7 @@
  * @module
  */
 import { type Graph, type UpdateSegment, vec4 } from "../../gpu/graph.ts";
-import { mainInputs } from "../../gpu/kernel.ts";
+import { mainInputs } from "../../gpu/wgsl.ts";
 import type { Parameter } from "../../gpu/parameters.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { padded } from "../../ops/matmul/transpose.ts";

@@ -20,7 +20,7 @@
  * @module
  */
 import type { Graph } from "../../gpu/graph.ts";
-import { mainInputs } from "../../gpu/kernel.ts";
+import { f32, mainInputs, opaque } from "../../gpu/wgsl.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { elementwise } from "../../ops/elementwise.ts";
 import { matmul } from "../../ops/matmul/matmul.ts";
@@ -99,8 +99,8 @@ var<workgroup> sums: array<f32, 64>;
   sums[lane] = sum;
   workgroupBarrier();
   if (lane != 0u) { return; }
-  for (var other = 1u; other < 64u * groups.z; other++) { sum += sums[other]; }
-  inverse[group.x] = 1.0 / (sqrt(sum) + ${NORM_EPSILON});
+  for (var other = 1u; other < ${opaque(64)}; other++) { sum += sums[other]; }
+  inverse[group.x] = 1.0 / (sqrt(sum) + ${f32(NORM_EPSILON)});
 }`,
   });
   for (const [tensor, factor] of [[x, "s"], [gram, "s * s"]] as const) {

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Graph, UpdateSegment } from "../gpu/graph.ts";
-import { Storage, Tensor } from "../gpu/tensor.ts";
-import type { OwnedState } from "./optimizer.ts";
+import type { Graph, UpdateSegment } from "../../gpu/graph.ts";
+import { Storage, Tensor } from "../../gpu/tensor.ts";
+import type { OwnedState } from "../optimizer.ts";
 
 /**
  * Makes state that is packed like the segments.
