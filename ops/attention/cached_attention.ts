@@ -10,9 +10,10 @@
  *
  * @module
  */
-import { type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
+import type { Graph } from "../../gpu/graph.ts";
 import { expectShape, type Tensor } from "../../gpu/tensor.ts";
 import { f32, perThread } from "../../gpu/wgsl.ts";
+import { headRow } from "./head_row.ts";
 import type { SequenceContext } from "./key_value_cache.ts";
 import { lanesPerRow, perRow } from "../rows.ts";
 
@@ -68,10 +69,7 @@ export function cachedAttention(
   const [batch, length] = q.tensor.shape; // B, T
   expectShape("cachedAttention", "the context's starts", context.starts, [batch], "u32");
   const { keys, values } = context.layer(layer, numKeyValueHeads * headDim); // [S, P, KV * HS]
-  // Vectors need every head and every part to start at a multiple of 4.
-  const width = headDim % 4 === 0 ? 4 : 1;
-  const pieces = headDim / width;
-  const wrap = (t: Tensor): Operand => (width === 4 ? vec4(t) : t);
+  const { width, pieces, wrap, declarations } = headRow(g.profile, headDim);
   const places = { starts: context.starts, slots: context.slots };
   const constants = { T: length, P: context.length, KV: numKeyValueHeads, PIECES: pieces };
   /** Index of the first piece of a head in row b * T + t. */
@@ -115,8 +113,7 @@ export function cachedAttention(
     ...perRow(g.profile, {
       rows: batch * length * numHeads,
       functions: `
-alias V = ${width === 4 ? "vec4f" : "f32"};
-fn product(a: V, b: V) -> f32 { ${width === 4 ? "return dot(a, b);" : "return a * b;"} }
+${declarations}
 const SCALE = ${f32(scale)};
 ${shared ? `var<workgroup> weights: array<f32, ${lanes}>;` : ""}`,
       statements: `let head = row % NH;
