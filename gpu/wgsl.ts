@@ -111,6 +111,16 @@ export function opaque(bound: number | string): string {
   return `${typeof bound === "number" ? `${bound}u` : bound} * groups.z`;
 }
 
+/** Statements for the numbers from 0 to `count - 1`, one after the other. */
+export function unroll(count: number, statement: (n: number) => string): string {
+  return Array.from({ length: count }, (_, n) => statement(n)).join(" ");
+}
+
+/** The same for expressions that are arguments or elements, with commas. */
+export function list(count: number, expression: (n: number) => string): string {
+  return Array.from({ length: count }, (_, n) => expression(n)).join(", ");
+}
+
 /**
  * Writes a number in WGSL as the f32 that is nearest to it.
  *

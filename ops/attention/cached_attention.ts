@@ -12,7 +12,7 @@
  */
 import type { Graph } from "../../gpu/graph.ts";
 import { expectShape, type Tensor } from "../../gpu/tensor.ts";
-import { f32, perThread } from "../../gpu/wgsl.ts";
+import { f32, perThread, unroll } from "../../gpu/wgsl.ts";
 import { headRow } from "./head_row.ts";
 import type { SequenceContext } from "./key_value_cache.ts";
 import { lanesPerRow, perRow } from "../rows.ts";
@@ -97,14 +97,13 @@ export function cachedAttention(
 
   const o = g.activation("attention", [batch, length, numHeads * headDim]);
   const lanes = lanesPerRow(g.profile);
-  const each = (n: number, statement: (c: number) => string) => [...Array(n).keys()].map(statement).join(" ");
   const shared = lanes > 1;
   /** Pieces of the values that a thread sums up, and which they are. */
   const own = Math.ceil(pieces / lanes);
   const piece = (c: number) => (shared ? `min(lane + ${c * lanes}u, PIECES - 1u)` : `${c}u`);
   const addValues = (weight: string, position: string) => `
       let v_at = first_head + (${position}) * KV * PIECES;
-      ${each(own, (c) => `sum${c} += ${weight} * values[v_at + ${piece(c)}];`)}`;
+      ${unroll(own, (c) => `sum${c} += ${weight} * values[v_at + ${piece(c)}];`)}`;
   g.dispatch({
     label: "cached_attention",
     read: { q: wrap(q.tensor), keys: wrap(keys), values: wrap(values), ...places },
@@ -121,21 +120,21 @@ ${shared ? `var<workgroup> weights: array<f32, ${lanes}>;` : ""}`,
   let position = min(starts[place / T] + place % T, P - 1u);
   let q_at = ${at(q, "place", "head")};
   let first_head = (slots[place / T] * P * KV + head / (NH / KV)) * PIECES;
-  ${each(pieces, (c) => `let q${c} = q[q_at + ${c}u] * SCALE;`)}
-  ${each(own, (c) => `var sum${c} = V();`)}
+  ${unroll(pieces, (c) => `let q${c} = q[q_at + ${c}u] * SCALE;`)}
+  ${unroll(own, (c) => `var sum${c} = V();`)}
   var top = -3.0e38;
   var total = 0.0;
   for (var first = 0u; first <= position; first += LANES) {
     let j = first + lane;
     let k_at = first_head + min(j, position) * KV * PIECES;
     var s = 0.0;
-    ${each(pieces, (c) => `s += product(q${c}, keys[k_at + ${c}u]);`)}
+    ${unroll(pieces, (c) => `s += product(q${c}, keys[k_at + ${c}u]);`)}
     let new_top = max(top, row_max(select(-3.0e38, s, j <= position)));
     let shrink = exp(top - new_top);
     let weight = select(0.0, exp(s - new_top), j <= position);
     total = total * shrink + row_sum(weight);
     top = new_top;
-    ${each(own, (c) => `sum${c} *= shrink;`)}
+    ${unroll(own, (c) => `sum${c} *= shrink;`)}
     ${
         shared
           ? `weights[lane] = weight;
@@ -146,7 +145,7 @@ ${shared ? `var<workgroup> weights: array<f32, ${lanes}>;` : ""}`,
       }
   }
   ${
-        each(own, (c) => {
+        unroll(own, (c) => {
           const store = `o[row * PIECES + ${piece(c)}] = sum${c} / total;`;
           return shared ? `if (lane + ${c * lanes}u < PIECES) { ${store} }` : store;
         })

@@ -7,7 +7,7 @@
 import type { Profile } from "../../gpu/device.ts";
 import { type Operand, vec4 } from "../../gpu/graph.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { opaque } from "../../gpu/wgsl.ts";
+import { list, opaque, unroll } from "../../gpu/wgsl.ts";
 
 /** WGSL for rows of one size on one adapter. A piece is one value of type `V`. */
 export interface HeadRow {
@@ -45,19 +45,16 @@ export function headRow(profile: Profile, headDim: number): HeadRow {
   // Vectors need every head and every part of a packed row to start at a multiple of 4.
   const width = headDim % 4 === 0 ? 4 : 1;
   const pieces = headDim / width;
-  const all = [...Array(pieces).keys()];
-  const each: HeadRow["each"] = (statement) => all.map(statement).join(" ");
+  const each: HeadRow["each"] = (statement) => unroll(pieces, statement);
   const forPieces: HeadRow["forPieces"] = (statement) =>
     profile.isSoftware
       ? `for (var c = 0u; c < ${opaque(pieces)}; c++) { ${statement("c")} }`
       : each((n) => statement(`${n}u`));
   const inParts: HeadRow["loadShared"] = (name, load) => {
-    const parts = [...Array(Math.ceil(pieces / 8)).keys()];
-    return `${
-      parts.map((p) => `let ${name}_part${p} = ${load(`min(${p * 8}u + lane % 8u, ${pieces - 1}u)`)};`).join(
-        " ",
-      )
-    } ${each((n) => `let ${name}${n} = subgroupBroadcast(${name}_part${n >> 3}, ${n & 7}u);`)}`;
+    const part = (p: number) =>
+      `let ${name}_part${p} = ${load(`min(${p * 8}u + lane % 8u, ${pieces - 1}u)`)};`;
+    return `${unroll(Math.ceil(pieces / 8), part)}
+    ${each((n) => `let ${name}${n} = subgroupBroadcast(${name}_part${n >> 3}, ${n & 7}u);`)}`;
   };
   return {
     width,
@@ -76,9 +73,9 @@ export function headRow(profile: Profile, headDim: number): HeadRow {
       ? inParts
       : (name, load) => each((n) => `let ${name}${n} = ${load(`${n}u`)};`),
     zeros: (name) => each((n) => `var ${name}${n} = V();`),
-    dot: (a, b) => all.map((n) => `product(${a}${n}, ${b}${n})`).join(" + "),
+    dot: (a, b) => Array.from({ length: pieces }, (_, n) => `product(${a}${n}, ${b}${n})`).join(" + "),
     store: (name, statement) =>
-      `var ${name}_all = array<V, ${pieces}>(${all.map((n) => `${name}${n}`).join(", ")});
+      `var ${name}_all = array<V, ${pieces}>(${list(pieces, (n) => `${name}${n}`)});
   ${forPieces((c) => statement(`${name}_all[${c}]`, c))}`,
   };
 }

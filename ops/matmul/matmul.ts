@@ -1,7 +1,6 @@
 /**
- * Matrix products out = A B (+ bias) (+ residual), the kernels below every linear layer. The kernels
- * themselves are in `matmul_kernels.ts`; here operands are brought into a layout that the kernel reads, and
- * the kernel is chosen: what {@linkcode Graph.choose} says for this shape, else the first of
+ * Matrix products out = A B (+ bias) (+ residual), the kernels below every linear layer. Each kernel has a file of
+ * its own; here operands are brought into a layout that the kernel reads, and the kernel is chosen: what {@linkcode Graph.choose} says for this shape, else the first of
  *
  * - `broadcast` on CPU adapters whose subgroups have 8 lanes (lavapipe),
  * - `tile` on other CPU adapters,
@@ -12,7 +11,10 @@
 import type { Graph } from "../../gpu/graph.ts";
 import type { Profile } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { broadcastKernel, type Product, sharedKernel, tileKernel } from "./kernels.ts";
+import { broadcastKernel } from "./broadcast_kernel.ts";
+import type { Product } from "./product.ts";
+import { sharedKernel } from "./shared_kernel.ts";
+import { tileKernel } from "./tile_kernel.ts";
 import { padRows, transpose } from "./transpose.ts";
 
 /** What {@linkcode matmul} takes. */
