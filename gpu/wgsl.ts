@@ -34,8 +34,6 @@ export interface LaunchOptions {
   readonly index?: string;
   /** Threads of a workgroup; default 64. */
   readonly threads?: number;
-  /** Name in WGSL of the thread's number in its workgroup; default `lane`. */
-  readonly lane?: string;
   /** WGSL above `main`: functions, aliases, workgroup memory. */
   readonly functions?: string;
   /** WGSL statements of `main`. They know the index, COUNT and {@linkcode mainInputs}. */
@@ -54,11 +52,7 @@ export interface LaunchOptions {
  */
 export function perThread(options: LaunchOptions): Launch {
   const { count, threads = 64 } = options;
-  return launch(
-    options,
-    Math.ceil(count / threads),
-    `(${FLAT_GROUP}) * ${threads}u + ${options.lane ?? "lane"}`,
-  );
+  return launch(options, Math.ceil(count / threads), `(${FLAT_GROUP}) * ${threads}u + lane`);
 }
 
 /** A kernel with a workgroup for each index. Workgroups past the last one return before the statements. */
@@ -70,11 +64,11 @@ export function perWorkgroup(options: LaunchOptions): Launch {
 const FLAT_GROUP = "group.x + group.y * groups.x";
 
 function launch(options: LaunchOptions, workgroups: number, indexWgsl: string): Launch {
-  const { count, countWgsl, index = "i", threads = 64, lane = "lane", functions = "", statements } = options;
+  const { count, countWgsl, index = "i", threads = 64, functions = "", statements } = options;
   return {
     workgroups: flatWorkgroups(workgroups),
     body: `${functions}
-@compute @workgroup_size(${threads}) fn main(${mainInputs.replace("lane:", `${lane}:`)}) {
+@compute @workgroup_size(${threads}) fn main(${mainInputs}) {
   ${countWgsl === undefined ? `const COUNT = ${count}u` : `let COUNT = ${countWgsl}`};
   let ${index} = ${indexWgsl};
   if (${index} >= COUNT) { return; }

@@ -32,14 +32,15 @@ export function perRow(profile: Profile, { rows, functions = "", statements }: R
       count: rows,
       index: "row",
       threads: 16, // Small workgroups, so that few rows still spread over all cores.
-      lane: "thread",
       functions: `
 const LANES = 1u;
 fn row_sum(value: f32) -> f32 { return value; }
 fn row_max(value: f32) -> f32 { return value; }
 ${functions}`,
-      statements: `let lane = 0u;
-  ${statements}`,
+      statements: `{
+  let lane = 0u;
+  ${statements}
+  }`,
     });
   }
   const reduce = (name: string, combine: string) => `

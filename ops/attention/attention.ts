@@ -96,13 +96,8 @@ function record(
   options: AttentionOptions,
 ): Tensor {
   const { numHeads, numKeyValueHeads = numHeads } = options;
+  requireHeads(channels, numHeads, numKeyValueHeads);
   const headDim = channels / numHeads; // HS
-  if (!Number.isInteger(headDim) || !Number.isInteger(numHeads / numKeyValueHeads)) {
-    throw new RangeError(
-      `attention: the heads must divide the columns and the key heads the heads, got ${channels} columns, ` +
-        `${numHeads} heads, ${numKeyValueHeads} key heads`,
-    );
-  }
   const scale = options.scale ?? 1 / Math.sqrt(headDim);
   if (options.cache) {
     return cachedAttention(g, q, k, v, { numHeads, numKeyValueHeads, headDim, scale, ...options.cache });
@@ -173,6 +168,14 @@ function record(
     });
   });
   return o;
+}
+
+function requireHeads(channels: number, numHeads: number, numKeyValueHeads: number): void {
+  if (Number.isInteger(channels / numHeads) && Number.isInteger(numHeads / numKeyValueHeads)) return;
+  throw new RangeError(
+    `attention: the heads must divide the columns and the key heads the heads, got ${channels} columns, ` +
+      `${numHeads} heads, ${numKeyValueHeads} key heads`,
+  );
 }
 
 /** Where a gradient goes, and under which name in WGSL. */

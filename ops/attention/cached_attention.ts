@@ -13,7 +13,7 @@
 import type { Graph } from "../../gpu/graph.ts";
 import { expectShape, type Tensor } from "../../gpu/tensor.ts";
 import { f32, perThread, unroll } from "../../gpu/wgsl.ts";
-import { headRow } from "./head_row.ts";
+import { type HeadRow, headRow } from "./head_row.ts";
 import type { SequenceContext } from "./key_value_cache.ts";
 import { lanesPerRow, perRow } from "../rows.ts";
 
@@ -69,17 +69,41 @@ export function cachedAttention(
   const [batch, length] = q.tensor.shape; // B, T
   expectShape("cachedAttention", "the context's starts", context.starts, [batch], "u32");
   const { keys, values } = context.layer(layer, numKeyValueHeads * headDim); // [S, P, KV * HS]
-  const { width, pieces, wrap, declarations } = headRow(g.profile, headDim);
-  const places = { starts: context.starts, slots: context.slots };
-  const constants = { T: length, P: context.length, KV: numKeyValueHeads, PIECES: pieces };
-  /** Index of the first piece of a head in row b * T + t. */
-  const at = ({ offset, stride }: Columns, row: string, head: string) =>
-    `(${row} * ${stride / width}u + ${offset / width}u + ${head} * PIECES)`;
+  const row = headRow(g.profile, headDim);
+  const constants = { T: length, P: context.length, KV: numKeyValueHeads, PIECES: row.pieces };
+  const cache = { ...context, keys, values, constants, row };
+  appendKeysValues(g, k, v, cache);
+  return attend(g, q, cache, numHeads, scale);
+}
 
-  const count = batch * length * numKeyValueHeads * pieces;
+/** What both kernels know. */
+interface Cache {
+  /** u32 [B]: the position of each sequence's first token. */
+  readonly starts: Tensor;
+  /** u32 [B]: which of the cache's sequences each is. */
+  readonly slots: Tensor;
+  /** [S, P, KV * HS]. */
+  readonly keys: Tensor;
+  /** The shape of the keys. */
+  readonly values: Tensor;
+  /** A row of a head. */
+  readonly row: HeadRow;
+  readonly constants: Readonly<Record<"T" | "P" | "KV" | "PIECES", number>>;
+}
+
+/** WGSL for the index of the first piece of a head in row b * T + t. */
+function pieceAt({ width }: HeadRow, { offset, stride }: Columns, row: string, head: string): string {
+  return `(${row} * ${stride / width}u + ${offset / width}u + ${head} * PIECES)`;
+}
+
+/** Puts new keys and values into the cache. */
+function appendKeysValues(g: Graph, k: Columns, v: Columns, cache: Cache): void {
+  const { starts, slots, keys, values, constants, row: { width, pieces, wrap } } = cache;
+  const [batch, length] = k.tensor.shape; // B, T
+  const count = batch * length * constants.KV * pieces;
   g.dispatch({
     label: "cache_keys_values",
-    read: { k: wrap(k.tensor), v: wrap(v.tensor), ...places },
+    read: { k: wrap(k.tensor), v: wrap(v.tensor), starts, slots },
     write: { keys: wrap(keys), values: wrap(values) },
     constants,
     bytes: 4 * width * 4 * count,
@@ -90,12 +114,17 @@ export function cachedAttention(
   let position = starts[row / T] + row % T;
   if (position >= P) { return; }
   let to = (slots[row / T] * P + position) * KV * PIECES + c;
-  keys[to] = k[${at(k, "row", "0u")} + c];
-  values[to] = v[${at(v, "row", "0u")} + c];`,
+  keys[to] = k[${pieceAt(cache.row, k, "row", "0u")} + c];
+  values[to] = v[${pieceAt(cache.row, v, "row", "0u")} + c];`,
     }),
   });
+}
 
-  const o = g.activation("attention", [batch, length, numHeads * headDim]);
+/** Attends to what the cache holds. */
+function attend(g: Graph, q: Columns, cache: Cache, numHeads: number, scale: number): Tensor {
+  const { starts, slots, keys, values, constants, row: { width, pieces, wrap, declarations } } = cache;
+  const [batch, length] = q.tensor.shape; // B, T
+  const o = g.activation("attention", [batch, length, numHeads * pieces * width]);
   const lanes = lanesPerRow(g.profile);
   const shared = lanes > 1;
   /** Pieces of the values that a thread sums up, and which they are. */
@@ -106,7 +135,7 @@ export function cachedAttention(
       ${unroll(own, (c) => `sum${c} += ${weight} * values[v_at + ${piece(c)}];`)}`;
   g.dispatch({
     label: "cached_attention",
-    read: { q: wrap(q.tensor), keys: wrap(keys), values: wrap(values), ...places },
+    read: { q: wrap(q.tensor), keys: wrap(keys), values: wrap(values), starts, slots },
     write: { o: wrap(o) },
     constants: { ...constants, NH: numHeads },
     ...perRow(g.profile, {
@@ -118,7 +147,7 @@ ${shared ? `var<workgroup> weights: array<f32, ${lanes}>;` : ""}`,
       statements: `let head = row % NH;
   let place = row / NH; // b * T + t
   let position = min(starts[place / T] + place % T, P - 1u);
-  let q_at = ${at(q, "place", "head")};
+  let q_at = ${pieceAt(cache.row, q, "place", "head")};
   let first_head = (slots[place / T] * P * KV + head / (NH / KV)) * PIECES;
   ${unroll(pieces, (c) => `let q${c} = q[q_at + ${c}u] * SCALE;`)}
   ${unroll(own, (c) => `var sum${c} = V();`)}

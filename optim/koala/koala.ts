@@ -208,9 +208,6 @@ function scalarPass(
   t: Readonly<Record<"ranges" | "coefficients" | "run" | "summary", Tensor>>,
   parameters: number,
 ): void {
-  const { momentum, sigma, sigmaV, a, q, alphaQ, qV, weightDecay } = filter;
-  const decay = weightDecay > 0;
-  const [chunks, width] = dots.partials.shape;
   g.dispatch({
     label: "koala_scalars",
     read: { statistics, scalars, ranges: { tensor: t.ranges, type: "vec2u" }, dots: dots.partials },
@@ -221,19 +218,26 @@ function scalarPass(
     },
     constants: { TENSORS: t.ranges.shape[0] },
     workgroups: [1, 1, 1],
-    body: `${isFiniteWgsl}
+    body: scalarsWgsl(filter, dots, parameters),
+  });
+}
+
+function scalarsWgsl(filter: Filter, dots: Sums, parameters: number): string {
+  const { momentum, sigma, sigmaV, a, q, alphaQ, qV, weightDecay } = filter;
+  const [chunks, width] = dots.partials.shape;
+  return `${isFiniteWgsl}
 var<workgroup> seen: array<f32, 64>;
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   if (statistics[${STATISTICS.skip}] != 0.0) { return; }
   ${measurementNoiseWgsl(filter)}
   let started = run[1] > 0.0;
   var p = select(vec3f(${f32(sigma)}, 0.0, ${
-      f32(sigmaV)
-    }), vec3f(run[2], run[3], run[4]), started); // Pw, Pc, Pv
+    f32(sigmaV)
+  }), vec3f(run[2], run[3], run[4]), started); // Pw, Pc, Pv
   var q = select(${f32(q)}, run[5], started);
   ${
-      momentum
-        ? `
+    momentum
+      ? `
   var own = 0.0;
   for (var chunk = lane; chunk < ${opaque(chunks)}; chunk += 64u) {
     own += dots[chunk * ${width}u + ${dots.names.indexOf("moved")}u];
@@ -245,20 +249,20 @@ var<workgroup> seen: array<f32, 64>;
   workgroupBarrier();
   q = ${f32(alphaQ)} * q + ${f32(1 - alphaQ)} * sqrt(moved) / ${f32(parameters)};
   p = vec3f(p.x + 2.0 * p.y + p.z + q, ${f32(a)} * (p.y + p.z), ${f32(a * a)} * p.z + ${f32(qV)});`
-        : "p.x += q;"
-    }
+      : "p.x += q;"
+  }
   let scale = statistics[${STATISTICS.gradientScale}];
   var largest = 0.0; // |h|^2 / S
   for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
     ${tensorSumsWgsl(dots)}
     let gg = scale * scale * sum_gg;
     ${
-      decay
-        ? `let tt = sum_tt;
+    weightDecay > 0
+      ? `let tt = sum_tt;
     let hh = gg + ${f32(2 * weightDecay)} * scale * sum_tg + ${f32(weightDecay * weightDecay)} * tt;`
-        : `let tt = 0.0;
+      : `let tt = 0.0;
     let hh = gg;`
-    }
+  }
     let S = p.x * hh + R;
     let step = scalars[0] * (statistics[${STATISTICS.loss}] + ${f32(0.5 * weightDecay)} * tt) / S;
     let updates = sqrt(gg) >= 1e-9 && S > 0.0 && is_finite(S) && is_finite(step);
@@ -279,6 +283,5 @@ var<workgroup> seen: array<f32, 64>;
   run[3] = p.y - p.x * p.y * largest;
   run[4] = max(0.0, p.z - p.y * p.y * largest);
   run[5] = q;
-}`,
-  });
+}`;
 }

@@ -134,9 +134,6 @@ export function scalarPass(
   options: Required<KoalaPlusPlusOptions>,
   t: ScalarTensors,
 ): void {
-  const { sigma, q, weightDecay, symmetric, beta, orthogonal } = options;
-  // What says that there was a step, beside S, h.h and h.v.
-  const kept = beta > 0 ? "total" : weightDecay > 0 ? "1.0" : "scale";
   g.dispatch({
     label: "koala_plus_plus_scalars",
     read: {
@@ -154,7 +151,15 @@ export function scalarPass(
     },
     constants: { TENSORS: t.ranges.shape[0] },
     workgroups: [1, 1, 1],
-    body: `${isFiniteWgsl}
+    body: scalarsWgsl(options, t.dots),
+  });
+}
+
+function scalarsWgsl(options: Required<KoalaPlusPlusOptions>, dots: Sums): string {
+  const { sigma, q, weightDecay, symmetric, beta, orthogonal } = options;
+  // What says that there was a step, beside S, h.h and h.v.
+  const kept = beta > 0 ? "total" : weightDecay > 0 ? "1.0" : "scale";
+  return `${isFiniteWgsl}
 const Q = ${f32(q)};
 var<workgroup> seen: array<vec4f, 64>;
 @compute @workgroup_size(64) fn main(${mainInputs}) {
@@ -163,7 +168,7 @@ var<workgroup> seen: array<vec4f, 64>;
   let scale = statistics[${STATISTICS.gradientScale}];
   var notes = vec4f(3.0e38, 0.0, 0.0, 0.0); // smallest S, largest S, sum of step sizes, restarts
   for (var tensor = lane; tensor < TENSORS; tensor += 64u) {
-    ${tensorSumsWgsl(t.dots)}
+    ${tensorSumsWgsl(dots)}
     let old = state[tensor]; // S0, h0.h0, h0.v0, scale of h0 or weight of the average
     let scale0 = ${writesH(options) ? "select(0.0, 1.0, old.w > 0.0)" : "old.w"};
     let gg = scale * scale * sum_gg;
@@ -216,6 +221,5 @@ var<workgroup> seen: array<vec4f, 64>;
   summary[4] = notes.w;
   run[0] = average;
   run[1] = 1.0;
-}`,
-  });
+}`;
 }
