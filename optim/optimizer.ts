@@ -76,12 +76,14 @@ export interface Optimizer {
    */
   scalars(step: number, factor: number): readonly number[];
   /**
-   * Records the update, in the update phase of a graph. A generator, since the norm of all gradients stands in its
-   * middle, to which every optimizer contributes: it records sums over its gradients and yields them; it gets what
-   * the norm, too, went into, records the rest and returns what it leaves behind.
+   * Records the update, in the update phase of a graph. A generator, since the norm of all gradients, those of other
+   * optimizers too, stands in its middle: it records sums over its own gradients and yields them, is given what the
+   * update needs of the whole step, records the update and returns what it leaves behind.
    *
-   * @returns Yields once: f32 [N, width] whose column 0 holds partial sums of the squares of its gradients before
-   * clipping. They are `gradientSquares`, or come from a pass that the optimizer needs anyway.
+   * @param g The training graph.
+   * @param parameters What it owns.
+   * @returns Yields once: f32 [N, width], column 0 of which adds up to the squares of its gradients before clipping.
+   * `gradientSquares` gives that; an optimizer may get it from a pass that it needs anyway.
    */
   record(g: Graph, parameters: OwnedParameters): UpdateRecording;
 }

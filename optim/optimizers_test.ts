@@ -1,4 +1,5 @@
 import { deepEqual, ok, throws } from "node:assert/strict";
+import { Graph } from "../gpu/graph.ts";
 import { fillNormal } from "../ops/random.ts";
 import { objectsMade, testGpu } from "../tests/check_op.ts";
 import { OptimizerBench, type TestTensor } from "../tests/optimizer_bench.ts";
@@ -20,6 +21,7 @@ import { sgd } from "./sgd.ts";
 import { SgdReference } from "./sgd_reference.ts";
 import { soap } from "./soap.ts";
 import { SoapReference } from "./soap_reference.ts";
+import { recordUpdates } from "./update.ts";
 
 /** Steps all tensors by the reference. */
 type Reference = (gradients: Float64Array[], loss: number, variance: number) => void;
@@ -353,6 +355,31 @@ Deno.test("a partition gives each parameter to its optimizer and lets them work 
     /none owns t1/,
   );
   throws(() => partition([]), RangeError);
+});
+
+Deno.test("an optimizer whose recording yields no sums, or twice, is refused", async () => {
+  const { profile } = await testGpu();
+  const record = (yields: number) => {
+    const own: Optimizer = {
+      name: "own",
+      scalarCount: 1,
+      scalars: () => [0],
+      *record(g) {
+        for (let i = 0; i < yields; i++) yield g.activation("sums", [1, 1]);
+        return { state: [] };
+      },
+    };
+    const g = new Graph({ profile, training: true });
+    g.gradientTarget(g.parameter("x", [4], { init: () => {} }));
+    const [losses, sequenceLosses] = [
+      g.input("loss", [1, 1], "f32"),
+      g.input("sequence_losses", [1, 2], "f32"),
+    ];
+    return recordUpdates(g, partition([{ optimizer: own }]), { losses, sequenceLosses, clip: 0 });
+  };
+  deepEqual(record(1).optimizers[0].update, { state: [] });
+  throws(() => record(0), /own: record\(\) must yield the sums of its gradients' squares, got none/);
+  throws(() => record(2), /own: record\(\) must yield once, got a second sums/);
 });
 
 Deno.test("hyper-parameters out of range are refused by name", () => {
