@@ -13,8 +13,7 @@
  * @module
  */
 import type { Graph } from "../gpu/graph.ts";
-import { expectShape, type Tensor } from "../gpu/tensor.ts";
-import { rowBlocks } from "../gpu/tensor.ts";
+import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
 import { f32, opaque, perThread } from "../gpu/wgsl.ts";
 import { vectorType } from "./matmul/column_sum.ts";
 import { passGradient } from "./elementwise.ts";
@@ -211,6 +210,7 @@ function softmaxLoss(g: Graph, options: {
   const ids = width === 4 ? "vec4u" : "u32";
   const wrapIds = (tensor: Tensor) => ({ tensor, type: ids } as const);
   const constants = { COLUMNS: columns, VOCAB: vocab };
+  /** Threads run along the columns of [V, N]. */
   const perColumns = (count: number, statements: string) =>
     perThread({
       count,
@@ -220,10 +220,11 @@ function softmaxLoss(g: Graph, options: {
   ${statements}`,
     });
   /** A loop over a thread's part of the vocabulary. */
-  const eachEntry = (statements: string) => `
-  for (var v = first; v < min(first + ${
-    opaque(PART)
-  }, VOCAB); v++) { let i = v * COLUMNS + column; ${statements} }`;
+  const eachEntry = (statement: string) => `
+  for (var v = first; v < min(first + ${opaque(PART)}, VOCAB); v++) {
+    let i = v * COLUMNS + column;
+    ${statement}
+  }`;
 
   g.dispatch({
     label: "softmax_parts",

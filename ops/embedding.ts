@@ -41,7 +41,7 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
     END: end,
   });
   // Threads run along the channels of a row.
-  const perGroup = (statements: string) =>
+  const perVector = (statements: string) =>
     perThread({
       count: count * perRow,
       functions: wgsl,
@@ -58,7 +58,7 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
       read: { ids, table: wrap(table.rows(...block)) },
       write: { y: wrap(y) },
       constants: constants(block),
-      ...perGroup("y[i] = table[at];"),
+      ...perVector("y[i] = table[at];"),
     });
   }
   g.tape(() => {
@@ -79,7 +79,7 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
         read: { ids, next, is_first: isFirst, dy: wrap(dy) },
         write: { dtable: wrap(part) },
         constants: constants(block),
-        ...perGroup(`
+        ...perVector(`
   if (is_first[n] == 0u) { return; }
   var sum = dy[i];
   for (var j = next[n]; j != ${NONE}; j = next[j]) { sum += dy[j * PER_ROW + c]; }
