@@ -15,10 +15,10 @@
 import type { Graph } from "../gpu/graph.ts";
 import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
 import { f32, opaque, perThread } from "../gpu/wgsl.ts";
-import { vectorType } from "./matmul/column_sum.ts";
 import { passGradient } from "./elementwise.ts";
 import { matmul } from "./matmul/matmul.ts";
 import { perRow } from "./rows.ts";
+import { vectorType } from "./vector_type.ts";
 
 /** The most bytes that a chunk of logits takes. */
 const CHUNK_BYTES = 32 << 20;

@@ -10,8 +10,8 @@
 import type { Graph } from "../gpu/graph.ts";
 import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
 import { opaque, perThread } from "../gpu/wgsl.ts";
-import { vectorType } from "./matmul/column_sum.ts";
 import { elementwise, passGradient } from "./elementwise.ts";
+import { vectorType } from "./vector_type.ts";
 
 const NONE = "0xffffffffu";
 

@@ -15,7 +15,7 @@
 import type { Graph, Operand } from "../gpu/graph.ts";
 import { expectShape, type Tensor } from "../gpu/tensor.ts";
 import { opaque, perThread } from "../gpu/wgsl.ts";
-import { vectorType } from "./matmul/column_sum.ts";
+import { vectorType } from "./vector_type.ts";
 
 /** How Llama 3.1 slows frequencies down. */
 export interface RotaryScaling {

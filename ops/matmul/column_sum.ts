@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { type GradientTarget, type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
+import type { GradientTarget, Graph } from "../../gpu/graph.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { opaque, perThread } from "../../gpu/wgsl.ts";
+import { vectorType } from "../vector_type.ts";
 
 const ROWS_PER_BLOCK = 64;
 
@@ -24,15 +25,6 @@ export interface ColumnSumOptions {
   readonly extra?: Readonly<Record<string, Tensor>>;
   /** WGSL expression of type `V` for the value at `row` and index `i`, and where its sum [columns] goes. */
   readonly sums: readonly { readonly value: string; readonly into: GradientTarget }[];
-}
-
-/** WGSL for a type `V` of four neighbours in a row where `columns` is a multiple of 4, else of one value. */
-export function vectorType(columns: number): { width: number; wgsl: string; wrap: (t: Tensor) => Operand } {
-  if (columns % 4 === 0) {
-    const wgsl = "alias V = vec4f;\nfn total(v: V) -> f32 { return (v.x + v.y) + (v.z + v.w); }\n";
-    return { width: 4, wgsl, wrap: vec4 };
-  }
-  return { width: 1, wgsl: "alias V = f32;\nfn total(v: V) -> f32 { return v; }\n", wrap: (t) => t };
 }
 
 /** Records the sums. */
