@@ -20,12 +20,18 @@ import { matmul } from "./matmul/matmul.ts";
 import { perRow } from "./rows.ts";
 import { vectorType } from "./vector_type.ts";
 
+/**
+ * The input that weighs a micro-batch among those of its step, f32 [1]: its share of all targets that count, times
+ * the number of micro-batches. There is none where a step has a single one.
+ */
+export const MICRO_WEIGHT = "micro_weight";
+
 /** The most bytes that a chunk of logits takes. */
 const CHUNK_BYTES = 32 << 20;
 
 /** What {@linkcode linearCrossEntropy} gives. */
 export interface CrossEntropy {
-  /** [1]: mean over all counted targets. */
+  /** [1]: mean over all counted targets; of one of several micro-batches times its {@linkcode MICRO_WEIGHT}. */
   readonly loss: Tensor;
   /** [B]: mean over the counted targets of each sequence; 0 for a sequence without any. */
   readonly sequenceLosses: Tensor;
@@ -35,7 +41,7 @@ export interface CrossEntropy {
 
 /**
  * Computes logits and their mean cross-entropy, and when training its gradients, scaled by the number of
- * micro-batches of the step so that they add up to the step's mean.
+ * micro-batches of the step and by this one's weight so that they add up to those of the mean over the step's targets.
  *
  * @param g The graph to record in.
  * @param x Final hidden states, [B, T, C].
@@ -52,7 +58,7 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
   const vocab = weight.shape[0]; // V
   const rows = batch * length; // N
 
-  // Row by row of the batch: how many targets count, and 1 / their total.
+  // Row by row of the batch: how many targets count, and 1 / their total, times the weight where there is one.
   const sequenceCounts = g.activation("sequence_counts", [batch]);
   const inverseCount = g.activation("inverse_count", [1]);
   g.dispatch({
@@ -69,9 +75,12 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
   if (lane == 0u) { counts[row] = sum; }`,
     }),
   });
-  reduceOne(g, "count_all_targets", { counts: sequenceCounts }, inverseCount, batch, {
+  const weighed = g.training && g.microBatches > 1;
+  const counts: Record<string, Tensor> = { counts: sequenceCounts };
+  if (weighed) counts.weight = g.input(MICRO_WEIGHT, [1], "f32");
+  reduceOne(g, "count_all_targets", counts, inverseCount, batch, {
     value: "counts[c]",
-    result: "1.0 / max(sum, 1.0)",
+    result: `${weighed ? "weight[0]" : "1.0"} / max(sum, 1.0)`,
   });
 
   const dx = g.training && x.requiresGradient ? g.activation("head.dx", [rows, channels]) : undefined;

@@ -75,5 +75,5 @@ export {
   promptIds,
   type TextRequest,
 } from "./generate/text_generation.ts";
-export type { RecordedLoss, TrainerOptions } from "./step/recording.ts";
-export { languageModelLoss, type StepInputs, type StepMetrics, Trainer } from "./step/trainer.ts";
+export type { RecordedLoss, StepInputs, TrainerOptions } from "./step/recording.ts";
+export { languageModelLoss, type StepMetrics, Trainer } from "./step/trainer.ts";

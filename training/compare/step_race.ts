@@ -11,8 +11,8 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { quantile } from "./statistics.ts";
 import { timeInARow } from "../step/profile.ts";
-import type { TrainerOptions } from "../step/recording.ts";
-import { type StepInputs, Trainer } from "../step/trainer.ts";
+import type { StepInputs, TrainerOptions } from "../step/recording.ts";
+import { Trainer } from "../step/trainer.ts";
 
 /** What a step takes. */
 export interface StepCost {

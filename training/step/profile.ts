@@ -16,7 +16,8 @@ import type { Gpu } from "../../gpu/device.ts";
 import { Graph } from "../../gpu/graph.ts";
 import type { KernelTime, ReplayProfile } from "../../gpu/profile.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import type { StepInputs, Trainer } from "./trainer.ts";
+import type { StepInputs } from "./recording.ts";
+import type { Trainer } from "./trainer.ts";
 
 /** Dispatches of a step that do the same work under the same name. */
 export interface KernelGroup extends Omit<KernelTime, "nanoseconds"> {

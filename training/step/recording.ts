@@ -11,12 +11,21 @@ import type { Optimizer, OwnedState } from "../../optim/optimizer.ts";
 import { type OptimizerPartition, partition } from "../../optim/partition.ts";
 import { recordUpdates } from "../../optim/update.ts";
 
+/** Values of the inputs of one micro-batch, by name. */
+export type StepInputs = Readonly<Record<string, Float32Array | Uint32Array>>;
+
 /** What a recorded loss gives to the step. */
 export interface RecordedLoss {
   /** [1]: what is minimised, a mean. */
   readonly loss: Tensor;
   /** [B]: the mean of each sequence (or sample), from which KOALA++ takes its measurement noise. */
   readonly sequenceLosses: Tensor;
+  /**
+   * How many samples, such as targets, the loss of a micro-batch is the mean of. Given this, a step of several
+   * micro-batches whose loss is `linearCrossEntropy`'s is that of one large batch: every sample weighs the same.
+   * Default: every micro-batch weighs the same.
+   */
+  readonly sampleCount?: (inputs: StepInputs) => number;
 }
 
 /** Options of `Trainer.create`. */
@@ -25,7 +34,7 @@ export interface TrainerOptions {
   readonly record: (g: Graph) => RecordedLoss;
   /** One optimizer for all parameters, or a partition. */
   readonly optimizer: Optimizer | OptimizerPartition;
-  /** Micro-batches per step, whose gradients are averaged; default 1. */
+  /** Micro-batches per step, whose gradients are averaged, see {@linkcode RecordedLoss.sampleCount}; default 1. */
   readonly gradAccum?: number;
   /** Largest norm of all gradients together; default 0: no clipping. */
   readonly clip?: number;
@@ -47,6 +56,8 @@ export const RING_SLOTS = 64;
 export interface RecordedStep {
   /** The recording. */
   readonly graph: Graph;
+  /** What the loss says of its samples. */
+  readonly sampleCount: RecordedLoss["sampleCount"];
   /** The optimizers that own parameters, and the names of their inputs. */
   readonly optimizers: readonly { readonly optimizer: Optimizer; readonly input: string }[];
   /** [{@linkcode RING_SLOTS}, ...]: statistics and summaries of the last steps. */
@@ -75,7 +86,7 @@ export function recordStep(profile: Profile, options: TrainerOptions): RecordedS
     : partition([{ optimizer: options.optimizer }]);
   const { kernels: choices } = options;
   const graph = new Graph({ profile, training: true, microBatches: gradAccum, recompute, choices });
-  const { loss, sequenceLosses } = options.record(graph);
+  const { loss, sequenceLosses, sampleCount } = options.record(graph);
   graph.backward();
   const [losses, allSequenceLosses] = [graph.collect(loss), graph.collect(sequenceLosses)];
 
@@ -88,11 +99,28 @@ export function recordStep(profile: Profile, options: TrainerOptions): RecordedS
   const ring = recordMetrics(graph, statistics, summaries.map((s) => s.tensor));
   return {
     graph,
+    sampleCount,
     optimizers,
     ring,
     names: summaries.flatMap((s) => s.names),
     state: optimizers.flatMap(({ update }) => update.state),
   };
+}
+
+/**
+ * What each micro-batch of a step weighs; on average 1.
+ *
+ * @param microBatches The inputs of each.
+ * @param sampleCount See {@linkcode RecordedLoss.sampleCount}.
+ */
+export function microWeights(
+  microBatches: readonly StepInputs[],
+  sampleCount: RecordedLoss["sampleCount"],
+): number[] {
+  const counts = microBatches.map((inputs) => sampleCount?.(inputs) ?? 1);
+  const total = counts.reduce((a, b) => a + b, 0);
+  // Without any sample there is nothing to weigh.
+  return counts.map((count) => total > 0 ? microBatches.length * count / total : 1);
 }
 
 /** Records copies of the step's numbers into a ring, so that the host may read them many steps later. */

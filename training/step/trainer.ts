@@ -11,11 +11,18 @@ import type { ReplayProfile } from "../../gpu/profile.ts";
 import { compileProgram, type Program } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import { linearCrossEntropy } from "../../ops/cross_entropy.ts";
+import { type CrossEntropy, linearCrossEntropy, MICRO_WEIGHT } from "../../ops/cross_entropy.ts";
 import { RANDOM_SEED } from "../../ops/dropout.ts";
 import { hashCombine } from "../../ops/random.ts";
 import { type Optimizer, type OwnedState, STATISTICS, STATISTICS_SIZE } from "../../optim/optimizer.ts";
-import { recordStep, RING_SLOTS, type TrainerOptions } from "./recording.ts";
+import {
+  microWeights,
+  type RecordedLoss,
+  recordStep,
+  RING_SLOTS,
+  type StepInputs,
+  type TrainerOptions,
+} from "./recording.ts";
 
 /** What is known of a step once the GPU has done it. */
 export interface StepMetrics {
@@ -30,9 +37,6 @@ export interface StepMetrics {
   /** The optimizers' own numbers, such as KOALA++'s R, by name. */
   readonly summary: Readonly<Record<string, number>>;
 }
-
-/** Values of the inputs of one micro-batch, by name. */
-export type StepInputs = Readonly<Record<string, Float32Array | Uint32Array>>;
 
 /**
  * A training step on the GPU.
@@ -54,6 +58,7 @@ export class Trainer {
   readonly #optimizers: readonly { readonly optimizer: Optimizer; readonly input: string }[];
   readonly #ring: Tensor;
   readonly #names: readonly string[];
+  readonly #sampleCount: RecordedLoss["sampleCount"];
   readonly #seed: number;
   readonly #pending: number[] = [];
   /** State of the optimizers, by name, for checkpoints. */
@@ -68,6 +73,7 @@ export class Trainer {
     optimizers: readonly { optimizer: Optimizer; input: string }[];
     ring: Tensor;
     names: readonly string[];
+    sampleCount: RecordedLoss["sampleCount"];
     state: readonly OwnedState[];
     seed: number;
   }) {
@@ -77,6 +83,7 @@ export class Trainer {
     this.#optimizers = parts.optimizers;
     this.#ring = parts.ring;
     this.#names = parts.names;
+    this.#sampleCount = parts.sampleCount;
     this.#seed = parts.seed;
     this.state = parts.state;
   }
@@ -91,7 +98,7 @@ export class Trainer {
    */
   static async create(gpu: Gpu, options: TrainerOptions): Promise<Trainer> {
     const { seed = 0 } = options;
-    const { graph, optimizers, ring, names, state } = recordStep(gpu.profile, options);
+    const { graph, optimizers, ring, names, sampleCount, state } = recordStep(gpu.profile, options);
     graph.parameters.allocate(gpu, seed);
     return new Trainer({
       gpu,
@@ -100,6 +107,7 @@ export class Trainer {
       optimizers,
       ring,
       names,
+      sampleCount,
       state,
       seed,
     });
@@ -168,7 +176,7 @@ export class Trainer {
     const step = this.nextStep;
     microBatches.forEach((inputs, micro) => {
       for (const [name, { per }] of this.#graph.inputs) {
-        if (per === "step") continue;
+        if (per === "step" || name === MICRO_WEIGHT) continue;
         if (name === RANDOM_SEED) {
           this.#program.write(name, Uint32Array.of(hashCombine(this.#seed, step, micro)), micro);
         } else if (inputs[name]) {
@@ -180,6 +188,11 @@ export class Trainer {
         }
       }
     });
+    if (this.#graph.inputs.has(MICRO_WEIGHT)) {
+      microWeights(microBatches, this.#sampleCount).forEach((weight, micro) =>
+        this.#program.write(MICRO_WEIGHT, Float32Array.of(weight), micro)
+      );
+    }
     for (const { optimizer, input } of this.#optimizers) {
       this.#program.write(input, Float32Array.from(optimizer.scalars(step, factor)));
     }
@@ -231,11 +244,16 @@ export function languageModelLoss(
   batchSize: number,
   seqLen: number,
   masked = false,
-): (g: Graph) => ReturnType<typeof linearCrossEntropy> {
+): (g: Graph) => CrossEntropy & RecordedLoss {
   return (g) => {
     const tokens = g.input("tokens", [batchSize, seqLen], "u32");
     const targets = g.input("targets", [batchSize, seqLen], "u32");
     const starts = masked ? g.input("starts", [batchSize, seqLen], "u32") : undefined;
-    return linearCrossEntropy(g, model.hidden(g, tokens, { starts }), model.head(g), targets);
+    const [hidden, head] = [model.hidden(g, tokens, { starts }), model.head(g)]; // [B, T, C], [V, C]
+    const [vocabSize] = head.shape;
+    return {
+      ...linearCrossEntropy(g, hidden, head, targets),
+      sampleCount: ({ targets }) => targets.filter((id: number) => id < vocabSize).length,
+    };
   };
 }

@@ -1,9 +1,12 @@
 import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { gpt2 } from "../../models/gpt2.ts";
 import { llama } from "../../models/llama.ts";
+import { IGNORED_TARGET } from "../../ops/ignored_target.ts";
 import { adamw } from "../../optim/adamw.ts";
 import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
+import type { Optimizer } from "../../optim/optimizer.ts";
 import { hiddenMatrices, partition } from "../../optim/partition.ts";
+import { sgd } from "../../optim/sgd.ts";
 import { closeTo, testGpu } from "../../tests/check_op.ts";
 import { Evaluator } from "../evaluation.ts";
 import { Generator } from "../generate/generation.ts";
@@ -55,6 +58,43 @@ Deno.test("two micro-batches give the step of one batch twice as large", async (
   );
   whole.destroy();
   half.destroy();
+});
+
+Deno.test("with ignored targets, too, micro-batches give the step of one large batch: every target weighs the same", async () => {
+  const gpu = await testGpu();
+  // Of the first micro-batch's 16 targets 1 counts, then 13, then 7; of the fourth step's none at all.
+  const counted = [[1, 13], [13, 7], [7, 16], [0, 0], [16, 1]];
+  const run = async (gradAccum: number, optimizer: Optimizer) => {
+    const record = languageModelLoss(model(), 4 / gradAccum, 8);
+    const trainer = await Trainer.create(gpu, { record, optimizer, clip: 1, gradAccum });
+    counted.forEach((counts, step) => {
+      const { tokens, targets } = batch(step, 4);
+      targets.forEach((_, i) => {
+        // Ragged: the second sequence of a micro-batch has what the first has no room for.
+        if (i % 16 >= counts[i >> 4]) targets[i] = IGNORED_TARGET;
+      });
+      const size = 32 / gradAccum;
+      trainer.step(Array.from({ length: gradAccum }, (_, m) => ({
+        tokens: tokens.slice(m * size, (m + 1) * size),
+        targets: targets.slice(m * size, (m + 1) * size),
+      })));
+    });
+    const metrics = await trainer.metrics();
+    const weights = [...(await trainer.parameters.read(gpu)).values()];
+    trainer.destroy();
+    return { metrics, weights };
+  };
+  for (const make of [() => sgd({ lr: 0.5 }), () => koalaPlusPlus({ lr: 0.5 })]) {
+    const [whole, halves] = [await run(1, make()), await run(2, make())];
+    // The same sums in another order. A mean of the halves' means would be off by some 1e-2 here.
+    for (const key of ["loss", "gradientNorm"] as const) {
+      const of = ({ metrics }: typeof whole) => metrics.map((m) => m[key]);
+      closeTo(of(halves), of(whole), 1e-5, key);
+    }
+    const summaries = ({ metrics }: typeof whole) => metrics.flatMap((m) => Object.values(m.summary));
+    closeTo(summaries(halves), summaries(whole), 1e-4, "summary");
+    whole.weights.forEach((values, i) => closeTo(halves.weights[i], values, 1e-4, "weights"));
+  }
 });
 
 Deno.test("the same seed gives the same bits, dropout included, and another seed others", async () => {
