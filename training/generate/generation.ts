@@ -119,9 +119,9 @@ export class Generator {
     const [, , channels] = hidden.shape;
     const logits = headLogits(decode, hidden.reshape(batchSize, channels), model.head(decode)); // [B, V]
     const collected = logits.map((block) => decode.collect(block));
-    cache.allocate(gpu);
     const programs: Program[] = [];
     try {
+      cache.allocate(gpu);
       for (const g of [prefill, decode]) programs.push(await compileProgram(gpu, g));
     } catch (error) {
       for (const program of programs) program.destroy();

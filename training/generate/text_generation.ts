@@ -5,7 +5,10 @@
  */
 import type { ModelDocuments } from "../../checkpoint/hugging_face.ts";
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
-import type { GenerateOptions, Generator } from "./generation.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import type { ParameterStore } from "../../gpu/parameters.ts";
+import type { LanguageModel } from "../../models/model.ts";
+import { type GenerateOptions, Generator } from "./generation.ts";
 import { TextStream } from "./text_stream.ts";
 
 /** A text to continue. */
@@ -83,6 +86,39 @@ export async function generateTexts(
     const atEnd = request.stopIds?.includes(ids[ids.length - 1]);
     return { text: text(), ids, ended: stream.stopped ? "stop" : atEnd ? "eos" : "length" };
   });
+}
+
+/**
+ * Continues one text with a generator of its own, whose memory is for a text of this length and not for the longest
+ * that the model could read.
+ *
+ * @param gpu The device.
+ * @param model The model.
+ * @param parameters Its parameters, with buffers.
+ * @param tokenizer Of the same model.
+ * @param request The text and how to continue it; {@linkcode boundaryIds} gives its `startId` and `stopIds`.
+ * @returns The prompt and what was added to it.
+ * @throws {RangeError} If an option is out of range, the prompt is empty without a `startId`, a stop string is empty,
+ * or memory is too small.
+ * @throws {GpuError} If the device reports an error.
+ */
+export async function sampleText(
+  gpu: Gpu,
+  model: LanguageModel,
+  parameters: ParameterStore,
+  tokenizer: Tokenizer,
+  request: TextRequest & Required<Pick<TextRequest, "maxTokens">>,
+): Promise<string> {
+  const { prompt, startId, maxTokens } = request;
+  const longest = promptIds(tokenizer, prompt, startId).length + maxTokens;
+  const contextLength = Math.min(longest, model.maxSeqLen);
+  const generator = await Generator.create(gpu, model, parameters, { contextLength });
+  try {
+    const [{ text }] = await generateTexts(generator, tokenizer, [request]);
+    return prompt + text;
+  } finally {
+    generator.destroy();
+  }
 }
 
 /**
