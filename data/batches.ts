@@ -7,6 +7,7 @@
 import { IGNORED_TARGET } from "../ops/ignored_target.ts";
 import { hashCombine } from "../ops/random.ts";
 import { readTokens, type TokenIds } from "./tokens/token_ids.ts";
+import type { TokenWindow } from "./tokens/window.ts";
 
 /** The shape of batches. */
 export interface BatchShape {
@@ -212,7 +213,69 @@ export function sequentialBatches(
   ids: TokenIds,
   options: SequentialOptions,
 ): Generator<Batch, void, void> {
-  const { batchSize, seqLen, endId, stride = seqLen, maxBatches = Infinity } = options;
+  checkSequential(ids, options);
+  // An inner generator, so that bad arguments are told at the call and not at the first batch.
+  return (function* () {
+    const rows = new RowFiller(ids, options);
+    const batch = emptyBatch(rows);
+    const count = sequentialBatchCount(ids.length, options);
+    for (let n = 0; n < count; n++) yield fillSequential(rows, batch, n, options);
+  })();
+}
+
+/**
+ * How many tokens the first batch of {@linkcode sequentialBatches} takes, with the target after the last.
+ *
+ * @param options As for {@linkcode sequentialBatches}.
+ */
+export function sequentialReach({ batchSize, seqLen, stride = seqLen }: SequentialOptions): number {
+  return (batchSize - 1) * stride + seqLen + 1;
+}
+
+/**
+ * The batches of {@linkcode sequentialBatches} from token ids that come piece by piece.
+ *
+ * @param ids The token ids; those that no later batch has are let go.
+ * @param options As for {@linkcode sequentialBatches}.
+ * @returns The batches, each in the same two arrays: copy what has to outlive the next.
+ *
+ * @throws {RangeError} When there are fewer than two tokens, or a number is out of range.
+ */
+export async function* streamedBatches(
+  ids: TokenWindow,
+  options: SequentialOptions,
+): AsyncGenerator<Batch, void, void> {
+  const { batchSize, seqLen, stride = seqLen } = options;
+  const rows = new RowFiller(ids, options);
+  await ids.fill(sequentialReach(options));
+  checkSequential(ids, options);
+  const batch = emptyBatch(rows);
+  for (let n = 0; n < sequentialBatchCount(ids.length, options); n++) {
+    yield fillSequential(rows, batch, n, options);
+    const next = (n + 1) * batchSize * stride;
+    ids.release(next);
+    await ids.fill(next + sequentialReach(options));
+  }
+}
+
+/** Fills batch n of those in order. */
+function fillSequential(
+  rows: RowFiller,
+  batch: Batch,
+  n: number,
+  { batchSize, seqLen, stride = seqLen }: SequentialOptions,
+): Batch {
+  for (let row = 0; row < batchSize; row++) {
+    const start = (n * batchSize + row) * stride;
+    rows.fill(batch, row, start);
+    const end = (row + 1) * seqLen;
+    if (start > 0) batch.targets.fill(IGNORED_TARGET, end - seqLen, end - stride);
+  }
+  return batch;
+}
+
+function checkSequential(ids: TokenIds, options: SequentialOptions): void {
+  const { seqLen, stride = seqLen, maxBatches = Infinity } = options;
   checkShape(options);
   if (!Number.isInteger(stride) || stride < 1 || stride > seqLen) {
     throw new RangeError(
@@ -221,21 +284,6 @@ export function sequentialBatches(
   }
   if (ids.length < 2) throw new RangeError(`Evaluation data must have at least 2 tokens: got ${ids.length}`);
   if (!(maxBatches >= 1)) throw new RangeError(`The number of batches must be at least 1: got ${maxBatches}`);
-  // An inner generator, so that bad arguments are told at the call and not at the first batch.
-  return (function* () {
-    const rows = new RowFiller(ids, { batchSize, seqLen, endId });
-    const batch = emptyBatch(rows);
-    const count = sequentialBatchCount(ids.length, options);
-    let start = 0;
-    for (let n = 0; n < count; n++) {
-      for (let row = 0; row < batchSize; row++, start += stride) {
-        rows.fill(batch, row, start);
-        const end = (row + 1) * seqLen;
-        if (start > 0) batch.targets.fill(IGNORED_TARGET, end - seqLen, end - stride);
-      }
-      yield batch;
-    }
-  })();
 }
 
 function checkShape({ batchSize, seqLen }: BatchShape): void {

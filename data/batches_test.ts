@@ -1,7 +1,16 @@
-import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
-import { Batches, type DataCursor, permute, sequentialBatchCount, sequentialBatches } from "./batches.ts";
+import { deepEqual, equal, notDeepEqual, ok, rejects, throws } from "node:assert/strict";
+import {
+  Batches,
+  type DataCursor,
+  permute,
+  sequentialBatchCount,
+  sequentialBatches,
+  type SequentialOptions,
+  streamedBatches,
+} from "./batches.ts";
 import { StepBatches } from "./prefetch.ts";
 import { tokenRange } from "./tokens/token_ids.ts";
+import { TokenWindow } from "./tokens/window.ts";
 import { IGNORED_TARGET } from "../ops/ignored_target.ts";
 import { hash32, hashCombine } from "../ops/random.ts";
 
@@ -259,4 +268,51 @@ Deno.test("sequentialBatches() stops after the batches asked for, and rejects ba
       message: /stride must be an integer from 1 to the sequence length 4: got/,
     });
   }
+});
+
+/** Ids that tell their place, in pieces of 0 to 6. */
+async function* pieces(length: number, taken: (count: number) => void = () => {}) {
+  for (let start = 0, n = 0; start < length; n++) {
+    const piece = places(length).subarray(start, start + hashCombine(length, n) % 7);
+    start += piece.length;
+    taken(start);
+    yield await Promise.resolve(piece);
+  }
+}
+
+Deno.test("streamedBatches() gives the batches of sequentialBatches(), however the ids come", async () => {
+  const shapes: SequentialOptions[] = [
+    { batchSize: 1, seqLen: 1 },
+    { batchSize: 3, seqLen: 4 },
+    { batchSize: 3, seqLen: 5, stride: 2 },
+    { batchSize: 2, seqLen: 5, stride: 1, maxBatches: 3 },
+    { batchSize: 2, seqLen: 3, endId: 7 },
+  ];
+  for (const shape of shapes) {
+    for (let length = 2; length < 40; length++) {
+      // Each is in the same arrays as the one before.
+      const expected = sequentialBatches(places(length), shape).map((batch) => structuredClone(batch))
+        .toArray();
+      const window = new TokenWindow(pieces(length));
+      const found = await Array.fromAsync(streamedBatches(window, shape), (batch) => structuredClone(batch));
+      deepEqual(found, expected, `${length} ids, ${JSON.stringify(shape)}`);
+    }
+  }
+  for (const [length, options] of [[1, {}], [9, { stride: 5 }], [9, { maxBatches: 0 }]] as const) {
+    const batches = streamedBatches(new TokenWindow(pieces(length)), { batchSize: 2, seqLen: 4, ...options });
+    await rejects(batches.next(), RangeError);
+  }
+});
+
+Deno.test("streamedBatches() reads ahead no more than a piece, and keeps nothing that no later batch has", async () => {
+  let taken = 0;
+  const window = new TokenWindow(pieces(1000, (count) => taken = count));
+  let n = 0;
+  for await (const _ of streamedBatches(window, { batchSize: 3, seqLen: 5, stride: 4 })) {
+    ok(taken <= n * 12 + 2 * 4 + 6 + 6, `batch ${n} needs few ids, but ${taken} were taken`);
+    if (n > 0) throws(() => window.read(n * 12 - 6, new Uint32Array(1)), RangeError);
+    n++;
+  }
+  equal(taken, 1000);
+  throws(() => window.read(999, new Uint32Array(2)), { name: "RangeError", message: /to 1000: got 999 to/ });
 });

@@ -4,9 +4,10 @@
  * @module
  */
 import { readRunOf } from "../checkpoint/run/run_folder.ts";
-import { prepareTokens } from "../data/tokens/dataset.ts";
+import { scanCorpus } from "../data/corpus/split.ts";
+import { streamTokens } from "../data/tokens/stream.ts";
 import { requestGpu } from "../gpu/device.ts";
-import { evaluateTokens, evaluationRecord } from "../training/evaluation.ts";
+import { evaluateTokens, type EvaluationProgress, evaluationRecord } from "../training/evaluation.ts";
 import { loadParameters } from "../training/run/load_weights.ts";
 import { createProgress, formatCount } from "../training/progress.ts";
 import { describe } from "../training/run/run.ts";
@@ -63,16 +64,14 @@ async function main(values: Values, { output }: TaskContext): Promise<void> {
   const gpu = await requestGpu();
   try {
     const data = openData(dataChoice(values));
-    using dataset = await prepareTokens({ sources: data.corpus, tokenizer, validationFraction: 0 });
-    const { train: ids, trainBytes } = dataset;
-    data.sayReport(output.say);
-    output.say(
-      `${formatCount(ids.length)} tokens, ${
-        formatCount(trainBytes)
-      } bytes: sequences of ${seqLen} tokens, stride ${stride}`,
-    );
+    // What can be read twice is: damage is found before the work, and it is known how much work there is.
+    const known = data.corpus.replayable ? await scanCorpus(data.corpus, 0) : undefined;
+    if (known) data.sayReport(output.say);
+    const size = known ? `${formatCount(known.bytes)} bytes: ` : "";
+    output.say(`${size}sequences of ${seqLen} tokens, stride ${stride}`);
     const parameters = await loadParameters(gpu, model, folder);
-    const watch = progressBar();
+    const watch = progressBar(known?.bytes);
+    const ids = streamTokens(data.corpus, { tokenizer, bytes: known?.bytes });
     const evaluation = await evaluateTokens(gpu, model, parameters, ids, {
       seqLen,
       stride,
@@ -81,6 +80,7 @@ async function main(values: Values, { output }: TaskContext): Promise<void> {
       onProgress: watch.update,
     }).finally(watch.clear);
     parameters.destroy();
+    if (!known) data.sayReport(output.say);
     if (!Number.isFinite(evaluation.loss)) {
       throw new RangeError(
         `The loss must be a number, got ${evaluation.loss}: the weights of ${folder.path} are broken, or too large for f32`,
@@ -115,21 +115,19 @@ async function sequences(
   return { seqLen, stride };
 }
 
-/** A bar on a terminal, nothing elsewhere. */
-function progressBar() {
+/** A bar on a terminal, of bytes where it is known how many there are and else of tokens; nothing elsewhere. */
+function progressBar(totalBytes: number | undefined) {
   let bar: ReturnType<typeof createProgress> | undefined;
   const started = performance.now();
   return {
-    update({ batches, totalBatches, tokens, loss }: Progress) {
-      bar ??= createProgress({ totalSteps: totalBatches });
+    update({ bytes, tokens, loss }: EvaluationProgress) {
+      bar ??= createProgress({ totalSteps: totalBytes });
       const tokensPerSecond = tokens / (performance.now() - started) * 1000;
-      bar.update({ step: batches, loss, tokensPerSecond });
+      bar.update({ step: totalBytes === undefined ? tokens : bytes, loss, tokensPerSecond });
     },
     clear: () => bar?.clear(),
   };
 }
-
-type Progress = Parameters<NonNullable<Parameters<typeof evaluateTokens>[4]["onProgress"]>>[0];
 
 /** The command; started here, or by `cli.ts`. */
 export const task: Task<typeof options> = {
@@ -140,6 +138,7 @@ export const task: Task<typeof options> = {
   examples: [
     "deno task evaluate --checkpoint runs/books --data held-out.txt",
     "deno task evaluate --checkpoint models/gpt2 --data wiki/ --stride 512 --json",
+    "zcat dump.jsonl.gz | deno task evaluate --checkpoint runs/books --data -.jsonl",
   ],
   main,
 };

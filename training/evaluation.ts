@@ -6,8 +6,16 @@
  *
  * @module
  */
-import { sequentialBatchCount, sequentialBatches, type SequentialOptions } from "../data/batches.ts";
-import type { TokenIds } from "../data/tokens/token_ids.ts";
+import {
+  type BatchShape,
+  sequentialBatchCount,
+  sequentialBatches,
+  type SequentialOptions,
+  sequentialReach,
+  streamedBatches,
+} from "../data/batches.ts";
+import type { TokenArray, TokenIds } from "../data/tokens/token_ids.ts";
+import { TokenWindow } from "../data/tokens/window.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";
@@ -55,14 +63,40 @@ export interface EvaluationProgress {
   readonly batches: number;
   /** Tokens that were predicted in them. */
   readonly tokens: number;
+  /** Bytes of their text; 0 without byte lengths. */
+  readonly bytes: number;
   /** Their mean loss, in nats. */
   readonly loss: number;
+}
+
+/** Who watches an evaluation; options of {@linkcode Evaluator.evaluate}. */
+export interface EvaluatorOptions {
+  /** Bytes that each token id stands for, such as a `Tokenizer`'s `byteLengths`; without, no bits per byte. */
+  readonly byteLengths?: ArrayLike<number>;
+  /** Told about once per second how far it has come; default nobody is. */
+  readonly onProgress?: (progress: EvaluationProgress) => void;
+  /** Ends it within about a second, or the time of one batch; default: nothing does. */
+  readonly signal?: AbortSignal;
 }
 
 /** Batches whose losses the GPU keeps until they are read. */
 const RING_SLOTS = 32;
 /** Where somebody watches, the losses are read after about this long, or after every batch if that takes longer. */
 const READ_MILLISECONDS = 1000;
+/** A batch of so many tokens keeps a GPU busy. */
+const WORTH_A_BATCH = 2048;
+
+/**
+ * Sequences per batch to evaluate with while a model is trained: about 2,048 tokens at a time, or as many as a batch of
+ * training has where these are more. Training may want small batches for what they teach or for the memory that their
+ * gradients take, but then a GPU is idle most of the time; an evaluation has no gradients, and reuses its activations
+ * (of GPT-2's 124M, 66 MB for 2,048 tokens, where a step of 128 tokens needs 2 GB in all).
+ *
+ * @param shape Of the batches of training.
+ */
+export function evaluationBatchSize({ batchSize, seqLen }: BatchShape): number {
+  return Math.max(batchSize, Math.floor(WORTH_A_BATCH / seqLen));
+}
 
 /** A compiled forward pass. Made by {@linkcode Evaluator.create}. */
 export class Evaluator {
@@ -118,15 +152,14 @@ export class Evaluator {
    * Evaluates the model as its parameters are now.
    *
    * @param batches Batches of the shape given to {@linkcode Evaluator.create}.
-   * @param byteLengths Bytes that each token id stands for, for bits per byte.
-   * @param onProgress Told about once per second how far it has come. Default: nobody is told.
+   * @param options See {@linkcode EvaluatorOptions}.
    * @throws {RangeError} If no target counts.
    * @throws {GpuError} If the device reports an error.
+   * @throws {DOMException} An `AbortError`, or whatever else is the signal's reason, if it was aborted.
    */
   async evaluate(
-    batches: Iterable<TokenBatch>,
-    byteLengths?: ArrayLike<number>,
-    onProgress?: (progress: EvaluationProgress) => void,
+    batches: Iterable<TokenBatch> | AsyncIterable<TokenBatch>,
+    { byteLengths, onProgress, signal }: EvaluatorOptions = {},
   ): Promise<Evaluation> {
     let sum = 0, tokens = 0, bytes = 0, done = 0, waiting = 0;
     const read = async () => {
@@ -138,11 +171,15 @@ export class Evaluator {
       }
       done += waiting;
       waiting = 0;
+      // Signals are delivered between turns of the event loop.
+      await new Promise((resolve) => setTimeout(resolve, 0));
     };
     // What is read when does not change the sums.
-    let readEvery = onProgress ? 1 : RING_SLOTS;
+    const isWatched = onProgress !== undefined || signal !== undefined;
+    let readEvery = isWatched ? 1 : RING_SLOTS;
     let since = performance.now();
-    for (const { tokens: inputs, targets, starts } of batches) {
+    for await (const { tokens: inputs, targets, starts } of batches) {
+      signal?.throwIfAborted();
       this.#program.write("tokens", inputs);
       this.#program.write("targets", targets);
       if (starts) this.#program.write("starts", starts);
@@ -152,9 +189,9 @@ export class Evaluator {
       if (byteLengths) { for (const target of targets) bytes += byteLengths[target] ?? 0; }
       if (waiting < readEvery) continue;
       await read();
-      onProgress?.({ batches: done, tokens, loss: sum / tokens });
+      onProgress?.({ batches: done, tokens, bytes, loss: sum / tokens });
       const now = performance.now();
-      if (2 * (now - since) < READ_MILLISECONDS) readEvery = Math.min(2 * readEvery, RING_SLOTS);
+      if (isWatched) readEvery = pace(readEvery, now - since);
       since = now;
     }
     if (waiting > 0) await read();
@@ -176,12 +213,17 @@ export class Evaluator {
   }
 }
 
+/** After how many batches to read, when so many took so many milliseconds. */
+function pace(batches: number, milliseconds: number): number {
+  const due = Math.round(batches * READ_MILLISECONDS / milliseconds);
+  return Math.min(Math.max(due, 1), RING_SLOTS);
+}
+
 /** Options of {@linkcode evaluateTokens}. */
-export interface EvaluateOptions extends Omit<SequentialOptions, "maxBatches"> {
-  /** Bytes that each token id stands for, such as a `Tokenizer`'s `byteLengths`; without, no bits per byte. */
-  readonly byteLengths?: ArrayLike<number>;
-  /** Told about once per second how far it has come. */
-  readonly onProgress?: (progress: EvaluationProgress & { readonly totalBatches: number }) => void;
+export interface EvaluateOptions
+  extends Omit<SequentialOptions, "maxBatches">, Omit<EvaluatorOptions, "onProgress"> {
+  /** Told about once per second how far it has come; how far there is to go, only where all ids are there. */
+  readonly onProgress?: (progress: EvaluationProgress & { readonly totalBatches?: number }) => void;
 }
 
 /**
@@ -196,12 +238,14 @@ export interface EvaluateOptions extends Omit<SequentialOptions, "maxBatches"> {
  * @param gpu The device.
  * @param model The model.
  * @param parameters Its parameters, with buffers.
- * @param ids The text as token ids.
+ * @param ids The text as token ids, all of them or piece by piece: then no more of them are in memory than a batch and a
+ * piece have.
  * @param options Sequences at a time, their length, and how far apart they begin; see {@linkcode EvaluateOptions}.
  * @returns Loss, perplexity, and with `byteLengths` bits per byte.
  * @throws {RangeError} If there are fewer than two tokens, sequences are longer than the model allows, or a number is
  * out of range.
  * @throws {GpuError} If the device reports an error.
+ * @throws {DOMException} An `AbortError`, or whatever else is the signal's reason, if it was aborted.
  *
  * @example The perplexity of a Hugging Face folder
  * ```ts ignore
@@ -217,19 +261,22 @@ export async function evaluateTokens(
   gpu: Gpu,
   model: LanguageModel,
   parameters: ParameterStore,
-  ids: TokenIds,
+  ids: TokenIds | AsyncIterable<TokenArray>,
   options: EvaluateOptions,
 ): Promise<Evaluation> {
-  const { byteLengths, onProgress, ...asked } = options;
+  const { byteLengths, onProgress, signal, ...asked } = options;
+  await using stream = Symbol.asyncIterator in ids ? new TokenWindow(ids) : undefined;
+  const known = stream ?? ids as TokenIds;
+  await stream?.fill(sequentialReach(asked));
   // A short text does not fill a batch.
-  const batchSize = Math.min(asked.batchSize, sequentialBatchCount(ids.length, { ...asked, batchSize: 1 }));
+  const batchSize = Math.min(asked.batchSize, sequentialBatchCount(known.length, { ...asked, batchSize: 1 }));
   const shape = { ...asked, batchSize };
-  const batches = sequentialBatches(ids, shape);
-  const totalBatches = sequentialBatchCount(ids.length, shape);
+  const batches = stream ? streamedBatches(stream, shape) : sequentialBatches(known, shape);
+  const totalBatches = stream ? undefined : sequentialBatchCount(known.length, shape);
   const evaluator = await Evaluator.create(gpu, model, parameters, batchSize, shape.seqLen);
   try {
     const tell = onProgress && ((progress: EvaluationProgress) => onProgress({ ...progress, totalBatches }));
-    return await evaluator.evaluate(batches, byteLengths, tell);
+    return await evaluator.evaluate(batches, { byteLengths, onProgress: tell, signal });
   } finally {
     evaluator.destroy();
   }

@@ -6,7 +6,13 @@ import type { ParameterStore } from "../gpu/parameters.ts";
 import { gpt2 } from "../models/gpt2.ts";
 import { hashCombine } from "../ops/random.ts";
 import { testGpu } from "../tests/check_op.ts";
-import { evaluateTokens, type EvaluationProgress, Evaluator, type TokenBatch } from "./evaluation.ts";
+import {
+  evaluateTokens,
+  evaluationBatchSize,
+  type EvaluationProgress,
+  Evaluator,
+  type TokenBatch,
+} from "./evaluation.ts";
 import { declareParameters } from "./run/load_weights.ts";
 
 // Large weights, so that the losses of tokens differ.
@@ -78,6 +84,83 @@ Deno.test("evaluateTokens() is the mean over tokens, each predicted from the con
   parameters.destroy();
 });
 
+Deno.test("evaluateTokens() gives the same bits for ids that come piece by piece, and ends their source", async () => {
+  const gpu = await testGpu();
+  const parameters = weights(gpu);
+  let ended = 0;
+  async function* pieces(length: number) {
+    try {
+      for (let i = 0; i < length; i += 7) yield await Promise.resolve(ids.slice(i, Math.min(i + 7, length)));
+    } finally {
+      ended++;
+    }
+  }
+  const byteLengths = new Uint32Array(32).fill(3);
+  for (const length of [101, 8]) {
+    for (const [batchSize, stride] of [[1, 8], [4, 3], [1000, 8]]) {
+      const shape = { batchSize, seqLen: 8, stride, byteLengths };
+      const expected = await evaluateTokens(gpu, model, parameters, ids.subarray(0, length), shape);
+      deepEqual(await evaluateTokens(gpu, model, parameters, pieces(length), shape), expected);
+    }
+  }
+  equal(ended, 6);
+  const seen: object[] = [];
+  await evaluateTokens(gpu, model, parameters, pieces(101), {
+    batchSize: 1,
+    seqLen: 2,
+    byteLengths,
+    onProgress: ({ loss: _, ...rest }) => seen.push(rest),
+  });
+  deepEqual(seen[0], { batches: 1, tokens: 2, bytes: 6, totalBatches: undefined });
+  await rejects(evaluateTokens(gpu, model, parameters, pieces(101), { batchSize: 1, seqLen: 9 }), RangeError);
+  await rejects(evaluateTokens(gpu, model, parameters, pieces(1), { batchSize: 1, seqLen: 8 }), {
+    name: "RangeError",
+    message: /at least 2 tokens: got 1/,
+  });
+  equal(ended, 9);
+  parameters.destroy();
+});
+
+Deno.test("evaluationBatchSize() takes about 2,048 tokens at a time, or what training takes if that is more", () => {
+  const cases = [[16, 128, 16], [2, 64, 32], [1, 1024, 2], [1, 1500, 1], [3, 4096, 3], [64, 128, 64], [
+    1,
+    1,
+    2048,
+  ]];
+  for (const [batchSize, seqLen, expected] of cases) {
+    equal(evaluationBatchSize({ batchSize, seqLen }), expected);
+  }
+});
+
+Deno.test("an aborted evaluation ends with the signal's reason, also by what happens in the event loop meanwhile", async () => {
+  const gpu = await testGpu();
+  const parameters = weights(gpu);
+  const evaluator = await Evaluator.create(gpu, model, parameters, 1, 8);
+  const [batch] = sequentialBatches(ids, { batchSize: 1, seqLen: 8 });
+  let given = 0;
+  function* forever(): Generator<TokenBatch> {
+    for (; given < 100_000; given++) yield batch;
+  }
+  const controller = new AbortController();
+  const { signal } = controller;
+  // Told by its watcher.
+  await rejects(
+    evaluator.evaluate(forever(), { signal, onProgress: () => controller.abort(new Error("enough")) }),
+    { message: "enough" },
+  );
+  equal(given, 1);
+  await rejects(evaluator.evaluate([batch], { signal }), { message: "enough" });
+  const later = new AbortController();
+  setTimeout(() => later.abort(), 1);
+  await rejects(evaluator.evaluate(forever(), { signal: later.signal }), { name: "AbortError" });
+  ok(given < 100_000);
+  // It can go on with something else.
+  const { tokens } = await evaluator.evaluate([batch], { signal: new AbortController().signal });
+  equal(tokens, 8);
+  evaluator.destroy();
+  parameters.destroy();
+});
+
 Deno.test("the loss of a long text keeps its digits: 3,000 times a text has the loss of the text", async () => {
   const gpu = await testGpu();
   const parameters = weights(gpu);
@@ -99,7 +182,7 @@ Deno.test("who watches an evaluation sees its batches to the end, and the same r
   const gpu = await testGpu();
   const parameters = weights(gpu);
   const shape = { batchSize: 1, seqLen: 2 };
-  const seen: (EvaluationProgress & { totalBatches: number })[] = [];
+  const seen: (EvaluationProgress & { totalBatches?: number })[] = [];
   const watched = await evaluateTokens(gpu, model, parameters, ids, {
     ...shape,
     onProgress: (p) => seen.push(p),
@@ -108,6 +191,7 @@ Deno.test("who watches an evaluation sees its batches to the end, and the same r
   ok(seen.length >= 2, "at least the first batch and one later are told");
   seen.forEach(({ batches, tokens, totalBatches }, i) => {
     equal(tokens, 2 * batches);
+    equal(seen[i].bytes, 0);
     equal(totalBatches, 50);
     ok(i === 0 ? batches === 1 : batches > seen[i - 1].batches);
   });

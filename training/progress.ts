@@ -40,8 +40,8 @@ export interface Progress {
 
 /** Settings of {@linkcode createProgress}. */
 export interface ProgressOptions {
-  /** Steps of the whole run. */
-  totalSteps: number;
+  /** Steps of the whole run; left out if unknown. */
+  totalSteps?: number;
   /** Where to draw. Default: {@linkcode stderrWriter}. */
   writer?: ProgressWriter;
   /** Where lines go that are logged. Default: to `writer`. */
@@ -73,7 +73,7 @@ export function createProgress(options: ProgressOptions): Progress {
     const first = recent[0];
     const lastSeen = recent[recent.length - 1];
     const steps = lastSeen.step - first.step;
-    const secondsLeft = steps > 0
+    const secondsLeft = totalSteps !== undefined && steps > 0
       ? (totalSteps - bar.step) * (lastSeen.time - first.time) / steps / 1000
       : undefined;
     const state = { ...bar, totalSteps, secondsLeft };
@@ -88,7 +88,7 @@ export function createProgress(options: ProgressOptions): Progress {
       recent.push({ step: state.step, time: now() });
       if (recent.length > SPEED_WINDOW) recent.shift();
       bar = { ...state };
-      if (state.step >= totalSteps || line.isDue) draw();
+      if (totalSteps !== undefined && state.step >= totalSteps || line.isDue) draw();
     },
     log(text) {
       line.clear();
@@ -168,20 +168,24 @@ export function stderrWriter(): ProgressWriter {
 
 /**
  * One line with as much as fits: step, bar, percentage, loss, speed and time left. What matters least goes
- * first when the line gets narrow: the bar, then the speed, the percentage, the time left.
+ * first when the line gets narrow: the bar, then the speed, the percentage, the time left. Where nobody knows how much
+ * there is to do, the line says how much is done.
  *
- * @param state What to show; `secondsLeft` is left out if unknown.
+ * @param state What to show; `totalSteps` and `secondsLeft` are left out if unknown.
  * @param columns The most characters the line may have.
  * @returns The line, never longer than `columns`.
  */
 export function renderBar(
-  state: ProgressState & { totalSteps: number; secondsLeft?: number },
+  state: ProgressState & { totalSteps?: number; secondsLeft?: number },
   columns: number,
 ): string {
   const { step, totalSteps, loss, tokensPerSecond, secondsLeft } = state;
-  const done = totalSteps > 0 ? Math.min(1, Math.max(0, step / totalSteps)) : 1;
-  const steps = `${String(step).padStart(String(totalSteps).length)}/${totalSteps}`;
-  const percentage = `${String(Math.floor(done * 100)).padStart(3)}%`;
+  const isKnown = totalSteps !== undefined;
+  const done = isKnown && totalSteps > 0 ? Math.min(1, Math.max(0, step / totalSteps)) : 1;
+  const steps = isKnown
+    ? `${String(step).padStart(String(totalSteps).length)}/${totalSteps}`
+    : `${formatCount(step)} done`;
+  const percentage = isKnown ? `${String(Math.floor(done * 100)).padStart(3)}%` : "";
   // Fixed widths keep the bar from trembling while numbers change.
   const lossText = loss === undefined ? "" : `loss ${loss.toFixed(3)}`;
   const speed = tokensPerSecond === undefined ? "" : `${formatCount(tokensPerSecond).padStart(5)} tok/s`;
@@ -190,7 +194,9 @@ export function renderBar(
 
   const withoutBar = line(steps, percentage, lossText, speed, left);
   const room = columns - withoutBar.length - 2;
-  if (room >= 10) return line(steps, barOf(done, Math.min(room, 40)), percentage, lossText, speed, left);
+  if (isKnown && room >= 10) {
+    return line(steps, barOf(done, Math.min(room, 40)), percentage, lossText, speed, left);
+  }
   const narrower = [
     withoutBar,
     line(steps, percentage, lossText, left),

@@ -51,6 +51,14 @@ Deno.test("renderBar() shows step, bar, percentage, loss, speed and time left", 
   equal(line, ` 50/200  ${"█".repeat(10)}${"░".repeat(30)}   25%  loss 3.214  12.3k tok/s  1m 35s left`);
 });
 
+Deno.test("renderBar() says how much is done where nobody knows how much there is", () => {
+  equal(
+    renderBar({ step: 123456, loss: 3.2, tokensPerSecond: 12345 }, 100),
+    "123k done  loss 3.200  12.3k tok/s",
+  );
+  equal(renderBar({ step: 123456, loss: 3.2, tokensPerSecond: 12345 }, 24), "123k done  loss 3.200");
+});
+
 Deno.test("renderBar() leaves out what is unknown", () => {
   equal(renderBar({ step: 1, totalSteps: 2 }, 21), "1/2  █████░░░░░   50%");
 });

@@ -155,8 +155,8 @@ export async function scanCorpus(
   }
   const digest = new CorpusDigest();
   const wanted = validationFraction * 2 ** 32;
-  let bytes = 0, documents = 0, lowest = Infinity, highest = -Infinity, visible = false;
-  for await (const { document, units } of divide(corpus)) {
+  let bytes = 0, documents = 0, lowest = Infinity, highest = -Infinity;
+  for await (const { document, units } of divide(withText(corpus))) {
     if (document.part === 0) documents++;
     bytes += digest.add(document);
     // Once something is below the threshold it stays as it is, whatever comes.
@@ -165,17 +165,31 @@ export async function scanCorpus(
       lowest = Math.min(lowest, hash);
       highest = Math.max(highest, hash);
     }
-    visible ||= /\S/.test(document.text);
-  }
-  if (!visible) {
-    throw new RangeError(
-      `A corpus must hold text: got ${
-        documents === 0 ? "no document" : "nothing but white space"
-      }; name files that have some`,
-    );
   }
   const raised = lowest >= wanted && lowest < highest;
   return { digest: digest.toHex(), bytes, documents, threshold: raised ? lowest + 1 : wanted };
+}
+
+/**
+ * The documents of a corpus, of which at least one has text.
+ *
+ * @param corpus The documents.
+ *
+ * @throws {RangeError} At the end, when there was nothing but white space.
+ */
+export async function* withText(corpus: Corpus): AsyncGenerator<Document> {
+  let any = false, visible = false;
+  for await (const document of corpus) {
+    any = true;
+    visible ||= /\S/.test(document.text);
+    yield document;
+  }
+  if (visible) return;
+  throw new RangeError(
+    `A corpus must hold text: got ${
+      any ? "nothing but white space" : "no document"
+    }; name files that have some`,
+  );
 }
 
 /** SHA-256 over documents: each part's digest, chained to what came before it. */

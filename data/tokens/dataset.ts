@@ -15,16 +15,11 @@ import { openCorpus } from "../corpus/corpus.ts";
 import { type CorpusScan, DEFAULT_VALIDATION_FRACTION, scanCorpus, splitRuns } from "../corpus/split.ts";
 import { bytesPerToken, type TokenArray, type TokenIds } from "./token_ids.ts";
 import { openTokenShards, type Side, type TokenShards, writeTokenShards } from "./shards.ts";
-import { startTokenizers } from "./parallel.ts";
+import { encodeRuns, endOfText } from "./stream.ts";
 import { loadTokenizer } from "../tokenizer/load_tokenizer.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { formatTokenizerJson } from "../tokenizer/tokenizer_json.ts";
 import { WordCounts } from "../tokenizer/word_counts.ts";
-
-/** A corpus shorter than this in UTF-8 is tokenised before workers have started. */
-const WORTH_WORKERS = 1 << 20;
-/** How long a piece is at most where the tokenizer's words are not known, in UTF-16 units. */
-const BLIND_PIECE = 4 << 20;
 
 /** How far preparing has come. */
 export interface DataProgress {
@@ -271,17 +266,9 @@ async function tokenize(
   sides: Readonly<Record<Side, TokenSink>>,
   { tokenizer, workers, onProgress }: DataOptions & { tokenizer: Tokenizer; workers?: number },
 ): Promise<void> {
-  const eos = tokenizer.eosId === null
-    ? null
-    : bytesPerToken(tokenizer.vocabSize) === 4
-    ? Uint32Array.of(tokenizer.eosId)
-    : Uint16Array.of(tokenizer.eosId);
-  const pieces = tokenizer.takesPieces
-    ? {}
-    : { pieceLength: BLIND_PIECE, cut: (text: string) => text.length };
-  using tokenizers = await startTokenizers(tokenizer, scan.bytes < WORTH_WORKERS ? 0 : workers);
+  const eos = endOfText(tokenizer);
   let done = 0;
-  for await (const { item, ids, bytes } of tokenizers.encode(splitRuns(corpus, scan.threshold, pieces))) {
+  for await (const { item, ids, bytes } of encodeRuns(corpus, { ...scan, tokenizer, workers })) {
     const side = sides[item.validation ? "validation" : "train"];
     if (item.first && side.tokens > 0 && eos !== null) await side.append(eos, 0);
     await side.append(ids, bytes);

@@ -91,7 +91,9 @@ export const comparisonOptions = {
     min: 0,
     default: 20,
     group: LENGTH,
-    description: "batches of each; 0 for all held-out text, which the end always takes",
+    description:
+      "batches of each, of --batch-size sequences or about 2,048 tokens, whichever is more; 0 for all " +
+      "held-out text, which the end always takes",
   },
   "timing-rounds": {
     type: "integer",

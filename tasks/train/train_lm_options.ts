@@ -176,7 +176,9 @@ const runOptions = {
     min: 0,
     default: 20,
     group: RUN,
-    description: "batches per evaluation on the way; 0 for all held-out text, which the end always takes",
+    description:
+      "batches per evaluation on the way, of --batch-size sequences or about 2,048 tokens, whichever is " +
+      "more; 0 for all held-out text, which the end always takes",
   },
   "save-every": {
     type: "integer",

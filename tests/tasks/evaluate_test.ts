@@ -5,7 +5,7 @@ import { fromFloat32 } from "../../checkpoint/safetensors/float_formats.ts";
 import { writeModelFolder } from "../../checkpoint/hugging_face.ts";
 import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
 import { modelFromConfig } from "../../models/load.ts";
-import { filesIn, refused, runTask, tinyRun, zeros } from "../cli.ts";
+import { filesIn, pipeToTask, refused, runTask, tinyRun, zeros } from "../cli.ts";
 
 const config = { model_type: "gpt2", n_positions: 32, n_embd: 8, n_layer: 1, n_head: 1, vocab_size: 300 };
 
@@ -53,6 +53,30 @@ Deno.test("evaluate takes all of the text: the loss of a model without preferenc
     /sequences of 32 tokens, stride 32\nloss 5\.7038, perplexity 300\.0, \d\.\d+ bits per byte/,
   );
   match(words.stdout, new RegExp(`over ${tokens} predicted tokens\n$`));
+});
+
+Deno.test("evaluate reads standard input once, with the result of a file, and says what it left out", async () => {
+  await using model = await uniformModel();
+  const { at } = model;
+  const corpus = (await Deno.readTextFile(at("corpus.txt"))).slice(0, 9000);
+  const rows = corpus.match(/[^]{1,300}/g)!.map((text) => JSON.stringify({ text })).join("\n");
+  await Deno.writeTextFile(at("rows.jsonl"), `${rows}\n{"text": 1}\n`);
+  const args = ["--checkpoint", at("model"), "--seq-len", "20", "--stride", "7", "--batch-size", "5"];
+  const file = await runTask("evaluate", [...args, "--data", at("rows.jsonl"), "--json"]);
+  equal(file.code, 0, file.stderr);
+  const zipped = new Response(
+    (await Deno.open(at("rows.jsonl"))).readable.pipeThrough(new CompressionStream("gzip")),
+  );
+  const bytes = new Uint8Array(await zipped.arrayBuffer());
+  const piped = await pipeToTask("evaluate", [...args, "--data", "-.jsonl", "--json"], bytes);
+  equal(piped.code, 0, piped.stderr);
+  deepEqual(JSON.parse(piped.stdout), JSON.parse(file.stdout));
+  for (const { stderr } of [file, piped]) match(stderr, /left out: 1 row/);
+  const encode = (text: string) => new TextEncoder().encode(text);
+  const of = (text: string) => pipeToTask("evaluate", [...args, "--data", "-"], encode(text));
+  refused(await of(""), 1, /must hold text/);
+  refused(await of(" \n \n"), 1, /must hold text: got nothing but white space/);
+  refused(await of("a"), 1, /at least 2 tokens: got 1/);
 });
 
 Deno.test("evaluate refuses bad input with one message and writes nothing", async () => {

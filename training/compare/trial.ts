@@ -13,7 +13,7 @@ import { StepBatches } from "../../data/prefetch.ts";
 import type { TokenDataset } from "../../data/tokens/dataset.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import { type Evaluation, Evaluator } from "../evaluation.ts";
+import { type Evaluation, evaluationBatchSize, Evaluator } from "../evaluation.ts";
 import { loadSome } from "../run/load_weights.ts";
 import type { ProgressState } from "../progress.ts";
 import { NonFiniteLossError, train } from "../loop/train.ts";
@@ -35,7 +35,7 @@ export interface TrialContext {
   readonly byteLengths: ArrayLike<number>;
   /** How many times a run is evaluated, evenly spaced, the last time at its end. */
   readonly evalPoints: number;
-  /** The most batches of each of these evaluations; 0 for all of the held-out text. */
+  /** The most batches of each of these evaluations, see `evaluationBatchSize()`; 0 for all of the held-out text. */
   readonly evalBatches: number;
   /** Ends the run after the step that is under way. */
   readonly signal: AbortSignal;
@@ -86,14 +86,17 @@ export async function trainTrial(
   const trainer = parts.adopt(await Trainer.create(gpu, stepOptions(config, model)), (t) => t.destroy());
   if (context.embeddings) await loadSome(gpu, trainer.parameters, context.embeddings);
   const evaluator = parts.adopt(
-    await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen),
+    await Evaluator.create(gpu, model, trainer.parameters, evaluationBatchSize(config), seqLen),
     (e) => e.destroy(),
   );
-  const evaluate = (maxBatches: number): Promise<Evaluation> =>
-    evaluator.evaluate(
-      sequentialBatches(dataset.validation, { batchSize, seqLen, ...(maxBatches > 0 ? { maxBatches } : {}) }),
-      byteLengths,
-    );
+  const evaluate = (maxBatches: number): Promise<Evaluation> => {
+    const shape = { batchSize: evaluationBatchSize(config), seqLen };
+    const batches = sequentialBatches(dataset.validation, {
+      ...shape,
+      ...(maxBatches > 0 ? { maxBatches } : {}),
+    });
+    return evaluator.evaluate(batches, { byteLengths, signal });
+  };
   const curve: CurvePoint[] = [];
   const result = (loss: number | null, bits: number | null, divergedAt: number | null): TrialResult => ({
     loss,
@@ -129,7 +132,12 @@ export async function trainTrial(
     throw error;
   }
   if (signal.aborted) return undefined;
-  const { loss, bitsPerByte } = await evaluate(0);
+  const final = await evaluate(0).catch((error) => {
+    if (signal.aborted) return undefined;
+    throw error;
+  });
+  if (!final) return undefined;
+  const { loss, bitsPerByte } = final;
   return Number.isFinite(loss) ? result(loss, bitsPerByte!, null) : result(null, null, steps);
 }
 

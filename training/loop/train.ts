@@ -9,7 +9,8 @@
  *
  * @module
  */
-import type { StepInputs, StepMetrics, Trainer } from "../step/trainer.ts";
+import type { StepInputs } from "../step/recording.ts";
+import type { StepMetrics, Trainer } from "../step/trainer.ts";
 import { isDue, type Scored, type StepEvent, type TrainEvent } from "./events.ts";
 
 /** Where the loop takes its batches from; `StepBatches` is one. */

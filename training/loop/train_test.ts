@@ -2,7 +2,8 @@ import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { gpt2 } from "../../models/gpt2.ts";
 import { adamw } from "../../optim/adamw.ts";
 import { testGpu } from "../../tests/check_op.ts";
-import { languageModelLoss, type StepInputs, Trainer } from "../step/trainer.ts";
+import type { StepInputs } from "../step/recording.ts";
+import { languageModelLoss, Trainer } from "../step/trainer.ts";
 import { isDue, type StepEvent, type TrainEvent } from "./events.ts";
 import { NonFiniteLossError, train, type TrainOptions } from "./train.ts";
 

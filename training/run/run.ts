@@ -12,7 +12,13 @@ import type { TokenDataset } from "../../data/tokens/dataset.ts";
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import { type Evaluation, type EvaluationProgress, evaluationRecord, Evaluator } from "../evaluation.ts";
+import {
+  type Evaluation,
+  evaluationBatchSize,
+  type EvaluationProgress,
+  evaluationRecord,
+  Evaluator,
+} from "../evaluation.ts";
 import { type EndEvent, isDue, type TrainEvent } from "../loop/events.ts";
 import { NonFiniteLossError, train } from "../loop/train.ts";
 import { Trainer } from "../step/trainer.ts";
@@ -28,7 +34,10 @@ export interface RunIntervals {
   readonly logEvery: number;
   /** Evaluate every so many steps; 0 only at the end. */
   readonly evalEvery: number;
-  /** The most batches per evaluation on the way; 0 for all of the held-out text, which the end always takes. */
+  /**
+   * The most batches, of the size that `evaluationBatchSize()` gives, per evaluation on the way; 0 for all of the
+   * held-out text, which the end always takes.
+   */
   readonly evalBatches: number;
   /** Save a checkpoint every so many steps; 0 only at the end. */
   readonly saveEvery: number;
@@ -112,7 +121,14 @@ export async function startRun(options: RunOptions): Promise<Run> {
   const order = new Batches(dataset.train, { batchSize, seqLen, endId, seed });
   const batches = new StepBatches(order, gradAccum);
   const evaluator = starting.adopt(
-    await Evaluator.create(gpu, model, trainer.parameters, batchSize, seqLen, endId !== undefined),
+    await Evaluator.create(
+      gpu,
+      model,
+      trainer.parameters,
+      evaluationBatchSize(config),
+      seqLen,
+      endId !== undefined,
+    ),
     (e) => e.destroy(),
   );
   const folder = starting.use(
@@ -216,17 +232,15 @@ export class Run implements Disposable {
   }
 
   async #evaluate(maxBatches: number, signal: AbortSignal): Promise<Evaluation> {
-    const { dataset, tokenizer, onEvaluation, config: { batchSize, seqLen } } = this.#options;
+    const { dataset, tokenizer: { byteLengths }, onEvaluation, config } = this.#options;
     const { evaluator, endId } = this.#parts;
-    const shape = { batchSize, seqLen, endId, ...(maxBatches > 0 ? { maxBatches } : {}) };
+    const batchSize = evaluationBatchSize(config);
+    const shape = { batchSize, seqLen: config.seqLen, endId, ...(maxBatches > 0 ? { maxBatches } : {}) };
     const totalBatches = sequentialBatchCount(dataset.validation.length, shape);
     const onProgress = onEvaluation &&
       ((progress: EvaluationProgress) => onEvaluation({ ...progress, totalBatches }));
-    return await evaluator.evaluate(
-      unlessAborted(sequentialBatches(dataset.validation, shape), signal),
-      tokenizer.byteLengths,
-      onProgress,
-    );
+    const batches = sequentialBatches(dataset.validation, shape);
+    return await evaluator.evaluate(batches, { byteLengths, onProgress, signal });
   }
 
   /** The evaluation at the end, with its line in the metrics; nothing if it was stopped. */
@@ -265,13 +279,6 @@ export class Run implements Disposable {
   /** Destroys it at the end of a `using` declaration's block. */
   [Symbol.dispose](): void {
     this.destroy();
-  }
-}
-
-function* unlessAborted<T>(items: Iterable<T>, signal: AbortSignal): Generator<T> {
-  for (const item of items) {
-    signal.throwIfAborted();
-    yield item;
   }
 }
 

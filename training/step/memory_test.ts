@@ -3,6 +3,8 @@ import { ok } from "node:assert/strict";
 import { type MemoryPlan, planMemory } from "../../gpu/memory.ts";
 import { gpt2, gpt2Presets } from "../../models/gpt2.ts";
 import { adamw } from "../../optim/adamw.ts";
+import { Graph } from "../../gpu/graph.ts";
+import { evaluationBatchSize } from "../evaluation.ts";
 import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
 import { hiddenMatrices, partition } from "../../optim/partition.ts";
 import { recordStep } from "./recording.ts";
@@ -46,4 +48,14 @@ Deno.test("recomputation saves two thirds of the activations of 8 layers, and no
   );
   ok(again.activations * 3 < kept.activations, `${kept.activations} bytes become ${again.activations}`);
   for (const key of ["parameters", "gradients", "state", "other"] as const) ok(again[key] === kept[key], key);
+});
+
+Deno.test("evaluating GPT-2 (124M) plans less than 100 MB of activations, less than a small step of training", () => {
+  const config = { ...gpt2Presets.gpt2, vocab_size: 50_257 };
+  const seqLen = 128;
+  const g = new Graph({ profile });
+  languageModelLoss(gpt2(config), evaluationBatchSize({ batchSize: 1, seqLen }), seqLen)(g);
+  const { activations } = planMemory(g).memory;
+  ok(activations < 100e6, `${activations} bytes`);
+  ok(activations < plan(config, { seqLen, recompute: false }).activations);
 });
