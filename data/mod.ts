@@ -68,6 +68,7 @@ export {
   type TokenReader,
 } from "./tokens/token_ids.ts";
 export { TokenFiles } from "./tokens/files.ts";
+export { streamTokens, type TokenStreamOptions } from "./tokens/stream.ts";
 export { loadTokenizer } from "./tokenizer/load_tokenizer.ts";
 export { Tokenizer } from "./tokenizer/tokenizer.ts";
 export type { AddedToken, TokenizerJson, TokenizerModel, TokenizerStep } from "./tokenizer/tokenizer_json.ts";

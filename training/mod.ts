@@ -33,8 +33,10 @@ export {
   type EvaluateOptions,
   evaluateTokens,
   type Evaluation,
+  evaluationBatchSize,
   type EvaluationProgress,
   Evaluator,
+  type EvaluatorOptions,
   type TokenBatch,
 } from "./evaluation.ts";
 export {

@@ -16,7 +16,7 @@ const WORTH_WORKERS = 1 << 20;
 const BLIND_PIECE = 4 << 20;
 
 /** How a corpus is tokenised. */
-export interface EncodeOptions {
+export interface TokenStreamOptions {
   /** The tokenizer. */
   readonly tokenizer: Tokenizer;
   /** How long the corpus is in UTF-8; unknown by default. */
@@ -34,7 +34,7 @@ export interface EncodeOptions {
  */
 export async function* encodeRuns(
   corpus: Corpus,
-  { tokenizer, threshold, bytes = Infinity, workers }: EncodeOptions & { readonly threshold: number },
+  { tokenizer, threshold, bytes = Infinity, workers }: TokenStreamOptions & { readonly threshold: number },
 ): AsyncGenerator<EncodedItem<RunPiece>> {
   const pieces = tokenizer.takesPieces
     ? {}
@@ -54,11 +54,11 @@ export function endOfText({ eosId, vocabSize }: Tokenizer): TokenArray | null {
  * once, and memory does not grow with it.
  *
  * @param corpus The documents.
- * @param options See {@linkcode EncodeOptions}.
+ * @param options See {@linkcode TokenStreamOptions}.
  *
  * @throws {RangeError} When the corpus has no text, at its end, or the vocabulary has no token for a part of it.
  */
-export async function* streamTokens(corpus: Corpus, options: EncodeOptions): AsyncGenerator<TokenArray> {
+export async function* streamTokens(corpus: Corpus, options: TokenStreamOptions): AsyncGenerator<TokenArray> {
   const eos = endOfText(options.tokenizer);
   let tokens = 0;
   for await (const { item, ids } of encodeRuns(withText(corpus), { ...options, threshold: 0 })) {
