@@ -3,15 +3,13 @@
  *
  * @module
  */
-import type { Tokenizer } from "../data/tokenizer/tokenizer.ts";
 import { holdFolder } from "../files/lock_file.ts";
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import { requestGpu } from "../gpu/device.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";
-import type { LanguageModel } from "../models/model.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
-import { Generator } from "../training/generate/generation.ts";
+import { boundaryIds, sampleText } from "../training/generate/text_generation.ts";
 import { formatDuration } from "../training/progress.ts";
-import { describe, startRun } from "../training/run/run.ts";
+import { describe, type RunOptions, startRun } from "../training/run/run.ts";
 import { claimFolder, claimNewFolder } from "./command/claim_folder.ts";
 import {
   explainError,
@@ -62,28 +60,21 @@ async function trainIn(
   if (outcome.end.stopped) Deno.exitCode = interrupts.exitCode;
   const sample = outcome.end.stopped || values.sampleTokens === 0
     ? undefined
-    : await sampleText({ ...options, parameters: run.trainer.parameters }, values, say);
+    : await sampleOf(options, run.trainer.parameters, values, say);
   const seconds = (performance.now() - started) / 1000;
   tell({ runDir, outcome, sample, seconds, prompt: values.prompt }, output);
 }
 
 /** Generates the sample; the run is done, whatever comes of it. */
-async function sampleText(
-  { gpu, model, tokenizer, parameters }: {
-    gpu: Gpu;
-    model: LanguageModel;
-    tokenizer: Tokenizer;
-    parameters: ParameterStore;
-  },
-  values: TrainLmValues,
+async function sampleOf(
+  { gpu, model, config, tokenizer }: Pick<RunOptions, "gpu" | "model" | "config" | "tokenizer">,
+  parameters: ParameterStore,
+  { prompt, sampleTokens: maxTokens, seed }: TrainLmValues,
   say: (line: string) => void,
 ): Promise<string | undefined> {
+  const ends = boundaryIds({ generationConfig: null, config: config.model }, tokenizer);
   try {
-    const generator = await Generator.create(gpu, model, parameters);
-    const prompt = tokenizer.encode(values.prompt);
-    const ids = await generator.generate(prompt, { maxTokens: values.sampleTokens, seed: values.seed });
-    generator.destroy();
-    return tokenizer.decode([...prompt, ...ids], { skipSpecialTokens: true });
+    return await sampleText(gpu, model, parameters, tokenizer, { prompt, maxTokens, seed, ...ends });
   } catch (error) {
     say(`no sample: ${explainError(error)}`);
     return undefined;

@@ -14,7 +14,8 @@ interface Result {
 async function trained() {
   const tiny = await tinyRun();
   const out = join(tiny.dir, "run");
-  const { code, stderr } = await runTask("train-lm", [...tiny.options, "--out", out, "--sample-tokens", "0"]);
+  const sampling = ["--prompt", "the sun", "--sample-tokens", "12", "--seed", "5", "--json"];
+  const { code, stdout, stderr } = await runTask("train-lm", [...tiny.options, "--out", out, ...sampling]);
   equal(code, 0, stderr);
   const checkpoint = join(out, "checkpoints/step-00000024");
   const run = (...args: string[]) => runTask("generate", ["--checkpoint", checkpoint, ...args]);
@@ -28,12 +29,24 @@ async function trained() {
   return {
     dir: tiny.dir,
     checkpoint,
+    sample: JSON.parse(stdout).sample,
     run,
     one,
     many,
     [Symbol.asyncDispose]: () => tiny[Symbol.asyncDispose](),
   };
 }
+
+Deno.test("a run's sample is what its checkpoint generates", async () => {
+  await using task = await trained();
+  const { text } = await task.one(
+    "--prompt",
+    "the sun",
+    ..."--max-tokens 12 --seed 5 --temperature 0.8".split(" "),
+  );
+  ok(text !== "");
+  equal(task.sample, `the sun${text}`);
+});
 
 Deno.test("many prompts and samples give the texts that each gives alone", async () => {
   await using task = await trained();
