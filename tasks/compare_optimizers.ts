@@ -40,7 +40,7 @@ import { sayAdapter, withFastestKernels } from "./train/fastest_kernels.ts";
 async function main(asked: ComparisonValues, { given, output }: TaskContext): Promise<void> {
   const say = (line: string) => output.say(line);
   const values = withQuick(asked, given);
-  const contestants = await contestantsOf(values);
+  const contestants = await contestantsOf(values, given);
   const outDir = values.out ?? join("runs", `compare-${nameOf(values.model)}-${values.steps}`);
   const probe = await claimFolder(outDir);
   try {
@@ -149,7 +149,7 @@ async function measure(
 function referenceOf(contestants: readonly Contestant[]): number {
   const plain = contestants.findIndex(({ name }) => name === "adamw");
   if (plain >= 0) return plain;
-  return Math.max(0, contestants.findIndex(({ config }) => config.optimizer === "adamw"));
+  return Math.max(0, contestants.findIndex(({ config }) => config.optimizer.name === "adamw"));
 }
 
 function settingOf(

@@ -20,7 +20,7 @@ import {
   type TaskContext,
 } from "./command/command_line.ts";
 import { profileTable, type StepReport } from "./model/profile_table.ts";
-import { optimizerOptions } from "./train/optimizer_options.ts";
+import { chosenOptimizer, optimizerOptions } from "./train/optimizer_options.ts";
 import { modelOptions, stepConfig, trainLmOptions } from "./train/train_lm_options.ts";
 
 const MEASURING = "Measuring";
@@ -52,8 +52,8 @@ const options = {
 
 type Values = OptionValues<typeof options>;
 
-async function main(values: Values, { output }: TaskContext): Promise<void> {
-  const config = await stepConfig(values);
+async function main(values: Values, { given, output }: TaskContext): Promise<void> {
+  const config = await stepConfig(values, chosenOptimizer(values, given));
   runOptimizer(config); // hyper-parameters out of range are found before any work
   const model = modelFromConfig({ ...config.model, vocab_size: config.vocabSize });
   const gpu = await requestGpu();
@@ -101,7 +101,7 @@ async function measure(
     batch_size: batchSize,
     seq_len: seqLen,
     grad_accum: gradAccum,
-    optimizer: config.optimizer,
+    optimizer: config.optimizer.name,
     measured_steps: steps,
     ...report(profile, ceilings, flops, { tokens: batchSize * seqLen * gradAccum, dispatches }),
     memory_bytes: { ...memory, total: Object.values(memory).reduce((a, b) => a + b, 0) },

@@ -6,7 +6,7 @@
 import { basename, isAbsolute } from "node:path";
 import { formatCount } from "./progress.ts";
 import type { RunLora } from "./run/config.ts";
-import { hasAdamWBeside, OPTIMIZERS } from "./run/optimizer.ts";
+import { recordedOptimizer } from "./run/recorded_config.ts";
 
 /** What is known of the training run that made the model. */
 export interface CardRun {
@@ -58,13 +58,17 @@ const ARCHITECTURE: readonly (readonly [label: string, ...keys: string[]])[] = [
   ["Head tied to the embedding", "tie_word_embeddings"],
 ];
 
-/** What is worth saying of a run, by the keys of its configuration. */
-const TRAINING: readonly (readonly [label: string, key: string])[] = [
-  ["Optimizer", "optimizer"],
-  ["KOALA trains", "koalaScope"],
+/** What is worth saying of a run's optimizer, by the names of its hyper-parameters. */
+const OPTIMIZER: readonly (readonly [label: string, key: string])[] = [
+  ["Optimizer", "name"],
+  ["KOALA trains", "koala-scope"],
   ["Learning rate", "lr"],
-  ["Learning rate of AdamW beside it", "adamwLr"],
-  ["Weight decay", "weightDecay"],
+  ["Learning rate of AdamW beside it", "adamw.lr"],
+  ["Weight decay", "weight-decay"],
+];
+
+/** What else is worth saying of a run, by the keys of its configuration. */
+const TRAINING: readonly (readonly [label: string, key: string])[] = [
   ["Schedule", "schedule"],
   ["Warm-up steps", "warmup"],
   ["Gradient clipping", "clip"],
@@ -134,8 +138,7 @@ print(tokenizer.decode(tokens[0]))
 }
 
 function training({ config, adapter, step }: CardRun): string {
-  const isKoala = OPTIMIZERS[String(config.optimizer)]?.trains === "koala-scope";
-  const left = new Set([...(isKoala ? [] : ["koalaScope"]), ...(hasAdamWBeside(config) ? [] : ["adamwLr"])]);
+  const optimizer = recordedOptimizer(config);
   const { seqLen, batchSize, gradAccum, steps } = config;
   const tokens = [step, seqLen, batchSize, gradAccum].reduce<number>((a, b) => a * Number(b), 1);
   const sources = (Array.isArray(config.data) ? config.data : []).map((source) => shortened(String(source)));
@@ -154,7 +157,8 @@ function training({ config, adapter, step }: CardRun): string {
     ["LoRA", loraWords(config.lora)],
     ["Steps", steps === step || steps === undefined ? step : `${step} of ${steps}`],
     ["Tokens seen", Number.isFinite(tokens) ? formatCount(tokens) : undefined],
-    ...TRAINING.filter(([, key]) => !left.has(key)).map(([label, key]): Row => [label, config[key]]),
+    ...OPTIMIZER.map(([label, key]): Row => [label, optimizer[key]]),
+    ...TRAINING.map(([label, key]): Row => [label, config[key]]),
     ["Adapter", adapter],
   ]);
 }

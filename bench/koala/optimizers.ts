@@ -4,8 +4,7 @@
  * @module
  */
 import type { OptimizerPartition } from "../../optim/partition.ts";
-import type { RunConfig } from "../../training/run/config.ts";
-import { OPTIMIZERS, runOptimizer } from "../../training/run/optimizer.ts";
+import { hasAdamWBeside, resolveOptimizer, runOptimizer } from "../../training/run/optimizer.ts";
 
 /** Learning rate of AdamW everywhere in the bench. */
 export const ADAMW_LR = 1e-3;
@@ -16,17 +15,12 @@ export const ORTHOGONAL = "koala++ orthogonal";
 /** Makes the optimizers of a run: one for all parameters, or one for hidden matrices and AdamW for the rest. */
 export function benchOptimizer(choice: string): OptimizerPartition {
   const name = choice === ORTHOGONAL ? "koala++" : choice;
-  const config: Partial<RunConfig> = {
-    optimizer: name,
-    koalaScope: "hidden",
-    lr: name === "adamw" ? ADAMW_LR : OPTIMIZERS[name].lr,
-    adamwLr: ADAMW_LR,
-    weightDecay: 0,
-    sigma: 0.1,
-    q: 0.1,
-    r: "variance",
-    symmetric: true,
-    ...(choice === ORTHOGONAL ? { r: 0, momentum: 0.9, orthogonal: "unit" } : {}),
-  };
-  return runOptimizer(config as RunConfig);
+  const { lr } = resolveOptimizer(name);
+  const optimizer = resolveOptimizer(name, {
+    "lr": name === "adamw" ? ADAMW_LR : lr,
+    "weight-decay": 0,
+    ...(name === "koala++" && choice !== ORTHOGONAL ? { orthogonal: "none" } : {}),
+    ...(hasAdamWBeside(resolveOptimizer(name)) ? { "adamw.lr": ADAMW_LR } : {}),
+  });
+  return runOptimizer({ optimizer });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Contestant } from "../../training/compare/comparison.ts";
-import { OPTIMIZERS } from "../../training/run/optimizer.ts";
+import { OPTIMIZERS } from "../../training/run/optimizer_table.ts";
 import { jsonOption, type OptionValues } from "../command/command_line.ts";
 import { contestantsFor, entryOptions, parseContestants, parseGrids } from "./contestants.ts";
 import { embeddingOptions } from "../train/embedding_options.ts";
@@ -36,10 +36,10 @@ export const comparisonOptions = {
     multiple: true,
     placeholder: "NAMES",
     group: COMPARISON,
-    description: `who takes part, with options of their own where they differ from the rest: ` +
-      `koala++,koala++:q=0.05,adamw:lr=0.001/0.003 (default: ${DEFAULT_OPTIMIZERS.join(",")}; all: ${
-        Object.keys(OPTIMIZERS).join(", ")
-      })`,
+    description: `who takes part, with hyper-parameters of their own where they differ from the rest: ` +
+      `koala++,koala++:q=0.05,adamw.beta2=0.99,adamw:lr=0.001/0.003 (train-lm --help lists them) (default: ${
+        DEFAULT_OPTIMIZERS.join(",")
+      }; all: ${Object.keys(OPTIMIZERS).join(", ")})`,
   },
   "lr": {
     type: "string",
@@ -123,8 +123,11 @@ export function withQuick(values: ComparisonValues, given: ReadonlySet<string>):
 }
 
 /** The optimizers that the values name, ready to run. */
-export async function contestantsOf(values: ComparisonValues): Promise<Contestant[]> {
+export async function contestantsOf(
+  values: ComparisonValues,
+  given: ReadonlySet<string>,
+): Promise<Contestant[]> {
   const asked = parseContestants(values.optimizers.length > 0 ? values.optimizers : DEFAULT_OPTIMIZERS);
-  const grids = parseGrids(values.lr, [...new Set(asked.map(({ optimizer }) => optimizer))]);
-  return await contestantsFor(asked, grids, values);
+  const grids = parseGrids(values.lr, [...new Set(asked.map(({ optimizer }) => optimizer.name))]);
+  return await contestantsFor(asked, grids, values, given);
 }

@@ -3,34 +3,37 @@
  *
  * @module
  */
-import { OPTIMIZERS, runOptimizer } from "../../training/run/optimizer.ts";
+import { hyperParameters, resolveOptimizer, runOptimizer } from "../../training/run/optimizer.ts";
+import type { HyperValues } from "../../training/run/hyper_parameters.ts";
 import type { Contestant } from "../../training/compare/comparison.ts";
-import { type OptionValues, parseOptions, UsageError } from "../command/command_line.ts";
-import { closest } from "../command/spelling.ts";
-import { optimizerOptions } from "../train/optimizer_options.ts";
-import { type ConfigValues, newConfig } from "../train/train_lm_options.ts";
+import { UsageError } from "../command/command_line.ts";
+import {
+  givenShortcuts,
+  optimizerOptions,
+  type OptimizerValues,
+  shortcutOf,
+} from "../train/optimizer_options.ts";
+import { type NamedOptimizer, parseOptimizer } from "../train/optimizer_syntax.ts";
+import { type ConfigValues, configWith } from "../train/train_lm_options.ts";
 
 const { optimizer: _optimizer, lr: _lr, ...entryOptions } = optimizerOptions;
 
-/** The options that an optimizer may carry in a comparison, and that hold for all where they stand alone. */
+/** The options that hold for all optimizers of a comparison which take them. */
 export { entryOptions };
 
 /** An optimizer with options, as the command line names it. */
 export interface AskedContestant {
   /** As it was written, such as `koala++:q=0.05,sigma=1`. */
   readonly name: string;
-  /** A name of {@linkcode OPTIMIZERS}. */
-  readonly optimizer: string;
-  /** Its own options. */
-  readonly options: Partial<OptionValues<typeof entryOptions>>;
+  /** The optimizer, and what is its own. */
+  readonly optimizer: NamedOptimizer;
   /** Its own learning rates, ascending, where it has any. */
   readonly rates?: readonly number[];
 }
 
 /**
- * Reads the optimizers of a comparison: names, separated by commas or as several words. Options follow a name
- * after a colon, and since they have an equals sign, commas may separate them too; learning rates are separated
- * by slashes.
+ * Reads the optimizers of a comparison: names, separated by commas or as several words. Hyper-parameters follow a
+ * name as they do in `--optimizer` of train-lm; several learning rates are separated by slashes.
  *
  * @param words Such as `["adamw,muon", "koala++:q=0.05,lr=0.01/0.02"]`.
  * @throws {UsageError} If a name or an option is unknown, a value is not allowed, or two are the same.
@@ -41,7 +44,7 @@ export interface AskedContestant {
  *
  * const [adamw, koala] = parseContestants(["adamw,koala++:q=0.05,lr=0.01/0.02"]);
  * deepEqual([adamw.name, koala.name], ["adamw", "koala++:q=0.05,lr=0.01/0.02"]);
- * deepEqual([koala.options, koala.rates], [{ q: 0.05 }, [0.01, 0.02]]);
+ * deepEqual([koala.optimizer.values, koala.rates], [{ q: 0.05 }, [0.01, 0.02]]);
  * ```
  */
 export function parseContestants(words: readonly string[]): AskedContestant[] {
@@ -65,23 +68,13 @@ export function parseContestants(words: readonly string[]): AskedContestant[] {
     throw new UsageError(`--optimizers must differ, received ${twice} twice; give one of them other options`);
   }
   return entries.map(({ name, parts }, i) => {
-    checkName(name);
-    const full = fullNames[i];
-    const rates = parts.filter((part) => part.startsWith("lr=")).at(-1);
+    const rates = parts.findLast((part) => part.startsWith("lr="));
     const others = parts.filter((part) => !part.startsWith("lr="));
-    try {
-      const { values, given } = parseOptions(entryOptions, others.map((part) => `--${part}`));
-      const options = Object.fromEntries(Object.entries(values).filter(([key]) => given.has(key)));
-      return {
-        name: full,
-        optimizer: name,
-        options,
-        ...(rates ? { rates: parseRates(rates.slice(3).split("/")) } : {}),
-      };
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error;
-      throw new UsageError(`--optimizers ${full}: ${error.message}`);
-    }
+    return {
+      name: fullNames[i],
+      optimizer: parseOptimizer("--optimizers", [name, ...others].join(":")),
+      ...(rates ? { rates: parseRates(rates.slice(3).split("/")) } : {}),
+    };
   });
 }
 
@@ -117,32 +110,52 @@ export function parseGrids(
  * @param grids Learning rates by optimizer; those of an entry itself go first, and without any it is half the
  * optimizer's default, the default and twice that.
  * @param values What holds for all.
+ * @param given The names of the options that were given; the hyper-parameters among them hold for the optimizers that
+ * take them and have none of their own.
  * @throws {UsageError} If an option does not fit.
  * @throws {RangeError} If a hyper-parameter is out of range.
  */
 export async function contestantsFor(
   asked: readonly AskedContestant[],
   grids: ReadonlyMap<string, readonly number[]>,
-  values: Omit<ConfigValues, "optimizer" | "lr" | "seed">,
+  values: Omit<ConfigValues, "seed"> & Omit<OptimizerValues, "optimizer" | "lr">,
+  given: ReadonlySet<string>,
 ): Promise<Contestant[]> {
-  return await Promise.all(asked.map(async ({ name, optimizer, options, rates }) => {
-    const lr = OPTIMIZERS[optimizer].lr;
-    const grid = rates ?? grids.get(optimizer) ?? [0.5, 1, 2].map((factor) => factor * lr);
-    const config = await newConfig({ ...values, ...options, optimizer, lr: grid[0], seed: 0 });
+  const shared = givenShortcuts({ ...values, lr: undefined }, given);
+  const resolved = asked.map(({ optimizer }) => ({ ...optimizer, values: withShared(optimizer, shared) }));
+  const idle = Object.keys(shared).find((key) =>
+    !resolved.some(({ name, values }) => isTaken(key, name, values))
+  );
+  if (idle !== undefined) {
+    throw new UsageError(
+      `${shortcutOf(idle)} must be a hyper-parameter of an optimizer that takes part (${
+        asked.map(({ name }) => name).join(", ")
+      }); leave it out`,
+    );
+  }
+  return await Promise.all(resolved.map(async ({ name: optimizer, values: own, clip = values.clip }, i) => {
+    const { name, rates } = asked[i];
+    const standard = resolveOptimizer(optimizer, own);
+    const grid = rates ?? grids.get(optimizer) ?? [0.5, 1, 2].map((factor) => factor * standard.lr);
+    const chosen = { optimizer: { ...standard, lr: grid[0] }, clip };
+    const config = await configWith({ ...values, seed: 0 }, chosen);
     runOptimizer(config); // hyper-parameters out of range are found before any work
     return { name, config, rates: grid };
   }));
 }
 
-function checkName(name: string): void {
-  const names = Object.keys(OPTIMIZERS);
-  if (names.includes(name)) return;
-  const near = closest(name, names);
-  throw new UsageError(
-    `--optimizers must be names of ${names.join(", ")}, received ${JSON.stringify(name)}${
-      near ? `; did you mean ${near}?` : ""
-    }`,
-  );
+/** An optimizer's own values, and of those that hold for all what it takes. */
+function withShared({ name, values }: NamedOptimizer, shared: HyperValues): HyperValues {
+  const all = { ...shared, ...values };
+  return {
+    ...Object.fromEntries(Object.entries(shared).filter(([key]) => isTaken(key, name, all))),
+    ...values,
+  };
+}
+
+function isTaken(key: string, optimizer: string, values: HyperValues): boolean {
+  const scope = values["koala-scope"];
+  return hyperParameters(optimizer, scope).some((p) => p.name === key || p.also === key);
 }
 
 function parseRates(texts: readonly string[]): number[] {

@@ -4,108 +4,98 @@
  * @module
  */
 import { SCHEDULE_KINDS } from "../../optim/schedule.ts";
-import type { RunConfig } from "../../training/run/config.ts";
-import { OPTIMIZERS } from "../../training/run/optimizer.ts";
-import type { OptionValues } from "../command/command_line.ts";
+import { checkSameRun, type RunConfig } from "../../training/run/config.ts";
+import {
+  defaultWords,
+  type HyperValue,
+  type HyperValues,
+  type NamedHyperParameter,
+  type Purpose,
+} from "../../training/run/hyper_parameters.ts";
+import { hyperParameters, resolveOptimizer } from "../../training/run/optimizer.ts";
+import { OPTIMIZERS, SCOPE } from "../../training/run/optimizer_table.ts";
+import { type OptionValues, UsageError } from "../command/command_line.ts";
+import { camelCase, type Option } from "../command/option_table.ts";
+import { clipOption, type NamedOptimizer, parseOptimizer, takes } from "./optimizer_syntax.ts";
 
 const OPTIM = "Optimizer";
 
-/** Defaults of KOALA++ where its steps are orthogonal; docs/optimizers.md has the measurements. */
-const ORTHOGONAL = { momentum: 0.9, r: 0 };
+/** Options that are short for a hyper-parameter of the optimizer. */
+const SHORTCUTS = {
+  "koala-scope": "koala-scope",
+  "lr": "lr",
+  "adamw-lr": "adamw.lr",
+  "weight-decay": "weight-decay",
+  "momentum": "momentum",
+  "sigma": "sigma",
+  "q": "q",
+  "r": "r",
+  "symmetric": "symmetric",
+  "orthogonal": "orthogonal",
+} as const;
 
-/** What differs from 0 by default, for every optimizer. */
-function defaultsOf(key: "lr" | "loraLr" | "weightDecay" | "momentum"): string {
-  return Object.entries(OPTIMIZERS).filter(([, choice]) => (choice[key] ?? 0) > 0)
-    .map(([name, choice]) => `${name} ${choice[key]}`).join(", ");
+/** The optimizers that take a hyper-parameter, and what they say of it. */
+function takersOf(key: string): (readonly [optimizer: string, p: NamedHyperParameter])[] {
+  return Object.keys(OPTIMIZERS).flatMap((optimizer) =>
+    hyperParameters(optimizer).filter((p) => p.name === key || p.also === key).map((p) =>
+      [optimizer, p] as const
+    )
+  );
+}
+
+/** Which defaults optimizers have for one purpose: of each, unless all have the same. */
+function defaultsFor(purpose: Purpose, takers: ReturnType<typeof takersOf>): string {
+  const words = takers.flatMap(([optimizer, { defaults }]) => {
+    const standard = defaults[purpose];
+    return standard === undefined ? [] : [[defaultWords(standard), optimizer]];
+  });
+  const groups = Map.groupBy(words, ([standard]) => standard);
+  if (groups.size === 1 && words.length === Object.keys(OPTIMIZERS).length) return words[0][0];
+  return [...groups].map(([standard, members]) => `${members.map(([, name]) => name).join(", ")} ${standard}`)
+    .join("; ");
+}
+
+/** An option as the table has it: one of `--help`. */
+function shortcut(key: string): Option {
+  const takers = takersOf(key);
+  const [[, { defaults: _, name: __, also: ___, ...option }]] = takers;
+  const group = OPTIM;
+  if (option.type === "boolean") return { ...option, group, default: true };
+  const others = [["when fine-tuning", "tuning"], ["of a LoRA", "lora"]] as const;
+  const notes = others.map(([words, purpose]) => [words, defaultsFor(purpose, takers)])
+    .filter(([, defaults]) => defaults !== "").map(([words, defaults]) => `; ${words}: ${defaults}`);
+  const description = `${option.description} (default: ${defaultsFor("scratch", takers)}${notes.join("")})`;
+  return { ...option, group, description } as Option;
+}
+
+/** What each optimizer takes that no other option is short for, with its defaults. */
+function furtherKeys(): string {
+  const short = new Set<string>(Object.values(SHORTCUTS));
+  return Object.keys(OPTIMIZERS).map((optimizer) => {
+    const further = hyperParameters(optimizer).filter((p) =>
+      !short.has(p.name) && !p.name.startsWith("adamw.") && !(p.also !== undefined && short.has(p.also))
+    );
+    return [optimizer, further] as const;
+  }).filter(([, further]) => further.length > 0).map(([optimizer, further]) =>
+    `${optimizer} ${further.map((p) => `${p.name}=${defaultWords(p.defaults.scratch)}`).join(" ")}`
+  ).join("; ");
 }
 
 /** The optimizer. */
 export const optimizerOptions = {
   "optimizer": {
-    type: "choice",
-    choices: Object.keys(OPTIMIZERS),
+    type: "string",
+    placeholder: "NAME[:KEY=VALUE,...]",
     group: OPTIM,
-    description: "optimizer (default: koala++, of a LoRA adamw)",
+    description: `one of ${Object.keys(OPTIMIZERS).join(", ")} (default: koala++, of a LoRA adamw), with ` +
+      "hyper-parameters where they differ from the defaults: koala++:q=0.05,adamw.beta2=0.99; adamw. goes before those " +
+      "of AdamW beside an optimizer of hidden weight matrices. Keys are the options below and, with their defaults: " +
+      furtherKeys(),
   },
-  "koala-scope": {
-    type: "choice",
-    choices: ["hidden", "all"],
-    default: "hidden",
-    group: OPTIM,
-    description:
-      "what the KOALA optimizers train: the hidden weight matrices, with AdamW for the rest, or all",
+  ...Object.fromEntries(Object.entries(SHORTCUTS).map(([option, key]) => [option, shortcut(key)])) as {
+    readonly [Name in keyof typeof SHORTCUTS]: Option;
   },
-  "lr": {
-    type: "number",
-    above: 0,
-    group: OPTIM,
-    description: `peak learning rate (default: ${defaultsOf("lr")}; of a LoRA: ${defaultsOf("loraLr")})`,
-  },
-  "adamw-lr": {
-    type: "number",
-    above: 0,
-    default: 0.006,
-    group: OPTIM,
-    description: "peak learning rate of AdamW beside an optimizer of hidden weight matrices",
-  },
-  "weight-decay": {
-    type: "number",
-    min: 0,
-    group: OPTIM,
-    description: `weight decay (default: ${defaultsOf("weightDecay")}; others and any LoRA 0)`,
-  },
-  "momentum": {
-    type: "number",
-    min: 0,
-    below: 1,
-    group: OPTIM,
-    description:
-      `decay of the average of gradients, also known as beta1 (default: koala++ ${ORTHOGONAL.momentum}, or 0 ` +
-      `where steps are not orthogonal; ${defaultsOf("momentum")})`,
-  },
-  "sigma": {
-    type: "number",
-    min: 0,
-    default: 0.1,
-    group: OPTIM,
-    description: "initial variance of the KOALA optimizers",
-  },
-  "q": {
-    type: "number",
-    min: 0,
-    default: 0.1,
-    group: OPTIM,
-    description: "process noise of the KOALA optimizers",
-  },
-  "r": {
-    type: "number",
-    min: 0,
-    choices: ["variance", "second-moment"],
-    group: OPTIM,
-    description:
-      "measurement noise of the KOALA optimizers (default: variance; 0 where steps are orthogonal)",
-  },
-  "symmetric": {
-    type: "boolean",
-    default: true,
-    group: OPTIM,
-    description: "KOALA++'s symmetric variant; --no-symmetric for the vanilla one",
-  },
-  "orthogonal": {
-    type: "choice",
-    choices: ["none", "gain", "unit"],
-    group: OPTIM,
-    description:
-      "KOALA++: orthogonalise a matrix's step, at the length the filter's gain gives it or at Muon's; none: the paper's " +
-      "algorithm (default: unit; none with --koala-scope all and of a LoRA)",
-  },
-  "clip": {
-    type: "number",
-    min: 0,
-    default: 1,
-    group: OPTIM,
-    description: "largest gradient norm; 0 for none",
-  },
+  "clip": { ...clipOption, default: 1, group: OPTIM },
 } as const;
 
 /** The learning rate over a run. */
@@ -137,59 +127,88 @@ export const scheduleOptions = {
 export type OptimizerValues = OptionValues<typeof optimizerOptions>;
 
 /** The part of a configuration that is the optimizer's. */
-export function optimizerConfig(values: OptimizerValues): Pick<
-  RunConfig,
-  | "optimizer"
-  | "koalaScope"
-  | "lr"
-  | "adamwLr"
-  | "weightDecay"
-  | "sigma"
-  | "q"
-  | "r"
-  | "symmetric"
-  | "momentum"
-  | "orthogonal"
-  | "clip"
-> {
-  const { optimizer = "koala++" } = values;
-  return {
-    optimizer,
-    koalaScope: values.koalaScope,
-    lr: values.lr ?? OPTIMIZERS[optimizer].lr,
-    adamwLr: values.adamwLr,
-    weightDecay: values.weightDecay ?? OPTIMIZERS[optimizer].weightDecay,
-    sigma: values.sigma,
-    q: values.q,
-    ...dependentOptions({ ...values, optimizer }),
-    symmetric: values.symmetric,
-    clip: values.clip,
-  };
-}
+export type ChosenOptimizer = Pick<RunConfig, "optimizer" | "clip">;
 
-/** The options whose defaults depend on others. */
-function dependentOptions(
-  { optimizer, koalaScope, orthogonal, momentum, r }: OptimizerValues & { optimizer: string },
-): Pick<RunConfig, "orthogonal" | "momentum" | "r"> {
-  const isKoala = optimizer === "koala++";
-  const shape = orthogonal ?? (isKoala && koalaScope === "hidden" ? "unit" : "none");
-  const defaults = isKoala && shape !== "none"
-    ? ORTHOGONAL
-    : { momentum: OPTIMIZERS[optimizer].momentum, r: "variance" };
-  return {
-    orthogonal: shape as RunConfig["orthogonal"],
-    momentum: momentum ?? defaults.momentum,
-    r: (r ?? defaults.r) as RunConfig["r"],
-  };
+/**
+ * The optimizer that the options ask for.
+ *
+ * @param values The options' values.
+ * @param given The names of those that were given.
+ * @param purpose What the run starts from; default random weights.
+ * @throws {UsageError} If an option does not apply to the optimizer, or says what `--optimizer` says too.
+ */
+export function chosenOptimizer(
+  values: OptimizerValues,
+  given: ReadonlySet<string>,
+  purpose: Purpose = "scratch",
+): ChosenOptimizer {
+  // Adapters learn faster with AdamW than with KOALA++, each at its best rate (measured on gpt2-nano and llama-nano).
+  const asked = askedOptimizer(values, given, { name: purpose === "lora" ? "adamw" : "koala++" });
+  return { optimizer: resolveOptimizer(asked.name, asked.values, purpose), clip: asked.clip ?? values.clip };
 }
 
 /**
- * The options with the defaults of a LoRA where they are not given: AdamW, since adapters learn faster with it than
- * with KOALA++, each at its best rate (measured on gpt2-nano and llama-nano).
+ * Holds what the options ask of a run's optimizer against what the run has recorded.
+ *
+ * @throws {UsageError} As {@linkcode chosenOptimizer}.
+ * @throws {RangeError} If they differ, see `checkSameRun`.
  */
-export function withLoraDefaults<V extends OptimizerValues>(values: V): V {
-  const { optimizer = "adamw" } = values;
-  const lr = values.lr ?? OPTIMIZERS[optimizer].loraLr ?? OPTIMIZERS[optimizer].lr;
-  const { weightDecay = 0, orthogonal = "none" } = values;
-  return { ...values, optimizer, lr, weightDecay, orthogonal };
+export function checkSameOptimizer(
+  values: OptimizerValues,
+  given: ReadonlySet<string>,
+  { optimizer: recorded, clip }: ChosenOptimizer,
+): void {
+  const named = values.optimizer === undefined ? recorded : parseOptimizer("--optimizer", values.optimizer);
+  // Which options another optimizer takes is of no use.
+  const asked = named.name === recorded.name
+    ? askedOptimizer(values, given, recorded)
+    : { values: {}, clip: undefined };
+  checkSameRun({ ...recorded, optimizer: recorded.name, clip }, {
+    optimizer: named.name,
+    ...asked.values,
+    ...(asked.clip === undefined ? {} : { clip: asked.clip }),
+  });
+}
+
+/** What the options say of an optimizer before any default; of that in `standard` without `--optimizer`. */
+function askedOptimizer(
+  values: OptimizerValues,
+  given: ReadonlySet<string>,
+  standard: { readonly name: string } & HyperValues,
+): NamedOptimizer {
+  const asked = values.optimizer === undefined
+    ? { name: standard.name, values: {} }
+    : parseOptimizer("--optimizer", values.optimizer);
+  const shortcuts = givenShortcuts(values, given);
+  const scope = { ...standard, ...shortcuts, ...asked.values }[SCOPE.name];
+  const all: Record<string, HyperValue> = { ...asked.values };
+  for (const [key, value] of Object.entries(shortcuts)) {
+    const option = shortcutOf(key);
+    const { name } = takes(option, asked.name, key, scope);
+    if (Object.hasOwn(asked.values, name)) throw saidTwice(option, name);
+    all[name] = value;
+  }
+  for (const key of Object.keys(asked.values)) takes("--optimizer", asked.name, key, scope);
+  if (asked.clip !== undefined && given.has("clip")) throw saidTwice("--clip", "clip");
+  return { ...asked, values: all, ...(given.has("clip") ? { clip: values.clip } : {}) };
+}
+
+/** The hyper-parameters for which a shortcut was given. */
+export function givenShortcuts(
+  values: Readonly<Record<string, unknown>>,
+  given: ReadonlySet<string>,
+): HyperValues {
+  return Object.fromEntries(
+    Object.entries(SHORTCUTS).filter(([option]) => given.has(camelCase(option)))
+      .map(([option, key]) => [key, values[camelCase(option)] as HyperValue]),
+  );
+}
+
+/** The option that is short for a hyper-parameter. */
+export function shortcutOf(key: string): string {
+  return `--${Object.entries(SHORTCUTS).find(([, name]) => name === key)![0]}`;
+}
+
+function saidTwice(option: string, key: string): UsageError {
+  return new UsageError(`${option} and the ${key} of --optimizer say the same; give one of them`);
 }

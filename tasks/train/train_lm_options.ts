@@ -13,7 +13,12 @@ import { DATA_GROUP as DATA, dataChoice, sourceOptions } from "../data/data_opti
 import { embeddingOptions, readEmbeddings } from "./embedding_options.ts";
 import type { InitialModel } from "./init_from.ts";
 import { loraOptions } from "./lora_options.ts";
-import { optimizerConfig, optimizerOptions, scheduleOptions, withLoraDefaults } from "./optimizer_options.ts";
+import {
+  type ChosenOptimizer,
+  chosenOptimizer,
+  optimizerOptions,
+  scheduleOptions,
+} from "./optimizer_options.ts";
 
 const MODEL = "Model and batches";
 const RUN = "Run";
@@ -219,17 +224,14 @@ export const trainLmOptions = {
 /** Their values. */
 export type TrainLmValues = OptionValues<typeof trainLmOptions>;
 
-/** Values of {@linkcode modelOptions} and {@linkcode optimizerOptions}, and the size of the vocabulary. */
-export type ModelValues = OptionValues<
-  typeof modelOptions & typeof optimizerOptions & Pick<typeof dataOptions, "vocab-size">
->;
+/** Values of {@linkcode modelOptions}, and the size of the vocabulary. */
+export type ModelValues = OptionValues<typeof modelOptions & Pick<typeof dataOptions, "vocab-size">>;
 
-/** Values that decide a configuration. */
+/** Values that decide a configuration, beside those of the optimizer. */
 export type ConfigValues =
   & OptionValues<
     & typeof dataOptions
     & typeof modelOptions
-    & typeof optimizerOptions
     & typeof scheduleOptions
     & Pick<typeof runOptions, "steps" | "seed">
   >
@@ -237,7 +239,8 @@ export type ConfigValues =
 
 /**
  * Keys of the configuration that must stay when resuming, by the options that set them; what is not given may
- * differ. Not here: the length of the run, and `recompute`, which does not change the weights.
+ * differ. Not here: the optimizer (see `checkSameOptimizer`), the length of the run, and `recompute`, which does not
+ * change the weights.
  */
 export const configKeys = new Set([
   "data",
@@ -254,34 +257,35 @@ export const configKeys = new Set([
   "batchSize",
   "gradAccum",
   "crossDocument",
-  "optimizer",
-  "koalaScope",
-  "lr",
-  "adamwLr",
-  "weightDecay",
-  "sigma",
-  "q",
-  "r",
-  "symmetric",
-  "momentum",
-  "orthogonal",
   "schedule",
   "warmup",
   "minLrRatio",
-  "clip",
   "seed",
 ]);
 
-/** The configuration that the options ask for. Files it names are read here, so that mistakes show at once. */
-export async function newConfig(given: ConfigValues, initial?: InitialModel): Promise<RunConfig> {
-  const values = initial?.lora ? withLoraDefaults(given) : given;
+/** The configuration that the options of `train-lm` ask for. Files it names are read here, so that mistakes show at once. */
+export async function newConfig(
+  values: TrainLmValues,
+  given: ReadonlySet<string>,
+  initial?: InitialModel,
+): Promise<RunConfig> {
+  const purpose = initial?.lora ? "lora" : initial ? "tuning" : "scratch";
+  return await configWith(values, chosenOptimizer(values, given, purpose), initial);
+}
+
+/** The configuration that options ask for, with an optimizer. */
+export async function configWith(
+  values: ConfigValues,
+  optimizer: ChosenOptimizer,
+  initial?: InitialModel,
+): Promise<RunConfig> {
   const { freezeEmbeddings, embeddingsFrom } = values;
   if (initial?.lora && freezeEmbeddings) {
     throw new UsageError(
       "--freeze-embeddings has nothing to do beside a LoRA, which leaves all weights as they are; leave it out",
     );
   }
-  const step = await stepConfig(values, initial?.config);
+  const step = await stepConfig(values, optimizer, initial?.config);
   const embeddings = embeddingsFrom === undefined
     ? undefined
     : await readEmbeddings(embeddingsFrom, values.tokenizer, step.model);
@@ -307,6 +311,7 @@ export async function newConfig(given: ConfigValues, initial?: InitialModel): Pr
 /** The part of a configuration that decides what one step computes; `initial` takes the place of `--model`. */
 export async function stepConfig(
   values: ModelValues,
+  optimizer: ChosenOptimizer,
   initial?: Readonly<Record<string, unknown>>,
 ): Promise<StepConfig> {
   const base = initial ?? await baseModel(values);
@@ -327,7 +332,7 @@ export async function stepConfig(
     batchSize: values.batchSize,
     gradAccum: values.gradAccum,
     recompute: values.recompute,
-    ...optimizerConfig(values),
+    ...optimizer,
   };
 }
 

@@ -7,11 +7,13 @@ import { basename, dirname, join } from "node:path";
 import { type CheckpointEntry, latestCheckpoint, readRunFile } from "../../checkpoint/run/run_folder.ts";
 import { DEFAULT_ENCODING } from "../../data/bytes/decode.ts";
 import { DEFAULT_TEXT_FIELD } from "../../data/formats/rows.ts";
-import { checkSameRun, RUN_VERSION, type RunConfig } from "../../training/run/config.ts";
+import { checkSameRun, type RunConfig } from "../../training/run/config.ts";
 import { runOptimizer } from "../../training/run/optimizer.ts";
+import { recordedConfig } from "../../training/run/recorded_config.ts";
 import { UsageError } from "../command/command_line.ts";
 import { readInitialModel } from "./init_from.ts";
 import { askedAdapter } from "./lora_options.ts";
+import { checkSameOptimizer } from "./optimizer_options.ts";
 import { askedModel, configKeys, newConfig, type TrainLmValues } from "./train_lm_options.ts";
 
 /** A run that was asked for. */
@@ -50,8 +52,8 @@ export async function whichRun(values: TrainLmValues, given: ReadonlySet<string>
     );
   }
   const draft = resuming
-    ? await recordedConfig(runDir, values, given)
-    : await newConfig(values, await readInitialModel(values, given));
+    ? await sameConfig(runDir, values, given)
+    : await newConfig(values, given, await readInitialModel(values, given));
   runOptimizer(draft); // hyper-parameters out of range are found before any work
   return { runDir, isDefaultDir: !named, resuming, existing: resuming ? existing : null, draft };
 }
@@ -84,20 +86,18 @@ function checkTogether(values: TrainLmValues, given: ReadonlySet<string>): void 
 }
 
 /** The configuration of a run that goes on, which what is given now must not contradict. */
-async function recordedConfig(
+async function sameConfig(
   runDir: string,
   values: TrainLmValues,
   given: ReadonlySet<string>,
 ): Promise<RunConfig> {
-  const recorded = await readRunFile(runDir);
-  if (recorded.version !== RUN_VERSION) {
-    throw new RangeError(`${runDir}/run.json must be of version ${RUN_VERSION}, got ${recorded.version}`);
-  }
+  const recorded = recordedConfig(await readRunFile(runDir), `${runDir}/run.json`);
   const defaults = { textField: DEFAULT_TEXT_FIELD, encoding: DEFAULT_ENCODING };
-  const draft = movedBase({ ...defaults, ...(recorded.config as RunConfig) }, values.base);
+  const draft = movedBase({ ...defaults, ...recorded }, values.base);
   const asked = Object.entries({ ...values, freezeEmbeddings: values.freezeEmbeddings || undefined })
     .filter(([key]) => given.has(key) && configKeys.has(key));
   checkSameRun(draft as unknown as Record<string, unknown>, Object.fromEntries(asked));
+  checkSameOptimizer(values, given, draft);
   checkSameRun(draft.model, await askedModel(values, given, draft.model));
   checkSameRun({ ...draft.lora }, askedAdapter(values, given, draft.model));
   return draft;
@@ -119,5 +119,5 @@ function defaultName({ model, optimizer, initFrom }: TrainLmValues): string {
     : model.endsWith(".json")
     ? dirname(model).split("/").pop() || "model"
     : model;
-  return `${name}-${optimizer ?? (initFrom === undefined ? "koala++" : "tuned")}-${date}`;
+  return `${name}-${optimizer?.split(":")[0] ?? (initFrom === undefined ? "koala++" : "tuned")}-${date}`;
 }

@@ -216,13 +216,13 @@ def make(named, c):
         return kind(hidden(named), c["lr"], c["sigma"], c["q"], **options)
 
     def beside():
-        return adamw(rest(named), c["adamwLr"], 0.0)
+        return adamw(rest(named), c["adamw.lr"], 0.0)
 
     both = [
-        {"params": hidden(named), "weight_decay": c["weightDecay"]},
+        {"params": hidden(named), "weight_decay": c["weight-decay"]},
         {"params": rest(named), "weight_decay": 0.0},
     ]
-    name = c["optimizer"]
+    name = c["name"]
     match name:
         case "adamw":
             return Each(adamw(both, c["lr"], 0.0))
@@ -231,13 +231,13 @@ def make(named, c):
         case "lion":
             return Each(*(Lion(g["params"], c["lr"], g["weight_decay"]) for g in both))
         case "muon":
-            return Each(PartsMuon(hidden(named), c["lr"], c["weightDecay"]), beside())
+            return Each(PartsMuon(hidden(named), c["lr"], c["weight-decay"]), beside())
         case "soap":
-            return Each(Soap(hidden(named), c["lr"], c["weightDecay"]), beside())
+            return Each(Soap(hidden(named), c["lr"], c["weight-decay"]), beside())
         case "koala-v" | "koala-m":
             return Each(kalman(Koala, momentum=name == "koala-m"), beside())
         case "koala++":
-            departures = {key: c[key] for key in ("r", "momentum", "orthogonal") if key in c}
+            departures = {key: c[key] for key in ("r", "momentum", "orthogonal")}
             return Each(kalman(KoalaPlusPlus, **departures), beside())
     raise ValueError(f"{name} must have a reference here")
 

@@ -4,8 +4,9 @@ import { writeSafetensors } from "../../checkpoint/safetensors/safetensors.ts";
 import { requestGpu } from "../../gpu/device.ts";
 import { modelFromConfig, modelPresets } from "../../models/load.ts";
 import { hashCombine } from "../../ops/random.ts";
-import type { StepConfig } from "../../training/run/config.ts";
-import { OPTIMIZERS, runOptimizer } from "../../training/run/optimizer.ts";
+import type { HyperValues, OptimizerConfig } from "../../training/run/hyper_parameters.ts";
+import { resolveOptimizer, runOptimizer } from "../../training/run/optimizer.ts";
+import { OPTIMIZERS } from "../../training/run/optimizer_table.ts";
 import { languageModelLoss, Trainer } from "../../training/step/trainer.ts";
 import { runPython, whyNoPython } from "./python.ts";
 
@@ -29,28 +30,17 @@ Deno.test({
       const model = modelFromConfig({ ...modelPresets["gpt2-nano"], vocab_size: 300 });
       const batches = Array.from({ length: STEPS }, (_, step) => sequences(step));
       const ours: Record<string, number[]> = {};
-      const configs: Record<string, StepConfig> = {};
-      const runs: Record<string, { optimizer: string } & Partial<StepConfig>> = {
-        ...Object.fromEntries(Object.keys(OPTIMIZERS).map((optimizer) => [optimizer, { optimizer }])),
-        "koala++ orthogonal": { optimizer: "koala++", r: 0, momentum: 0.9, orthogonal: "unit" },
+      const configs: Record<string, OptimizerConfig> = {};
+      const runs: Record<string, [name: string, given?: HyperValues]> = {
+        ...Object.fromEntries(Object.keys(OPTIMIZERS).map((name) => [name, [name]])),
+        "koala++": ["koala++", { orthogonal: "none" }],
+        "koala++ orthogonal": ["koala++"],
       };
-      for (const [name, options] of Object.entries(runs)) {
-        const { lr, weightDecay } = OPTIMIZERS[options.optimizer];
-        const config = {
-          koalaScope: "hidden",
-          lr,
-          adamwLr: 0.006,
-          weightDecay,
-          sigma: 0.1,
-          q: 0.1,
-          r: "variance",
-          symmetric: true,
-          ...options,
-        };
-        configs[name] = config as StepConfig;
+      for (const [name, run] of Object.entries(runs)) {
+        configs[name] = resolveOptimizer(...run);
         const trainer = await Trainer.create(gpu, {
           record: languageModelLoss(model, B, T),
-          optimizer: runOptimizer(configs[name]),
+          optimizer: runOptimizer({ optimizer: configs[name] }),
           clip: CLIP,
         });
         if (Object.keys(ours).length === 0) {

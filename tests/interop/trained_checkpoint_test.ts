@@ -10,6 +10,7 @@ import {
   type TokenDistribution,
   tokenDistribution,
 } from "../../training/generate/sampling.ts";
+import { resolveOptimizer } from "../../training/run/optimizer.ts";
 import { startRun } from "../../training/run/run.ts";
 import { goldenPath } from "../golden.ts";
 import { runPython, whyNoPython } from "./python.ts";
@@ -98,15 +99,7 @@ async function check(modelConfig: Record<string, unknown>): Promise<void> {
         batchSize: 4,
         gradAccum: 1,
         steps: 20,
-        optimizer: "koala++",
-        koalaScope: "hidden",
-        lr: 0.02,
-        adamwLr: 0.006,
-        weightDecay: 0,
-        sigma: 0.1,
-        q: 0.1,
-        r: "variance",
-        symmetric: true,
+        optimizer: resolveOptimizer("koala++", { orthogonal: "none" }),
         schedule: "warmup-cosine",
         warmup: 2,
         minLrRatio: 0.1,

@@ -20,13 +20,14 @@ Deno.test("the paper's configuration is accepted, and trains 28,351,488 paramete
   const [model, tokenizerJson] = [modelFromConfig(config), await Deno.readTextFile(at("tokenizer.json"))];
   await writeModelFolder(at("gpt"), { config: model.config, tensors: zeros(model), tokenizerJson });
   const args = ["--config", "bench/paper/wikitext2.json", "--embeddings-from", at("gpt")];
-  const contestants = await contestantsOf(parseOptions(comparisonOptions, args).values);
+  const { values, given } = parseOptions(comparisonOptions, args);
+  const contestants = await contestantsOf(values, given);
   deepEqual(contestants.map(({ name }) => name), ["koala++:koala-scope=all", "adamw"]);
   deepEqual(contestants.map(({ rates }) => rates), [[0.01, 0.02, 0.04], [1e-5, 1e-4, 1e-3]]);
-  deepEqual(contestants.map(({ config }) => config.weightDecay), [0, 0.1]);
+  deepEqual(contestants.map(({ config }) => config.optimizer["weight-decay"]), [0, 0.1]);
   // The paper's algorithm.
-  const { koalaScope, orthogonal, momentum, r } = contestants[0].config;
-  deepEqual([koalaScope, orthogonal, momentum, r], ["all", "none", undefined, "variance"]);
+  const { "koala-scope": scope, orthogonal, momentum, r } = contestants[0].config.optimizer;
+  deepEqual([scope, orthogonal, momentum, r], ["all", "none", 0, "variance"]);
   for (const { config } of contestants) {
     const { batchSize, seqLen, gradAccum, steps, schedule, warmup, clip } = config;
     deepEqual([batchSize, seqLen, gradAccum, steps], [32, 256, 1, 50 * Math.ceil(2_400_000 / (32 * 256))]);

@@ -230,10 +230,15 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "batch-size": 3,
     "grad-accum": 2,
     "recompute": true,
-    "optimizer": "koala++",
-    "koala-scope": "all",
+    "schedule": "constant",
+    "warmup": 1,
+    "min-lr-ratio": 0.2,
+    "clip": 2,
+    "seed": 5,
+  };
+  const hyperParameters = {
+    "koala-scope": "hidden",
     "lr": 0.03,
-    "adamw-lr": 0.004,
     "weight-decay": 0.05,
     "sigma": 0.2,
     "q": 0.3,
@@ -241,18 +246,18 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "symmetric": false,
     "momentum": 0.5,
     "orthogonal": "gain",
-    "schedule": "constant",
-    "warmup": 1,
-    "min-lr-ratio": 0.2,
-    "clip": 2,
-    "seed": 5,
+  };
+  const optimizer = {
+    ...hyperParameters,
+    "adamw-lr": 0.004,
+    "optimizer": "koala++:alpha-r=0.8,adamw.beta2=0.9",
   };
   const folders = { cache: at("cache"), out };
   const others = { ...folders, model: at("config.json"), dropout: 0.2, epochs: 0.02, autotune: false };
   const data = { "no-cache": true, "workers": 1 };
   const intervals = { "log-every": 1, "eval-every": 2, "eval-batches": 1, "save-every": 1, "keep": 9 };
   const sample = { "prompt": "the sea", "sample-tokens": 3, "json": true };
-  const first = { ...recorded, ...others, ...data, ...intervals, ...sample };
+  const first = { ...recorded, ...optimizer, ...others, ...data, ...intervals, ...sample };
   const later = { resume: out, steps: 40, json: true };
   await Deno.writeTextFile(file, JSON.stringify(first));
   const { stdout: report } = await train("--config", file, "--seed", "6");
@@ -262,6 +267,20 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     const key = option.replaceAll(/-(.)/g, (_, letter) => letter.toUpperCase());
     deepEqual(run[key], value, `${option} must be taken from the file`);
   }
+  const beside = {
+    "lr": 0.004,
+    "weight-decay": 0.1,
+    "beta1": 0.9,
+    "beta2": 0.9,
+    "eps": 1e-8,
+    "decay-all": false,
+  };
+  deepEqual(run.optimizer, {
+    name: "koala++",
+    ...hyperParameters,
+    "alpha-r": 0.8,
+    ...Object.fromEntries(Object.entries(beside).map(([key, value]) => [`adamw.${key}`, value])),
+  });
   deepEqual([run.model.n_embd, run.model.resid_pdrop, run.model.vocab_size], [32, 0.2, 280]);
   equal(run.kernels, undefined);
   const { step, sample: text } = JSON.parse(report);

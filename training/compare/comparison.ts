@@ -69,7 +69,7 @@ export async function runComparison(
   const left = () => trialsLeft(contestants, done, options);
   for (let [trial, ...rest] = left(); trial !== undefined; [trial, ...rest] = left()) {
     const { config } = contestants.find(({ name }) => name === trial.entry)!;
-    const inputs = { ...config, lr: trial.lr, seed: trial.seed };
+    const inputs = { ...withRate(config, trial.lr), seed: trial.seed };
     const label = `${trial.entry}-lr-${trial.lr}-seed-${trial.seed}`;
     const { result, kept } = await keep(folder, label, {
       // Kernels differ in rounding only, and what is measured to be fastest depends on the hour.
@@ -84,6 +84,11 @@ export async function runComparison(
     await finished?.(done[done.length - 1], { done, left: left(), kept });
   }
   return { trials: done, complete: true };
+}
+
+/** A configuration with another learning rate. */
+function withRate(config: RunConfig, lr: number): RunConfig {
+  return { ...config, optimizer: { ...config.optimizer, lr } };
 }
 
 /** What {@linkcode compareSteps} takes. */
@@ -108,7 +113,7 @@ export interface StepComparisonOptions extends TrialContext {
  */
 export async function compareSteps(options: StepComparisonOptions): Promise<readonly StepCost[] | undefined> {
   const { gpu, model, dataset, contestants, reference, rounds, signal, progress } = options;
-  const configs = contestants.map(({ config, rates }) => ({ ...config, lr: rates[0] }));
+  const configs = contestants.map(({ config, rates }) => withRate(config, rates[0]));
   const key = { configs, reference, rounds, adapter: gpu.description };
   const { result } = await keep(options.outDir, "steps", key, async () => {
     const { batchSize, seqLen, gradAccum } = configs[0];

@@ -2,18 +2,25 @@ import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { gpt2 } from "../../models/gpt2.ts";
 import { parseOptions } from "../../tasks/command/options.ts";
-import { optimizerOptions, scheduleOptions } from "../../tasks/train/optimizer_options.ts";
-import { dataOptions, modelOptions, newConfig } from "../../tasks/train/train_lm_options.ts";
+import { scheduleOptions } from "../../tasks/train/optimizer_options.ts";
+import { configWith, dataOptions, modelOptions } from "../../tasks/train/train_lm_options.ts";
 import { testGpu } from "../../tests/check_op.ts";
 import { compareSteps, type Contestant, type FinishedTrial, runComparison } from "./comparison.ts";
 import { trainTrial, type TrialContext } from "./trial.ts";
-import { OPTIMIZERS } from "../run/optimizer.ts";
+import type { HyperValues } from "../run/hyper_parameters.ts";
+import { hasAdamWBeside, resolveOptimizer } from "../run/optimizer.ts";
+import { OPTIMIZERS } from "../run/optimizer_table.ts";
 
-const table = { ...dataOptions, ...modelOptions, ...scheduleOptions, ...optimizerOptions };
-const size =
-  "--data made-up --vocab-size 300 --seq-len 8 --batch-size 2 --grad-accum 2 --lr 0.01 --adamw-lr 0.01";
+const table = { ...dataOptions, ...modelOptions, ...scheduleOptions };
+const size = "--data made-up --vocab-size 300 --seq-len 8 --batch-size 2 --grad-accum 2";
 const { values } = parseOptions(table, size.split(" "));
-const base = await newConfig({ ...values, steps: 8, seed: 0 });
+
+/** A run of 8 steps. */
+const configOf = (optimizer: string, lr = 0.01) => {
+  const rates: HyperValues = hasAdamWBeside(resolveOptimizer(optimizer)) ? { lr, "adamw.lr": lr } : { lr };
+  const chosen = { optimizer: resolveOptimizer(optimizer, rates), clip: 1 };
+  return configWith({ ...values, steps: 8, seed: 0 }, chosen);
+};
 
 /** What runs share: dropout takes part, so that its bits are compared too. */
 async function context(overrides: Partial<TrialContext> = {}): Promise<TrialContext> {
@@ -49,19 +56,19 @@ async function context(overrides: Partial<TrialContext> = {}): Promise<TrialCont
   };
 }
 
-const contestant = (optimizer: string, rates: number[]): Contestant => ({
+const contestant = async (optimizer: string, rates: number[]): Promise<Contestant> => ({
   name: optimizer,
   rates,
-  config: { ...base, optimizer },
+  config: await configOf(optimizer),
 });
-const contestants = [contestant("koala++", [0.01, 0.02]), contestant("adamw", [0.01, 0.02])];
+const contestants = [await contestant("koala++", [0.01, 0.02]), await contestant("adamw", [0.01, 0.02])];
 const timeless = (trials: readonly FinishedTrial[]) => trials.map(({ seconds: _, ...rest }) => rest);
 
 Deno.test("with every optimizer the same seed has the same weights, batches and dropout, bit for bit", async () => {
   // At a rate of 1e-30 no optimizer changes a weight in f32, so every loss of every step shows only what it
   // started from and what it saw.
   const run = async (optimizer: string, seed: number) => {
-    const config = { ...base, optimizer, seed, lr: 1e-30, adamwLr: 1e-30 };
+    const config = { ...await configOf(optimizer, 1e-30), seed };
     const { seconds: _, ...result } = (await trainTrial(config, await context(), () => {}))!;
     equal(result.curve.length, 4);
     return result;
@@ -80,7 +87,7 @@ Deno.test("a run that diverges ends there and has no loss; the comparison goes o
     const { trials, complete } = await runComparison({
       ...await context(),
       outDir: dir,
-      contestants: [{ name: "sgd", rates: [1, 1e38], config: { ...base, optimizer: "sgd", clip: 0 } }],
+      contestants: [{ name: "sgd", rates: [1, 1e38], config: { ...await configOf("sgd"), clip: 0 } }],
       seeds: [0],
       extensions: 1,
     });
@@ -145,7 +152,7 @@ Deno.test("costs of a step: the reference is 1, state is what each optimizer kee
     const options = {
       ...await context(),
       outDir: dir,
-      contestants: [...contestants, contestant("sgd", [0.1])],
+      contestants: [...contestants, await contestant("sgd", [0.1])],
       reference: 1,
       rounds: 3,
     };

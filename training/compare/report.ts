@@ -244,14 +244,26 @@ function trainedText({ trained_parameters: trained }: ComparisonSetting): string
 
 /** The options in which an optimizer's runs differ from those of the others. */
 function optionText({ config, rates }: ContestantReport, { optimizers }: ComparisonReport): string {
-  const differing = Object.entries(config).filter(([key, value]) =>
-    optimizers.some((o) => JSON.stringify(o.config[key]) !== JSON.stringify(value))
+  const differing = Object.entries(flat(config)).filter(([key, value]) =>
+    optimizers.some((o) => JSON.stringify(flat(o.config)[key]) !== JSON.stringify(value))
   ).map(([key, value]) => `${key} ${typeof value === "string" ? value : JSON.stringify(value)}`);
-  const beside = hasAdamWBeside(config)
-    ? [`trains the hidden weight matrices, beside AdamW at learning rate ${config.adamwLr} for the rest`]
+  const { optimizer } = config;
+  const beside = hasAdamWBeside(optimizer)
+    ? [
+      `trains the hidden weight matrices, beside AdamW at learning rate ${
+        optimizer["adamw.lr"]
+      } for the rest`,
+    ]
     : [];
   const tried = rates.map(({ lr, loss }) => `${number(lr)} (${loss?.toFixed(4) ?? "diverged"})`);
   return [...differing, ...beside, `learning rates tried: ${tried.join(", ") || "none yet"}`].join("; ");
+}
+
+/** A configuration with the hyper-parameters of its optimizer beside the rest. */
+function flat(
+  { optimizer: { name, ...values }, ...rest }: ContestantReport["config"],
+): Record<string, unknown> {
+  return { optimizer: name, ...values, ...rest };
 }
 
 function definitions(rows: readonly (readonly [string, string])[]): string {

@@ -27,7 +27,11 @@ const setting: ComparisonSetting = {
   deno: "2",
 };
 const contestant = (name: string, rates: number[]) =>
-  ({ name, rates, config: { optimizer: name.split(":")[0], lr: 1, seed: 0 } }) as unknown as Contestant;
+  ({
+    name,
+    rates,
+    config: { optimizer: { name: name.split(":")[0], lr: 1 }, seed: 0 },
+  }) as unknown as Contestant;
 const trial = (entry: string, lr: number, seed: number, loss: number | null): FinishedTrial => ({
   entry,
   lr,

@@ -4,6 +4,8 @@
  * @module
  */
 import type { Contestant, FinishedTrial } from "./comparison.ts";
+import type { RunConfig } from "../run/config.ts";
+import type { HyperValues } from "../run/hyper_parameters.ts";
 import type { CurvePoint } from "./trial.ts";
 import { type PlanOptions, tuning } from "./plan.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
@@ -68,7 +70,9 @@ export interface ContestantReport {
   /** Its name and options. */
   readonly name: string;
   /** All that decides its runs, but learning rate and seed. */
-  readonly config: Readonly<Record<string, unknown>>;
+  readonly config: Omit<RunConfig, "seed" | "kernels" | "optimizer"> & {
+    readonly optimizer: { readonly name: string } & HyperValues;
+  };
   /** The learning rates that were tried, ascending. */
   readonly rates: readonly RateReport[];
   /** The best of them; null if all diverged or none is done. */
@@ -147,7 +151,9 @@ export function summarize(options: SummaryOptions): ComparisonReport {
       const other = referenceRuns.find((run) => run.seed === seed)?.loss;
       return other == null ? [] : [loss! - other];
     });
-    const { lr: _, seed: __, kernels: ___, ...config } = contestant.config;
+    const { seed: _, kernels: __, optimizer, ...rest } = contestant.config;
+    const { lr: ___, ...values } = optimizer;
+    const config = { ...rest, optimizer: values as ContestantReport["config"]["optimizer"] };
     const at = rates.findIndex(({ lr }) => lr === best);
     const rise = (neighbour: RateReport | undefined) =>
       neighbour?.loss == null || best === undefined ? null : neighbour.loss - rates[at].loss!;

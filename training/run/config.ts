@@ -4,11 +4,11 @@
  * @module
  */
 import type { AdapterConfig } from "../../checkpoint/adapter/config.ts";
-import type { MeasurementNoise } from "../../optim/koala/measurement_noise.ts";
 import { learningRateSchedule, type ScheduleKind } from "../../optim/schedule.ts";
+import type { OptimizerConfig } from "./hyper_parameters.ts";
 
-/** Version of run.json that this code writes and reads. */
-export const RUN_VERSION = 1;
+/** Version of run.json that this code writes; `recordedConfig` reads those before too. */
+export const RUN_VERSION = 2;
 
 /** A LoRA that a run trains, and the model that stays as it is. */
 export interface RunLora extends AdapterConfig {
@@ -62,28 +62,8 @@ export interface RunConfig {
   readonly kernels?: Readonly<Record<string, string>>;
   /** Steps of the whole run. */
   readonly steps: number;
-  /** A name of {@linkcode OPTIMIZERS} in `optimizer.ts`. */
-  readonly optimizer: string;
-  /** Which parameters a KOALA optimizer owns: the hidden weight matrices (AdamW has the rest) or all. */
-  readonly koalaScope: "hidden" | "all";
-  /** Peak learning rate of the optimizer. */
-  readonly lr: number;
-  /** Peak learning rate of AdamW beside an optimizer of the hidden weight matrices. */
-  readonly adamwLr: number;
-  /** Weight decay of the optimizer: coupled for the KOALA optimizers and SGD, decoupled for the others. */
-  readonly weightDecay: number;
-  /** Decay of the average of gradients; absent: the optimizer's own default. */
-  readonly momentum?: number;
-  /** Initial variance of the KOALA optimizers. */
-  readonly sigma: number;
-  /** Process noise of the KOALA optimizers. */
-  readonly q: number;
-  /** Measurement noise of the KOALA optimizers. */
-  readonly r: MeasurementNoise;
-  /** KOALA++'s symmetric variant. */
-  readonly symmetric: boolean;
-  /** How KOALA++ orthogonalises its steps; absent: none. */
-  readonly orthogonal?: "none" | "gain" | "unit";
+  /** The optimizer with all its hyper-parameters. */
+  readonly optimizer: OptimizerConfig;
   /** Shape of the learning rate over the run. */
   readonly schedule: ScheduleKind;
   /** Steps of warm-up. */

@@ -1,114 +1,112 @@
 /**
- * The optimizers that a run may name, with their defaults: one row of a table for each.
+ * The optimizers of a run: which hyper-parameters they take, what they are by default, and how they are made.
  *
  * @module
  */
 import { adamw } from "../../optim/adamw.ts";
-import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
-import { koalaM, koalaV } from "../../optim/koala/koala.ts";
-import { lion } from "../../optim/lion.ts";
-import { muon } from "../../optim/muon.ts";
-import type { Optimizer } from "../../optim/optimizer.ts";
 import { hiddenMatrices, type OptimizerPartition, partition } from "../../optim/partition.ts";
-import { sgd } from "../../optim/sgd.ts";
-import { soap } from "../../optim/soap.ts";
-import type { StepConfig } from "./config.ts";
+import {
+  factoryOptions,
+  type HyperValues,
+  named,
+  type NamedHyperParameter,
+  type OptimizerChoice,
+  type OptimizerConfig,
+  type Purpose,
+  withDefaults,
+} from "./hyper_parameters.ts";
+import { BESIDE, OPTIMIZERS, SCOPE } from "./optimizer_table.ts";
 
-/** What a run needs to know of an optimizer. */
-export interface OptimizerChoice {
-  /** Makes it as a run's configuration says. */
-  readonly make: (config: StepConfig) => Optimizer;
-  /** Default of the peak learning rate. */
-  readonly lr: number;
-  /** Default of the peak learning rate of a LoRA, measured on nano models; absent: `lr`. */
-  readonly loraLr?: number;
-  /** Default of the weight decay, which a LoRA has none of. */
-  readonly weightDecay: number;
-  /** Default of the decay of the average of gradients; absent: none is taken. */
-  readonly momentum?: number;
-  /**
-   * Which parameters it trains: all, the hidden weight matrices with AdamW for the rest, or what the
-   * configuration's `koalaScope` says.
-   */
-  readonly trains: "all" | "hidden" | "koala-scope";
+/** Goes before the names of the hyper-parameters of AdamW beside another optimizer. */
+const PREFIX = "adamw.";
+
+/**
+ * The hyper-parameters of an optimizer.
+ *
+ * @param name The optimizer's name.
+ * @param scope Its `koala-scope`, where it has one; with `all` there is no AdamW beside it. Default: `hidden`.
+ * @throws {RangeError} If there is no such optimizer.
+ */
+export function hyperParameters(name: string, scope: unknown = "hidden"): readonly NamedHyperParameter[] {
+  const { trains, options } = optimizerNamed(name);
+  return [
+    ...(trains === "koala-scope" ? [SCOPE] : []),
+    ...named(options),
+    ...(hasAdamWBeside({ name, [SCOPE.name]: String(scope) }) ? named(BESIDE, PREFIX) : []),
+  ];
 }
 
-/** Optimizers that a run may name. */
-export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
-  "koala++": {
-    make: (config) => koalaPlusPlus({ ...config, beta: config.momentum }),
-    lr: 0.02,
-    loraLr: 0.1,
-    weightDecay: 0,
-    trains: "koala-scope",
-  },
-  "koala-v": { make: koalaV, lr: 0.02, weightDecay: 0, trains: "koala-scope" },
-  "koala-m": {
-    make: (config) => koalaM({ ...config, a: config.momentum }),
-    lr: 0.02,
-    weightDecay: 0,
-    momentum: 0.9,
-    trains: "koala-scope",
-  },
-  "adamw": {
-    make: ({ lr, weightDecay, momentum: beta1 }) => adamw({ lr, weightDecay, beta1 }),
-    lr: 0.003,
-    loraLr: 0.01,
-    weightDecay: 0.1,
-    momentum: 0.9,
-    trains: "all",
-  },
-  "sgd": {
-    make: ({ lr, weightDecay, momentum }) => sgd({ lr, weightDecay, momentum }),
-    lr: 0.1,
-    weightDecay: 0,
-    momentum: 0.9,
-    trains: "all",
-  },
-  "lion": {
-    make: ({ lr, weightDecay, momentum: beta1 }) => lion({ lr, weightDecay, beta1 }),
-    lr: 0.0006,
-    weightDecay: 0.5,
-    momentum: 0.9,
-    trains: "all",
-  },
-  "soap": {
-    make: ({ lr, weightDecay, momentum: beta1 }) => soap({ lr, weightDecay, beta1 }),
-    lr: 0.003,
-    weightDecay: 0.01,
-    momentum: 0.95,
-    trains: "hidden",
-  },
-  "muon": {
-    make: ({ lr, weightDecay, momentum }) => muon({ lr, weightDecay, momentum }),
-    lr: 0.02,
-    weightDecay: 0,
-    momentum: 0.95,
-    trains: "hidden",
-  },
-};
+/**
+ * The name of the hyper-parameter that is meant.
+ *
+ * @param name The optimizer's name.
+ * @param key The hyper-parameter's name, or its second one.
+ * @param scope See {@linkcode hyperParameters}.
+ * @throws {RangeError} If the optimizer does not take it, or there is no such optimizer.
+ */
+export function hyperParameterNamed(name: string, key: string, scope?: unknown): NamedHyperParameter {
+  const all = hyperParameters(name, scope);
+  const found = all.find((p) => p.name === key || p.also === key);
+  if (found) return found;
+  const taken = all.map((p) => p.also === undefined ? p.name : `${p.name} (or ${p.also})`).join(", ");
+  throw new RangeError(
+    `${name}${scope === "all" ? " with koala-scope=all" : ""} takes ${taken}, got ${key}; leave it out`,
+  );
+}
+
+/**
+ * An optimizer with all its hyper-parameters.
+ *
+ * @param name The optimizer's name.
+ * @param given Values by the names of hyper-parameters.
+ * @param purpose What the run starts from; default random weights.
+ * @throws {RangeError} If there is no such optimizer, or it does not take what is given.
+ *
+ * @example
+ * ```ts
+ * import { equal } from "node:assert/strict";
+ *
+ * const config = resolveOptimizer("koala++", { "adamw.beta2": 0.99 });
+ * equal(config.lr, 0.02);
+ * equal(config["adamw.beta2"], 0.99);
+ * ```
+ */
+export function resolveOptimizer(
+  name: string,
+  given: HyperValues = {},
+  purpose: Purpose = "scratch",
+): OptimizerConfig {
+  const scope = given[SCOPE.name];
+  const values = Object.fromEntries(
+    Object.entries(given).map(([key, value]) => [hyperParameterNamed(name, key, scope).name, value]),
+  );
+  return { name, ...withDefaults(hyperParameters(name, scope), values, purpose) } as OptimizerConfig;
+}
 
 /**
  * The optimizers of a run.
  *
- * @throws {RangeError} If a hyper-parameter is out of range or the optimizer is unknown.
+ * @throws {RangeError} If the optimizer is unknown, does not take a hyper-parameter, or one is out of range.
  */
-export function runOptimizer(config: StepConfig): OptimizerPartition {
-  const choice = Object.hasOwn(OPTIMIZERS, config.optimizer) ? OPTIMIZERS[config.optimizer] : undefined;
-  if (!choice) {
-    throw new RangeError(
-      `The optimizer must be one of ${Object.keys(OPTIMIZERS).join(", ")}, got ${config.optimizer}`,
-    );
-  }
-  const optimizer = choice.make(config);
+export function runOptimizer(
+  { optimizer: config }: { readonly optimizer: OptimizerConfig },
+): OptimizerPartition {
+  const { name, ...values } = config;
+  for (const key of Object.keys(values)) hyperParameterNamed(name, key, values[SCOPE.name]);
+  const { make, options } = optimizerNamed(name);
+  const optimizer = make(factoryOptions(options, values));
   if (!hasAdamWBeside(config)) return partition([{ optimizer }]);
-  return partition([{ owns: hiddenMatrices, optimizer }, { optimizer: adamw({ lr: config.adamwLr }) }]);
+  const beside = adamw(factoryOptions(BESIDE, values, PREFIX));
+  return partition([{ owns: hiddenMatrices, optimizer }, { optimizer: beside }]);
 }
 
-/** Whether a run's optimizer trains the hidden weight matrices alone and AdamW the rest. */
-export function hasAdamWBeside(
-  config: { readonly optimizer?: unknown; readonly koalaScope?: unknown },
-): boolean {
-  const trains = OPTIMIZERS[String(config.optimizer)]?.trains;
-  return trains === "hidden" || (trains === "koala-scope" && config.koalaScope === "hidden");
+/** Whether an optimizer trains the hidden weight matrices alone and AdamW the rest. */
+export function hasAdamWBeside(config: { readonly name: string } & HyperValues): boolean {
+  const { trains } = optimizerNamed(config.name);
+  return trains === "hidden" || (trains === "koala-scope" && config[SCOPE.name] === "hidden");
+}
+
+function optimizerNamed(name: string): OptimizerChoice {
+  if (Object.hasOwn(OPTIMIZERS, name)) return OPTIMIZERS[name];
+  throw new RangeError(`The optimizer must be one of ${Object.keys(OPTIMIZERS).join(", ")}, got ${name}`);
 }

@@ -221,7 +221,7 @@ export class Run implements Disposable {
           yield { ...event, stopped: final === undefined, best, checkpoint: checkpoint! };
         } else {
           if (event.kind !== "step" || isDue(event.step, intervals.logEvery, config.steps)) {
-            await folder.record(event, config.lr);
+            await folder.record(event, config.optimizer.lr);
           }
           yield event;
         }
