@@ -115,8 +115,8 @@ Deno.test("compare-optimizers refuses bad input with one message and leaves noth
   const out = join(tiny.dir, "runs", "out");
   const before = await filesIn(tiny.dir);
   const cases: [string[], 1 | 2, RegExp][] = [
-    [["--optimizers", "adam"], 2, /must be names of koala\+\+.*did you mean adamw\?/],
-    [["--optimizers", "koala++:q=x"], 2, /--optimizers koala\+\+:q=x: option --q must be a number/],
+    [["--optimizers", "adam"], 2, /must be one of koala\+\+.*did you mean adamw\?/],
+    [["--optimizers", "koala++:q=x"], 2, /--optimizers koala\+\+:q=x: q must be a number/],
     [["--lr", "0.1"], 2, /--lr must name an optimizer that takes part \(adamw, koala\+\+\)/],
     [["--lr", "adamw=-1"], 2, /learning rates must be numbers greater than 0, received "-1"/],
     [["--optimizers", "adamw,adamw"], 2, /--optimizers must differ, received adamw twice/],

@@ -45,7 +45,7 @@ Deno.test("train-lm leaves a complete run, one JSON document and a model that ge
 
   deepEqual(await namesIn(out), ["checkpoints", "metrics.jsonl", "run.json"]);
   const { config } = JSON.parse(await Deno.readTextFile(join(out, "run.json")));
-  equal(config.optimizer, "koala++");
+  equal(config.optimizer.name, "koala++");
   ok(Object.keys(config.kernels).some((key) => key.startsWith("matmul ")), "the run must record its kernels");
   const metrics = await metricsOf(out);
   const logged = metrics.filter((m) => "loss" in m);
