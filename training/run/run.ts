@@ -261,7 +261,7 @@ export class Run implements Disposable {
   }
 
   #explained({ step, loss, gradientNorm }: NonFiniteLossError): NonFiniteLossError {
-    const { lr, warmup, clip } = this.#options.config;
+    const { optimizer: { lr }, warmup, clip } = this.#options.config;
     const { checkpoint } = this.#parts.folder;
     const kept = checkpoint ? `The last good checkpoint is ${checkpoint}` : "There was no checkpoint yet";
     return new NonFiniteLossError(
