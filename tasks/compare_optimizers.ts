@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { writeTextAtomically } from "../files/atomic_file.ts";
 import { writeJsonFile } from "../files/json_file.ts";
-import type { TokenDataset } from "../data/tokens/dataset.ts";
+import { type TokenDataset, tokenizerDigest } from "../data/tokens/dataset.ts";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
 import type { LanguageModel } from "../models/model.ts";
 import {
@@ -66,6 +66,7 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
       model,
       dataset,
       embeddings,
+      tokenizerDigest: tokenizerDigest(tokenizer),
       byteLengths: tokenizer.byteLengths,
       evalPoints: Math.min(values.evalPoints, values.steps),
       evalBatches: values.evalBatches,

@@ -69,6 +69,11 @@ export interface TokenDataset extends Disposable {
   readonly cached: boolean;
 }
 
+/** The SHA-256 digest of what a tokenizer does. */
+export function tokenizerDigest({ json }: Tokenizer): string {
+  return sha256(JSON.stringify(json));
+}
+
 /** Sources as a corpus that can be read repeatedly. */
 function asCorpus({ sources, cacheDir }: DataOptions): Corpus {
   if (sources === undefined) return openCorpus();
@@ -185,7 +190,7 @@ export async function prepareTokens(
       corpus: scan.digest,
       documents: scan.documents,
       validation_fraction: options.validationFraction ?? DEFAULT_VALIDATION_FRACTION,
-      tokenizer: sha256(JSON.stringify(tokenizer.json)),
+      tokenizer: tokenizerDigest(tokenizer),
       vocab_size: tokenizer.vocabSize,
       eos_id: tokenizer.eosId,
     };
@@ -236,7 +241,7 @@ function tokensFolder(
   corpus: string,
   { tokenizer, validationFraction = DEFAULT_VALIDATION_FRACTION }: DataOptions & { tokenizer: Tokenizer },
 ): string {
-  const key = { corpus, validationFraction, tokenizer: sha256(JSON.stringify(tokenizer.json)) };
+  const key = { corpus, validationFraction, tokenizer: tokenizerDigest(tokenizer) };
   return join(cacheDir, cacheKey("tokens", key));
 }
 

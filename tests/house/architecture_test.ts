@@ -21,7 +21,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   hub: ["files"],
   data: ["ops/ignored_target.ts", "ops/random.ts", "files", "hub"],
   checkpoint: ["files", "hub"],
-  training: ["models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
+  training: ["deno.json", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
   tasks: ["training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
   "cli.ts": ["tasks"],
   // Files at the root: mod.ts re-exports the library, which the tasks are no part of.

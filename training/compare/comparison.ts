@@ -16,6 +16,7 @@ import { type Entry, type PlanOptions, type Trial, trialsLeft } from "./plan.ts"
 import type { ProgressState } from "../progress.ts";
 import { stepOptions } from "../run/step_options.ts";
 import type { RunConfig } from "../run/config.ts";
+import { codeKey, trialKey } from "./trial_key.ts";
 import { raceSteps, type StepCost } from "./step_race.ts";
 
 /** An optimizer that takes part, with its options. */
@@ -71,11 +72,7 @@ export async function runComparison(
     const { config } = contestants.find(({ name }) => name === trial.entry)!;
     const inputs = { ...withRate(config, trial.lr), seed: trial.seed };
     const label = `${trial.entry}-lr-${trial.lr}-seed-${trial.seed}`;
-    const { result, kept } = await keep(folder, label, {
-      // Kernels differ in rounding only, and what is measured to be fastest depends on the hour.
-      key: { ...inputs, kernels: undefined, recompute: undefined, corpus: options.dataset.corpusDigest },
-      evaluated: [options.evalPoints, options.evalBatches],
-    }, () => {
+    const { result, kept } = await keep(folder, label, trialKey(inputs, options), () => {
       started?.(trial, { done, left: [trial, ...rest] });
       return trainTrial(inputs, options, (state) => progress?.(trial, state));
     });
@@ -114,7 +111,8 @@ export interface StepComparisonOptions extends TrialContext {
 export async function compareSteps(options: StepComparisonOptions): Promise<readonly StepCost[] | undefined> {
   const { gpu, model, dataset, contestants, reference, rounds, signal, progress } = options;
   const configs = contestants.map(({ config, rates }) => withRate(config, rates[0]));
-  const key = { configs, reference, rounds, adapter: gpu.description };
+  const code = configs.map((config) => codeKey(gpu.profile, config, model));
+  const key = { configs, reference, rounds, adapter: gpu.description, code };
   const { result } = await keep(options.outDir, "steps", key, async () => {
     const { batchSize, seqLen, gradAccum } = configs[0];
     const inputs = new StepBatches(new Batches(dataset.train, { batchSize, seqLen }), gradAccum).next();

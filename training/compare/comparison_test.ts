@@ -1,4 +1,4 @@
-import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
+import { deepEqual, equal, notDeepEqual, notEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { gpt2 } from "../../models/gpt2.ts";
 import { parseOptions } from "../../tasks/command/options.ts";
@@ -10,6 +10,9 @@ import { trainTrial, type TrialContext } from "./trial.ts";
 import type { HyperValues } from "../run/hyper_parameters.ts";
 import { hasAdamWBeside, resolveOptimizer } from "../run/optimizer.ts";
 import { OPTIMIZERS } from "../run/optimizer_table.ts";
+import { stepOptions } from "../run/step_options.ts";
+import { recordStep } from "../step/recording.ts";
+import { codeKey, trialKey } from "./trial_key.ts";
 
 const table = { ...dataOptions, ...modelOptions, ...scheduleOptions };
 const size = "--data made-up --vocab-size 300 --seq-len 8 --batch-size 2 --grad-accum 2";
@@ -48,6 +51,7 @@ async function context(overrides: Partial<TrialContext> = {}): Promise<TrialCont
       cached: false,
       [Symbol.dispose]() {},
     },
+    tokenizerDigest: "made up",
     byteLengths: new Array(32).fill(1),
     evalPoints: 4,
     evalBatches: 2,
@@ -141,6 +145,37 @@ Deno.test("an interrupted comparison goes on with what is left and ends the same
       outDir: join(dir, "stopped"),
     });
     notDeepEqual(timeless(trials), timeless(resumed.trials));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("a result is taken again for the same tokenizer, text, adapter and code only", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const shared = await context();
+    const plan = { contestants: [await contestant("adamw", [0.01])], seeds: [0], extensions: 0, outDir: dir };
+    const trained = async (changes: Partial<TrialContext> = {}) => {
+      let count = 0;
+      await runComparison({ ...shared, ...plan, ...changes, started: () => void count++ });
+      return count;
+    };
+    deepEqual([await trained(), await trained()], [1, 0]);
+    equal(await trained({ tokenizerDigest: "another with as many tokens" }), 1);
+    equal(await trained({ dataset: { ...shared.dataset, corpusDigest: "other text" } }), 1);
+
+    const { gpu, model } = shared;
+    const [{ config }] = plan.contestants;
+    const key = trialKey(config, shared);
+    equal(key.version, JSON.parse(await Deno.readTextFile("deno.json")).version);
+    // What is measured to be fastest is the same to a result, a kernel with another text is not.
+    const { choices } = recordStep(gpu.profile, stepOptions(config, model)).graph;
+    const [[work, { candidates }]] = [...choices].filter(([, choice]) => choice.candidates.length > 1);
+    deepEqual(trialKey({ ...config, kernels: { [work]: candidates[1] }, recompute: true }, shared), key);
+    const { program } = codeKey({ ...gpu.profile, subgroupSize: 0, isSoftware: false }, config, model);
+    notEqual(program, key.program);
+    const other = resolveOptimizer("adamw", { eps: 1e-6 });
+    notEqual(codeKey(gpu.profile, { ...config, optimizer: other }, model).program, key.program);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

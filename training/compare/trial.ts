@@ -31,6 +31,8 @@ export interface TrialContext {
   readonly dataset: TokenDataset;
   /** Embeddings that every run starts from, in place of random ones; default none. */
   readonly embeddings?: FloatTensors;
+  /** Digest of the tokenizer that the token ids are of. */
+  readonly tokenizerDigest: string;
   /** Bytes that each token id stands for. */
   readonly byteLengths: ArrayLike<number>;
   /** How many times a run is evaluated, evenly spaced, the last time at its end. */
