@@ -44,6 +44,11 @@ Deno.test("train-lm refuses bad input with one message and leaves nothing half-w
     [["--batch-size", "0"], 2, /--batch-size must be an integer of at least 1, received "0"/],
     [["--lr", "-1"], 2, /--lr must be a number greater than 0/],
     [["--optimizer", "adam"], 2, /--optimizer must be one of koala\+\+, .*adamw/],
+    [
+      ["--optimizer", "adamw", "--adamw-lr", "1"],
+      2,
+      /--adamw-lr: adamw takes lr, .*got adamw\.lr; leave it out/,
+    ],
     [["--model", "nope"], 2, /--model must be one of gpt2-nano.*got nope/],
     [["--model", at("none.json")], 1, /none\.json/],
     [["--model", at("torn.json")], 1, /torn\.json/],
