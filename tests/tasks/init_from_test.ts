@@ -3,6 +3,7 @@ import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { type ModelFolderContents, writeModelFolder } from "../../checkpoint/hugging_face.ts";
 import { modelFromConfig } from "../../models/load.ts";
+import { resolveOptimizer } from "../../training/run/optimizer.ts";
 import { filesIn, refused, runTask, tinyRun, zeros } from "../cli.ts";
 
 Deno.test("a run from a folder's weights resumes byte for byte, without the folder", async () => {
@@ -49,6 +50,35 @@ Deno.test("a run from a folder's weights resumes byte for byte, without the fold
       `${file} must be the same byte for byte`,
     );
   }
+});
+
+Deno.test("--init-from takes the learning rates of fine-tuning, unless others are given", async () => {
+  await using tiny = await tinyRun();
+  const at = (name: string) => join(tiny.dir, name);
+  const trained = async (name: string, ...args: string[]) => {
+    const still = "--steps 1 --sample-tokens 0 --save-every 0 --batch-size 4 --seq-len 16 --no-autotune"
+      .split(" ");
+    const { code, stderr } = await runTask("train-lm", [
+      ...still,
+      "--cache",
+      at("cache"),
+      "--out",
+      at(name),
+      ...args,
+    ]);
+    equal(code, 0, stderr);
+    const { config } = JSON.parse(await Deno.readTextFile(join(at(name), "run.json")));
+    return [config.optimizer.name, config.optimizer.lr, config.optimizer["adamw.lr"]];
+  };
+  const data = ["--data", at("corpus.txt")];
+  const model = ["--model", at("config.json"), "--vocab-size", "300"];
+  deepEqual(await trained("scratch", ...data, ...model), ["koala++", 0.02, 0.006]);
+  const from = [...data, "--init-from", join(at("scratch"), "checkpoints/step-00000001")];
+  const { lr, "adamw.lr": beside } = resolveOptimizer("koala++", {}, "tuning");
+  ok(lr < 0.02 && Number(beside) < 0.006);
+  deepEqual(await trained("tuned", ...from), ["koala++", lr, beside]);
+  deepEqual(await trained("other", ...from, "--lr", "0.5"), ["koala++", 0.5, beside]);
+  deepEqual(await trained("lora", ...from, "--lora-rank", "2"), ["adamw", 0.01, undefined]);
 });
 
 Deno.test("--init-from refuses what contradicts it, and folders that are no model to start from", async () => {

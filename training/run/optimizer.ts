@@ -49,9 +49,8 @@ export function hyperParameterNamed(name: string, key: string, scope?: unknown):
   const found = all.find((p) => p.name === key || p.also === key);
   if (found) return found;
   const taken = all.map((p) => p.also === undefined ? p.name : `${p.name} (or ${p.also})`).join(", ");
-  throw new RangeError(
-    `${name}${scope === "all" ? " with koala-scope=all" : ""} takes ${taken}, got ${key}; leave it out`,
-  );
+  const where = scope === "all" && all.includes(SCOPE) ? ` with ${SCOPE.name}=all` : "";
+  throw new RangeError(`${name}${where} takes ${taken}, got ${key}; leave it out`);
 }
 
 /**
