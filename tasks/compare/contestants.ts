@@ -121,7 +121,8 @@ export async function contestantsFor(
   values: Omit<ConfigValues, "seed"> & Omit<OptimizerValues, "optimizer" | "lr">,
   given: ReadonlySet<string>,
 ): Promise<Contestant[]> {
-  const shared = givenShortcuts({ ...values, lr: undefined }, given);
+  // Learning rates are those of the grids.
+  const { lr: _, ...shared } = givenShortcuts(values, given);
   const resolved = asked.map(({ optimizer }) => ({ ...optimizer, values: withShared(optimizer, shared) }));
   const idle = Object.keys(shared).find((key) =>
     !resolved.some(({ name, values }) => isTaken(key, name, values))
