@@ -95,7 +95,7 @@ export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
   // What its defaults do together is measured in docs/optimizers.md: with orthogonal steps it measures along an
   // average and without noise, without them it is the paper's algorithm.
   "koala++": optimizerChoice(koalaPlusPlus, "koala-scope", {
-    lr: rate(0.02, { lora: 0.1 }),
+    lr: rate(0.02, { tuning: 0.005, lora: 0.1 }),
     weightDecay: weightDecay(0),
     orthogonal: {
       type: "choice",
@@ -154,7 +154,7 @@ export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
     qV: noise(0.01, "process noise of velocities"),
   }),
   "adamw": optimizerChoice(adamw, "all", {
-    lr: rate(0.003, { lora: 0.01 }),
+    lr: rate(0.003, { tuning: 0.001, lora: 0.01 }),
     weightDecay: weightDecay(0.1),
     beta1: { ...share(0.9, GRADIENTS), also: MOMENTUM },
     beta2: share(0.95, SQUARES),
@@ -175,7 +175,7 @@ export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
     decayAll: DECAY_ALL,
   }),
   "soap": optimizerChoice(soap, "hidden", {
-    lr: rate(0.003),
+    lr: rate(0.003, { tuning: 0.001 }),
     weightDecay: weightDecay(0.01),
     beta1: { ...share(0.95, GRADIENTS), also: MOMENTUM },
     beta2: share(0.95, `${SQUARES} in the eigenbasis`),
@@ -184,7 +184,7 @@ export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
     frequency: count(10, "steps between two refreshes of the bases"),
   }),
   "muon": optimizerChoice(muon, "hidden", {
-    lr: rate(0.02),
+    lr: rate(0.02, { tuning: 0.005 }),
     weightDecay: weightDecay(0),
     momentum: share(0.95, GRADIENTS),
     nesterov: flag(true, "Nesterov's momentum"),
@@ -202,7 +202,7 @@ export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
 export const BESIDE: OptimizerChoice["options"] = {
   ...OPTIMIZERS.adamw.options,
   lr: {
-    ...rate(0.006),
+    ...rate(0.006, { tuning: 0.0015 }),
     description: "peak learning rate of AdamW beside an optimizer of hidden weight matrices",
   },
 };

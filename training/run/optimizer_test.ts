@@ -1,4 +1,4 @@
-import { deepEqual, notEqual, throws } from "node:assert/strict";
+import { deepEqual, equal, notEqual, throws } from "node:assert/strict";
 import { gpt2 } from "../../models/gpt2.ts";
 import { recordStep } from "../step/recording.ts";
 import { languageModelLoss } from "../step/trainer.ts";
@@ -77,6 +77,10 @@ Deno.test("defaults follow from what is given, and from what the run starts from
     "koala-scope": "all",
   });
   deepEqual([orthogonal, momentum, r, beside], ["none", 0, "variance", undefined]);
+  const tuned = resolveOptimizer("koala++", {}, "tuning");
+  deepEqual([tuned.lr, tuned["adamw.lr"], tuned.orthogonal, tuned.momentum], [0.005, 0.0015, "unit", 0.9]);
+  equal(resolveOptimizer("adamw", {}, "tuning").lr, 0.001);
+  equal(resolveOptimizer("adamw", { lr: 0.1 }, "tuning").lr, 0.1);
   const lora = resolveOptimizer("koala++", {}, "lora");
   deepEqual([lora.lr, lora.orthogonal, lora.momentum, lora.r], [0.1, "none", 0, "variance"]);
   const adamw = resolveOptimizer("adamw", { momentum: 0.8 }, "lora");
