@@ -7,6 +7,14 @@
 
 import { join } from "node:path";
 import { explained, writeTextAtomically } from "../files/atomic_file.ts";
+import {
+  CHAT_TEMPLATE_FILE,
+  CONFIG_FILE,
+  END_OF_TEXT,
+  GENERATION_CONFIG_FILE,
+  TOKENIZER_CONFIG_FILE,
+  TOKENIZER_FILE,
+} from "../files/hugging_face_names.ts";
 import { parseJsonObject, writeJsonFile } from "../files/json_file.ts";
 import type { TensorToWrite } from "./safetensors/safetensors.ts";
 import { writeWeights } from "./weights_files.ts";
@@ -18,13 +26,6 @@ export {
   type TensorPlace,
   type TokenizerDocuments,
 } from "./model_folder.ts";
-
-const CONFIG = "config.json";
-const TOKENIZER = "tokenizer.json";
-const TOKENIZER_CONFIG = "tokenizer_config.json";
-const GENERATION_CONFIG = "generation_config.json";
-const CHAT_TEMPLATE = "chat_template.jinja";
-const END_OF_TEXT = "<|endoftext|>";
 
 /** What goes into a model folder. */
 export interface ModelFolderContents {
@@ -73,8 +74,8 @@ export interface ModelFolderContents {
 export async function writeModelFolder(dir: string, contents: ModelFolderContents): Promise<void> {
   const { config, tensors, generationConfig, maxShardBytes } = contents;
   await makeTokenizerFolder(dir, contents);
-  await writeJsonFile(join(dir, CONFIG), config);
-  await writeJsonFile(join(dir, GENERATION_CONFIG), generationConfig ?? defaultGenerationConfig(config));
+  await writeJsonFile(join(dir, CONFIG_FILE), config);
+  await writeJsonFile(join(dir, GENERATION_CONFIG_FILE), generationConfig ?? defaultGenerationConfig(config));
   await writeWeights(dir, tensors, maxShardBytes);
 }
 
@@ -90,13 +91,13 @@ export async function makeTokenizerFolder(
   dir: string,
   { config, tokenizerJson, tokenizerConfig, chatTemplate }: Omit<ModelFolderContents, "tensors">,
 ): Promise<void> {
-  const tokenizer = tokenizerJson === undefined ? null : parseJsonObject(tokenizerJson, TOKENIZER);
+  const tokenizer = tokenizerJson === undefined ? null : parseJsonObject(tokenizerJson, TOKENIZER_FILE);
   await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
   if (tokenizer === null) return;
-  await writeTextAtomically(join(dir, TOKENIZER), tokenizerJson!);
+  await writeTextAtomically(join(dir, TOKENIZER_FILE), tokenizerJson!);
   const ofTokenizer = tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config);
-  await writeJsonFile(join(dir, TOKENIZER_CONFIG), ofTokenizer);
-  if (chatTemplate !== undefined) await writeTextAtomically(join(dir, CHAT_TEMPLATE), chatTemplate);
+  await writeJsonFile(join(dir, TOKENIZER_CONFIG_FILE), ofTokenizer);
+  if (chatTemplate !== undefined) await writeTextAtomically(join(dir, CHAT_TEMPLATE_FILE), chatTemplate);
 }
 
 function defaultGenerationConfig(config: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -7,16 +7,17 @@
 
 import { join } from "node:path";
 import { explained } from "../files/atomic_file.ts";
+import {
+  CHAT_TEMPLATE_FILE,
+  CONFIG_FILE,
+  GENERATION_CONFIG_FILE,
+  TOKENIZER_CONFIG_FILE,
+  TOKENIZER_FILE,
+} from "../files/hugging_face_names.ts";
 import { parseJsonObject, readJsonFile, readText } from "../files/json_file.ts";
 import type { FloatTensors, SafetensorsFile, TensorInfo } from "./safetensors/safetensors.ts";
 import { modelTensorNames } from "./tensor_names.ts";
 import { openWeights, summary } from "./weights_files.ts";
-
-const CONFIG = "config.json";
-const TOKENIZER = "tokenizer.json";
-const TOKENIZER_CONFIG = "tokenizer_config.json";
-const GENERATION_CONFIG = "generation_config.json";
-const CHAT_TEMPLATE = "chat_template.jinja";
 
 /**
  * Opens a model folder, written by {@linkcode writeModelFolder} or Python, in one weights file or in several.
@@ -29,16 +30,16 @@ const CHAT_TEMPLATE = "chat_template.jinja";
  */
 export async function readModelFolder(dir: string): Promise<ModelFolder> {
   const entries = await entriesOf(dir);
-  if (!entries.has(CONFIG)) {
+  if (!entries.has(CONFIG_FILE)) {
     throw new Deno.errors.NotFound(
-      `${dir} is not a model folder: it must hold ${CONFIG}, got ${
+      `${dir} is not a model folder: it must hold ${CONFIG_FILE}, got ${
         summary(entries)
       }; give the checkpoint's own folder`,
     );
   }
-  const config = await readJsonFile(join(dir, CONFIG));
-  const generationConfig = entries.has(GENERATION_CONFIG)
-    ? await readJsonFile(join(dir, GENERATION_CONFIG))
+  const config = await readJsonFile(join(dir, CONFIG_FILE));
+  const generationConfig = entries.has(GENERATION_CONFIG_FILE)
+    ? await readJsonFile(join(dir, GENERATION_CONFIG_FILE))
     : null;
   const tokenizer = await readTokenizer(dir, entries);
   const files: SafetensorsFile[] = [];
@@ -67,18 +68,18 @@ export type TokenizerDocuments = Pick<ModelDocuments, "tokenizerJson" | "tokeniz
  * @throws {Error} If a file cannot be read, with what to do about it.
  */
 export async function readTokenizer(dir: string, entries: ReadonlySet<string>): Promise<TokenizerDocuments> {
-  const tokenizerConfig = entries.has(TOKENIZER_CONFIG)
-    ? await readJsonFile(join(dir, TOKENIZER_CONFIG))
+  const tokenizerConfig = entries.has(TOKENIZER_CONFIG_FILE)
+    ? await readJsonFile(join(dir, TOKENIZER_CONFIG_FILE))
     : null;
   let tokenizerJson: string | null = null;
-  if (entries.has(TOKENIZER)) {
-    tokenizerJson = await readText(join(dir, TOKENIZER));
-    parseJsonObject(tokenizerJson, join(dir, TOKENIZER));
+  if (entries.has(TOKENIZER_FILE)) {
+    tokenizerJson = await readText(join(dir, TOKENIZER_FILE));
+    parseJsonObject(tokenizerJson, join(dir, TOKENIZER_FILE));
   }
   // Older versions of Python's transformers keep the template in the other file.
   const within = tokenizerConfig?.chat_template;
-  const chatTemplate = entries.has(CHAT_TEMPLATE)
-    ? await readText(join(dir, CHAT_TEMPLATE))
+  const chatTemplate = entries.has(CHAT_TEMPLATE_FILE)
+    ? await readText(join(dir, CHAT_TEMPLATE_FILE))
     : typeof within === "string"
     ? within
     : null;

@@ -5,6 +5,7 @@
  */
 
 import { join } from "node:path";
+import { WEIGHTS_FILE, WEIGHTS_INDEX_FILE } from "../files/hugging_face_names.ts";
 import { readJsonFile, writeJsonFile } from "../files/json_file.ts";
 import {
   readSafetensors,
@@ -13,9 +14,6 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from "./safetensors/safetensors.ts";
-
-const WEIGHTS = "model.safetensors";
-const SHARD_INDEX = "model.safetensors.index.json";
 
 /** Weights that other programs write and this one does not read. */
 const OTHER_WEIGHTS =
@@ -41,18 +39,20 @@ export async function openWeights(
   files: SafetensorsFile[],
 ): Promise<Map<string, SafetensorsFile>> {
   // Of both, transformers too takes the whole file.
-  if (entries.has(WEIGHTS)) {
-    const file = await readSafetensors(join(dir, WEIGHTS));
+  if (entries.has(WEIGHTS_FILE)) {
+    const file = await readSafetensors(join(dir, WEIGHTS_FILE));
     files.push(file);
     return new Map(file.tensors.keys().map((name) => [name, file]));
   }
-  if (!entries.has(SHARD_INDEX)) {
+  if (!entries.has(WEIGHTS_INDEX_FILE)) {
     throw new Deno.errors.NotFound(
-      `${dir} has no weights to read: it must hold ${WEIGHTS} or ${SHARD_INDEX}, got ${summary(entries)}` +
+      `${dir} has no weights to read: it must hold ${WEIGHTS_FILE} or ${WEIGHTS_INDEX_FILE}, got ${
+        summary(entries)
+      }` +
         remedy(dir, entries),
     );
   }
-  const weightMap = await readWeightMap(join(dir, SHARD_INDEX), entries);
+  const weightMap = await readWeightMap(join(dir, WEIGHTS_INDEX_FILE), entries);
   const shards = new Map<string, SafetensorsFile>();
   const owners = new Map<string, SafetensorsFile>();
   for (const [name, shard] of weightMap) {
@@ -64,7 +64,7 @@ export async function openWeights(
     }
     if (!file.tensors.has(name)) {
       throw new SyntaxError(
-        `Cannot read ${file.path}: it must hold ${JSON.stringify(name)}, as ${SHARD_INDEX} says`,
+        `Cannot read ${file.path}: it must hold ${JSON.stringify(name)}, as ${WEIGHTS_INDEX_FILE} says`,
       );
     }
     owners.set(name, file);
@@ -118,7 +118,7 @@ export async function writeWeights(
     throw new RangeError(`There must be at most 99999 shards, got ${shards.length}; allow larger ones`);
   }
   const files = shards.map((_, i) =>
-    shards.length === 1 ? WEIGHTS : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`
+    shards.length === 1 ? WEIGHTS_FILE : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`
   );
   const weightMap = new Map<string, string>();
   let totalSize = 0;
@@ -137,7 +137,7 @@ export async function writeWeights(
     await writeSafetensors(join(dir, files[i]), shard, { format: "pt" });
   }
   if (shards.length === 1) return;
-  await writeJsonFile(join(dir, SHARD_INDEX), {
+  await writeJsonFile(join(dir, WEIGHTS_INDEX_FILE), {
     metadata: { total_parameters: parameters, total_size: totalSize },
     weight_map: Object.fromEntries([...weightMap].sort(([a], [b]) => a < b ? -1 : 1)),
   });
@@ -175,7 +175,7 @@ function digits(n: number): string {
 /** What to do about a folder whose weights are in another format, or not there. */
 function remedy(dir: string, entries: ReadonlySet<string>): string {
   if ([...entries].some((name) => name.endsWith(".safetensors"))) {
-    return `; name a single file ${WEIGHTS}, or copy the index of the shards`;
+    return `; name a single file ${WEIGHTS_FILE}, or copy the index of the shards`;
   }
   if (![...entries].some((name) => OTHER_WEIGHTS.test(name))) return "; copy the weights there";
   const path = JSON.stringify(dir);

@@ -9,7 +9,7 @@ import { parseByteSize } from "../files/byte_size.ts";
 import { convertTensors } from "../checkpoint/safetensors/convert_tensors.ts";
 import { readModelFolder, writeModelFolder } from "../checkpoint/hugging_face.ts";
 import { type MetricsRecord, readMetricsFile } from "../checkpoint/run/metrics_file.ts";
-import { readRunOf } from "../checkpoint/run/run_folder.ts";
+import { readRunOf, TRAINING_STATE_FILE } from "../checkpoint/run/run_folder.ts";
 import { matchTensors } from "../checkpoint/tensor_names.ts";
 import { readTrainingState } from "../checkpoint/run/training_state.ts";
 import { modelFromConfig } from "../models/load.ts";
@@ -115,7 +115,7 @@ async function openExported(out: string, given: ReadonlySet<string>): Promise<Re
   using folder = await readModelFolder(out);
   const parameters = declareParameters(modelFromConfig(folder.config));
   matchTensors(parameters.all, folder.tensors);
-  for (const [file, isThere] of [["README.md", true], ["training_state.json", false]] as const) {
+  for (const [file, isThere] of [["README.md", true], [TRAINING_STATE_FILE, false]] as const) {
     const found = await Deno.stat(join(out, file)).then(() => true, orNothing) ?? false;
     if (found === isThere) continue;
     throw new UsageError(

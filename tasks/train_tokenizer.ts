@@ -4,7 +4,8 @@
  * @module
  */
 import { writeTextAtomically } from "../files/atomic_file.ts";
-import { checkSpecialTokens, checkVocabSize, END_OF_TEXT, trainBpe } from "../data/tokenizer/bpe_trainer.ts";
+import { END_OF_TEXT, TOKENIZER_FILE } from "../files/hugging_face_names.ts";
+import { checkSpecialTokens, checkVocabSize, trainBpe } from "../data/tokenizer/bpe_trainer.ts";
 import { formatTokenizerJson } from "../data/tokenizer/tokenizer_json.ts";
 import { countWords, DEFAULT_MAX_WORDS } from "../data/tokenizer/word_counts.ts";
 import {
@@ -47,7 +48,7 @@ const options = {
   },
   "out": {
     type: "string",
-    default: "tokenizer.json",
+    default: TOKENIZER_FILE,
     placeholder: "FILE",
     group,
     description: "file to write",

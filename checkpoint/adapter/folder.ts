@@ -8,6 +8,7 @@
 import { join } from "node:path";
 import { type AdapterConfig, formatAdapterConfig, isTargetModule, parseAdapterConfig } from "./config.ts";
 import { makeTokenizerFolder, type ModelFolderContents } from "../hugging_face.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../files/hugging_face_names.ts";
 import { readJsonFile, writeJsonFile } from "../../files/json_file.ts";
 import { entriesOf, readTokenizer, type TokenizerDocuments } from "../model_folder.ts";
 import {
@@ -21,8 +22,6 @@ import {
 import { liesInOut, type LinearLayer, linearLayers, matchTensors } from "../tensor_names.ts";
 import { summary } from "../weights_files.ts";
 
-const CONFIG = "adapter_config.json";
-const WEIGHTS = "adapter_model.safetensors";
 /** What PEFT puts before the model's own names. */
 const PREFIX = "base_model.model.";
 /** Key of the file's metadata for the digest of the weights that the adapter belongs to. */
@@ -52,8 +51,11 @@ export async function writeAdapterFolder(dir: string, contents: AdapterFolderCon
   const { adapter, baseWeights, config } = contents;
   const tensors = await Array.fromAsync(contents.tensors, (t) => ({ ...t, name: PREFIX + t.name }));
   await makeTokenizerFolder(dir, contents);
-  await writeJsonFile(join(dir, CONFIG), formatAdapterConfig(adapter, liesInOut(config)));
-  await writeSafetensors(join(dir, WEIGHTS), tensors, { format: "pt", [BASE_DIGEST]: baseWeights });
+  await writeJsonFile(join(dir, ADAPTER_CONFIG_FILE), formatAdapterConfig(adapter, liesInOut(config)));
+  await writeSafetensors(join(dir, ADAPTER_WEIGHTS_FILE), tensors, {
+    format: "pt",
+    [BASE_DIGEST]: baseWeights,
+  });
 }
 
 /**
@@ -63,7 +65,7 @@ export async function writeAdapterFolder(dir: string, contents: AdapterFolderCon
  * @throws {Error} If it cannot be read, with what to do about it.
  */
 export async function isAdapterFolder(dir: string): Promise<boolean> {
-  return (await entriesOf(dir)).has(CONFIG);
+  return (await entriesOf(dir)).has(ADAPTER_CONFIG_FILE);
 }
 
 /**
@@ -78,7 +80,7 @@ export async function isAdapterFolder(dir: string): Promise<boolean> {
  */
 export async function readAdapterFolder(dir: string): Promise<AdapterFolder> {
   const entries = await entriesOf(dir);
-  for (const file of [CONFIG, WEIGHTS]) {
+  for (const file of [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE]) {
     if (entries.has(file)) continue;
     const remedy = entries.has("adapter_model.bin")
       ? "open it in PEFT and save it again, which writes safetensors"
@@ -87,9 +89,12 @@ export async function readAdapterFolder(dir: string): Promise<AdapterFolder> {
       `${dir} is not an adapter's folder: it must hold ${file}, got ${summary(entries)}; ${remedy}`,
     );
   }
-  const adapter = parseAdapterConfig(await readJsonFile(join(dir, CONFIG)), join(dir, CONFIG));
+  const adapter = parseAdapterConfig(
+    await readJsonFile(join(dir, ADAPTER_CONFIG_FILE)),
+    join(dir, ADAPTER_CONFIG_FILE),
+  );
   const tokenizer = await readTokenizer(dir, entries);
-  return new AdapterFolder(dir, adapter, tokenizer, await readSafetensors(join(dir, WEIGHTS)));
+  return new AdapterFolder(dir, adapter, tokenizer, await readSafetensors(join(dir, ADAPTER_WEIGHTS_FILE)));
 }
 
 /** A model that an adapter may belong to, such as a `ModelFolder`. */

@@ -7,17 +7,27 @@
 
 import { basename, dirname, join, resolve } from "node:path";
 import { explained, TEMPORARY_PREFIX, temporaryPath } from "../../files/atomic_file.ts";
+import {
+  ADAPTER_CONFIG_FILE,
+  ADAPTER_WEIGHTS_FILE,
+  CONFIG_FILE,
+  WEIGHTS_FILE,
+} from "../../files/hugging_face_names.ts";
 import { readJsonFile, writeJsonFile } from "../../files/json_file.ts";
 
 const CHECKPOINTS = "checkpoints";
 const RUN = "run.json";
 const CHECKPOINT_NAME = /^step-(\d{8,15})$/;
-const CHECKPOINT_FILES = ["optimizer.safetensors", "training_state.json"];
 /** A checkpoint holds a model, or the adapter of one. */
 const WEIGHTS_FILES = [
-  ["config.json", "model.safetensors"],
-  ["adapter_config.json", "adapter_model.safetensors"],
+  [CONFIG_FILE, WEIGHTS_FILE],
+  [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE],
 ];
+
+/** The optimizer's tensors in a checkpoint. */
+export const OPTIMIZER_FILE = "optimizer.safetensors";
+/** The rest of what a run needs to go on, in a checkpoint. */
+export const TRAINING_STATE_FILE = "training_state.json";
 
 /** Start of the name of a checkpoint that is just being replaced by one of the same step. */
 export const REPLACED_PREFIX = ".replaced-";
@@ -62,7 +72,9 @@ export async function listCheckpoints(runDir: string): Promise<CheckpointEntry[]
     const isFolder = await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
     const files = isFolder ? await namesIn(path) : [];
     const has = (names: readonly string[]) => names.every((name) => files.includes(name));
-    if (has(CHECKPOINT_FILES) && WEIGHTS_FILES.some(has)) entries.push({ step: Number(digits), path });
+    if (has([OPTIMIZER_FILE, TRAINING_STATE_FILE]) && WEIGHTS_FILES.some(has)) {
+      entries.push({ step: Number(digits), path });
+    }
   }
   return entries.sort((a, b) => a.step - b.step);
 }

@@ -21,7 +21,7 @@ import {
   writeModelFolder,
 } from "../hugging_face.ts";
 import { type JsonObject, jsonText, readJsonFile, writeJsonFile } from "../../files/json_file.ts";
-import { checkpointPath, REPLACED_PREFIX } from "./run_folder.ts";
+import { checkpointPath, OPTIMIZER_FILE, REPLACED_PREFIX, TRAINING_STATE_FILE } from "./run_folder.ts";
 import {
   readSafetensors,
   type SafetensorsFile,
@@ -29,8 +29,6 @@ import {
   writeSafetensors,
 } from "../safetensors/safetensors.ts";
 
-const OPTIMIZER = "optimizer.safetensors";
-const TRAINING_STATE = "training_state.json";
 const FORMAT = "koala-lm training state";
 
 /** Version of `training_state.json` that this code writes and reads. */
@@ -96,8 +94,8 @@ export async function writeCheckpoint(runDir: string, contents: CheckpointConten
     await explained(attempt, () => Deno.mkdir(temporary, { recursive: true }));
     if ("adapter" in model) await writeAdapterFolder(temporary, model);
     else await writeModelFolder(temporary, model);
-    await writeSafetensors(join(temporary, OPTIMIZER), optimizer, { format: "pt" });
-    await writeJsonFile(join(temporary, TRAINING_STATE), document);
+    await writeSafetensors(join(temporary, OPTIMIZER_FILE), optimizer, { format: "pt" });
+    await writeJsonFile(join(temporary, TRAINING_STATE_FILE), document);
     await explained(attempt, () => renameInto(temporary, path));
   } catch (error) {
     await Deno.remove(temporary, { recursive: true }).catch(() => {});
@@ -121,7 +119,7 @@ export async function readCheckpoint(dir: string): Promise<Checkpoint> {
   const model = await (await isAdapterFolder(dir) ? readAdapterFolder(dir) : readModelFolder(dir));
   try {
     const state = await readTrainingState(dir);
-    const optimizer = await readSafetensors(join(dir, OPTIMIZER));
+    const optimizer = await readSafetensors(join(dir, OPTIMIZER_FILE));
     const close = () => {
       model.close();
       optimizer.close();
@@ -143,7 +141,7 @@ export async function readCheckpoint(dir: string): Promise<Checkpoint> {
  * @throws {Error} If it cannot be read for another reason, with what to do about it.
  */
 export async function readTrainingState(dir: string): Promise<TrainingState> {
-  const path = join(dir, TRAINING_STATE);
+  const path = join(dir, TRAINING_STATE_FILE);
   const document = await readJsonFile(path);
   if (document.format !== FORMAT) {
     fail(path, `its format must be "${FORMAT}"`, document.format, "it is not a checkpoint of a training run");

@@ -16,6 +16,7 @@
  * @module
  */
 
+import { END_OF_TEXT } from "../../files/hugging_face_names.ts";
 import { BYTE_TO_CHAR, CHAR_TO_BYTE } from "./byte_level.ts";
 import { MergeQueue } from "./merge_queue.ts";
 import type { TokenizerJson } from "./tokenizer_json.ts";
@@ -34,9 +35,6 @@ export interface BpeTrainerOptions {
   /** Told now and then how many tokens of how many there are. */
   onProgress?: (done: number, total: number) => void;
 }
-
-/** The special token that ends a text. */
-export const END_OF_TEXT = "<|endoftext|>" as const;
 
 // Ids stay below this, so that a pair of ids is one exact number, ordered as the pair is.
 const PAIR = 2 ** 26;

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { END_OF_TEXT } from "../../files/hugging_face_names.ts";
 import { CHAR_TO_BYTE, flatCopy, toByteChars, utf8Length, wordPattern } from "./byte_level.ts";
 import {
   checkTokenizerJson,
@@ -15,7 +16,7 @@ import {
 import { type Library, openLibrary, splitStep } from "./tokenizer_library.ts";
 
 /** How texts end in the vocabularies of common models, the likeliest first. */
-const END_TOKENS = ["<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]", "<|im_end|>"];
+const END_TOKENS = [END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]", "<|im_end|>"];
 
 /** How many words the cache holds before it starts anew, and up to which length it holds them. */
 const CACHE_WORDS = 1 << 17;

@@ -9,6 +9,7 @@ import { type ModelFolder, readModelFolder } from "../../checkpoint/hugging_face
 import type { FloatTensors } from "../../checkpoint/safetensors/safetensors.ts";
 import { weightsDigest } from "../../checkpoint/weights_digest.ts";
 import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
+import { TOKENIZER_FILE } from "../../files/hugging_face_names.ts";
 import { modelFromConfig } from "../../models/load.ts";
 import { declareParameters } from "../../training/run/load_weights.ts";
 import type { RunConfig } from "../../training/run/config.ts";
@@ -65,7 +66,7 @@ export async function readEmbeddings(
         "with --tokenizer",
     );
   }
-  const path = tokenizer ?? join(dir, "tokenizer.json");
+  const path = tokenizer ?? join(dir, TOKENIZER_FILE);
   const { vocabSize } = await loadTokenizer(path);
   return { tokenizer: path, digest: await weightsDigest(tablesOf(folder, model, vocabSize)) };
 }

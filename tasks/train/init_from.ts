@@ -10,6 +10,7 @@ import { openBase } from "../../checkpoint/open_model.ts";
 import { matchTensors } from "../../checkpoint/tensor_names.ts";
 import { weightsDigest } from "../../checkpoint/weights_digest.ts";
 import { loadTokenizer } from "../../data/tokenizer/load_tokenizer.ts";
+import { TOKENIZER_FILE } from "../../files/hugging_face_names.ts";
 import { modelFromConfig } from "../../models/load.ts";
 import { declareParameters } from "../../training/run/load_weights.ts";
 import type { RunConfig, RunLora } from "../../training/run/config.ts";
@@ -82,7 +83,7 @@ export async function readInitialModel(
         "there in Python by AutoTokenizer.from_pretrained(...).save_pretrained(...)",
     );
   }
-  const tokenizer = values.tokenizer ?? join(source.path, "tokenizer.json");
+  const tokenizer = values.tokenizer ?? join(source.path, TOKENIZER_FILE);
   const { vocabSize } = await loadTokenizer(tokenizer);
   if (vocabSize > model.vocabSize) {
     throw new UsageError(
