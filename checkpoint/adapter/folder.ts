@@ -29,7 +29,7 @@ const BASE_DIGEST = "base_weights";
 
 /** What goes into an adapter folder; the model is the one that it belongs to. */
 export interface AdapterFolderContents
-  extends Pick<ModelFolderContents, "config" | "tokenizerJson" | "chatTemplate"> {
+  extends Pick<ModelFolderContents, "config" | "tokenizerJson" | "tokenizerConfig" | "chatTemplate"> {
   /** The LoRA. */
   readonly adapter: AdapterConfig;
   /** Fingerprint of the model's own weights, see `weightsDigest`. */

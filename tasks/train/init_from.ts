@@ -3,9 +3,13 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type AdapterFolder, isAdapterFolder, readAdapterFolder } from "../../checkpoint/adapter/folder.ts";
-import { type ModelFolder, readModelFolder } from "../../checkpoint/hugging_face.ts";
+import {
+  type ModelFolder,
+  type ModelFolderContents,
+  readModelFolder,
+} from "../../checkpoint/hugging_face.ts";
 import { openBase } from "../../checkpoint/open_model.ts";
 import { matchTensors } from "../../checkpoint/tensor_names.ts";
 import { weightsDigest } from "../../checkpoint/weights_digest.ts";
@@ -93,9 +97,8 @@ export async function readInitialModel(
   }
   matchTensors(declareParameters(model).all, folder.tensors);
   // Another tokenizer has special tokens of its own.
-  const ids = TOKEN_IDS.filter((key) =>
-    values.tokenizer === undefined && isIdBelow(folder.config[key], model.vocabSize)
-  );
+  const isOwn = isTokenizerOf(source, tokenizer);
+  const ids = TOKEN_IDS.filter((key) => isOwn && isIdBelow(folder.config[key], model.vocabSize));
   const config = { ...model.config, ...Object.fromEntries(ids.map((key) => [key, folder.config[key]])) };
   const digest = await weightsDigest(adapter ?? folder);
   adapter?.layersOf(folder);
@@ -143,6 +146,42 @@ export async function openInitialWeights(config: RunConfig, resumes: boolean): P
   }
   const kept = opening.move();
   return { base, initial, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/** What checkpoints take over from the folder that a run started from. */
+export type KeptDocuments = Pick<
+  ModelFolderContents,
+  "tokenizerConfig" | "generationConfig" | "chatTemplate"
+>;
+
+/**
+ * What Python needs beside weights and tokenizer to use a model as the one that it was made from.
+ *
+ * @param config The run's configuration.
+ * @param weights The folders that it started from.
+ * @param checkpoint The checkpoint's model where the run goes on, which has what it took over before.
+ * @returns The documents. Where the tokenizer is another one than the folder's there are none: their tokens are not its.
+ */
+export function keptDocuments(
+  { tokenizer }: RunConfig,
+  { initial, base }: InitialWeights,
+  checkpoint?: ModelFolder | AdapterFolder,
+): KeptDocuments {
+  const folders = checkpoint ? [checkpoint] : [initial, base].filter((folder) => folder !== undefined);
+  const source = checkpoint ?? folders.find((folder) => isTokenizerOf(folder, tokenizer));
+  if (source === undefined) return {};
+  // An adapter's folder has no generation_config.json: that of its model holds.
+  const model = folders.find((folder): folder is ModelFolder => "generationConfig" in folder);
+  return {
+    tokenizerConfig: source.tokenizerConfig ?? undefined,
+    generationConfig: model?.generationConfig ?? undefined,
+    chatTemplate: source.chatTemplate ?? undefined,
+  };
+}
+
+/** Whether a tokenizer is the one that lies in a folder. */
+function isTokenizerOf({ path }: { readonly path: string }, tokenizer: string | null): boolean {
+  return tokenizer !== null && resolve(tokenizer) === resolve(path, TOKENIZER_FILE);
 }
 
 /** Whether every id that is meant (Llama 3 has several ends) is a token of the model. */

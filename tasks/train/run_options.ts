@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "node:path";
 import { type Checkpoint, readCheckpoint } from "../../checkpoint/run/training_state.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { LanguageModel } from "../../models/model.ts";
@@ -14,7 +13,7 @@ import { runModel } from "../../training/run/model.ts";
 import type { RunOptions } from "../../training/run/run.ts";
 import { openEmbeddings } from "./embedding_options.ts";
 import { withFastestKernels } from "./fastest_kernels.ts";
-import { openInitialWeights } from "./init_from.ts";
+import { keptDocuments, openInitialWeights } from "./init_from.ts";
 import { prepareData } from "./prepare_data.ts";
 import type { TrainLmValues } from "./train_lm_options.ts";
 import type { WhichRun } from "./which_run.ts";
@@ -78,7 +77,7 @@ async function settledConfig(
   const warmup = values.warmup ?? (resuming ? draft.warmup : Math.round(steps * 0.05));
   // A resumed run needs as little memory as before unless it is told otherwise.
   const recompute = given.has("recompute") ? values.recompute : draft.recompute;
-  const keys = draft.initFrom === undefined ? { ...model.config } : { ...draft.model, ...model.config };
+  const keys = draft.initFrom === undefined ? { ...model.config } : { ...model.config, ...draft.model };
   const config: RunConfig = { ...draft, steps, warmup, recompute, model: keys };
   return values.autotune && !resuming
     ? await withFastestKernels(gpu, config, model, values.cache, say)
@@ -89,22 +88,21 @@ function epochSteps(epochs: number, tokens: number, { seqLen, batchSize, gradAcc
   return Math.max(1, Math.ceil(epochs * Math.floor((tokens - 1) / seqLen) / (batchSize * gradAccum)));
 }
 
-/** The weights that a run starts from beside random ones, and the chat template that goes with them. */
+/** The weights that a run starts from beside random ones, and the documents that go with them. */
 async function openStart(
   { which: { draft }, resources, say }: Asked,
   vocabSize: number,
   checkpoint: Checkpoint | undefined,
-): Promise<Pick<RunOptions, "initial" | "base" | "embeddings" | "chatTemplate">> {
-  const { initial, base } = resources.use(await openInitialWeights(draft, checkpoint !== undefined));
+): Promise<Partial<RunOptions>> {
+  const weights = resources.use(await openInitialWeights(draft, checkpoint !== undefined));
+  const { initial, base } = weights;
   if (initial) say(`starting from the weights of ${draft.initFrom}`);
   const embeddings = checkpoint ? undefined : await openEmbeddings(draft, vocabSize);
   if (embeddings) {
     resources.use(embeddings);
     say(`starting from the embeddings of ${draft.embeddingsFrom}`);
   }
-  const source = [initial, base].find((f) => f && draft.tokenizer === join(f.path, "tokenizer.json"));
-  const chatTemplate = (checkpoint?.model ?? source)?.chatTemplate ?? undefined;
-  return { initial, base, embeddings, chatTemplate };
+  return { initial, base, embeddings, ...keptDocuments(draft, weights, checkpoint?.model) };
 }
 
 function describeLora({ r, lora_alpha, target_modules, base_model_name_or_path: base }: RunLora): string {

@@ -3,6 +3,7 @@ import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { type ModelFolderContents, writeModelFolder } from "../../checkpoint/hugging_face.ts";
 import { modelFromConfig } from "../../models/load.ts";
+import { DOCUMENTS, ENDS, writeInstructModel } from "../instruct_model.ts";
 import { resolveOptimizer } from "../../training/run/optimizer.ts";
 import { filesIn, refused, runTask, tinyRun, zeros } from "../cli.ts";
 
@@ -79,6 +80,46 @@ Deno.test("--init-from takes the learning rates of fine-tuning, unless others ar
   deepEqual(await trained("tuned", ...from), ["koala++", lr, beside]);
   deepEqual(await trained("other", ...from, "--lr", "0.5"), ["koala++", 0.5, beside]);
   deepEqual(await trained("lora", ...from, "--lora-rank", "2"), ["adamw", 0.01, undefined]);
+});
+
+Deno.test("checkpoints, exports and merges keep the tokenizer_config and generation_config of their model", async () => {
+  await using tiny = await tinyRun();
+  const at = (name: string) => join(tiny.dir, name);
+  const run = async (task: string, ...args: string[]) => {
+    const { code, stderr } = await runTask(task, args);
+    equal(code, 0, stderr);
+  };
+  await writeInstructModel(at("base"), at("corpus.txt"));
+  const options = [
+    ...["--init-from", at("base"), "--data", at("corpus.txt"), "--cache", at("cache")],
+    ..."--seq-len 16 --batch-size 4 --sample-tokens 0 --no-autotune --steps 1".split(" "),
+  ];
+  const saved = (name: string, step: number) => join(at(name), "checkpoints", `step-0000000${step}`);
+  await run("train-lm", ...options, "--out", at("tuned"));
+  // Of a run that goes on, the documents come from its checkpoint.
+  await Deno.writeTextFile(join(saved("tuned", 1), "chat_template.jinja"), "another");
+  await run("train-lm", "--resume", at("tuned"), "--steps", "2");
+  equal(await Deno.readTextFile(join(saved("tuned", 2), "chat_template.jinja")), "another");
+  await run("export-hf", "--checkpoint", at("tuned"), "--out", at("export"), "--dtype", "bf16");
+  await run("train-lm", ...options, "--lora-rank", "2", "--out", at("adapter"));
+  await run("train-lm", "--resume", at("adapter"), "--steps", "2");
+  await run("export-hf", "--checkpoint", at("adapter"), "--out", at("merge"));
+  // The path of the model's own tokenizer names no other one.
+  await run("train-lm", ...options, "--tokenizer", at("base/./tokenizer.json"), "--out", at("named"));
+  await run("train-tokenizer", "--data", at("corpus.txt"), "--vocab-size", "290", "--out", at("other.json"));
+  await run("train-lm", ...options, "--tokenizer", at("other.json"), "--out", at("other"));
+
+  const json = async (...path: string[]) => JSON.parse(await Deno.readTextFile(join(...path)));
+  for (const dir of [saved("tuned", 1), saved("tuned", 2), at("export"), at("merge"), saved("named", 1)]) {
+    deepEqual(await json(dir, "tokenizer_config.json"), DOCUMENTS.tokenizerConfig, dir);
+    deepEqual(await json(dir, "generation_config.json"), DOCUMENTS.generationConfig, dir);
+    deepEqual((await json(dir, "config.json")).eos_token_id, ENDS, dir);
+  }
+  for (const step of [1, 2]) {
+    deepEqual(await json(saved("adapter", step), "tokenizer_config.json"), DOCUMENTS.tokenizerConfig);
+  }
+  const { eos_token, chat_template } = await json(saved("other", 1), "tokenizer_config.json");
+  deepEqual([eos_token, chat_template], ["<|endoftext|>", undefined]);
 });
 
 Deno.test("--init-from refuses what contradicts it, and folders that are no model to start from", async () => {

@@ -46,7 +46,8 @@ export interface RunIntervals {
 }
 
 /** What a run needs. */
-export interface RunOptions extends Pick<ModelDescription, "chatTemplate"> {
+export interface RunOptions
+  extends Pick<ModelDescription, "chatTemplate" | "tokenizerConfig" | "generationConfig"> {
   /** The device. */
   readonly gpu: Gpu;
   /** The run's folder. */
@@ -140,6 +141,8 @@ export async function startRun(options: RunOptions): Promise<Run> {
       tokenizer,
       config: { ...model.config, ...specialTokens(config) },
       chatTemplate: options.chatTemplate,
+      tokenizerConfig: options.tokenizerConfig,
+      generationConfig: options.generationConfig,
       adapter: adapterOf(config),
       seeds: { seed, corpus: dataset.corpusDigest },
       keep: options.intervals.keep,
