@@ -120,6 +120,7 @@ Deno.test("checkpoints, exports and merges keep the tokenizer_config and generat
   }
   const { eos_token, chat_template } = await json(saved("other", 1), "tokenizer_config.json");
   deepEqual([eos_token, chat_template], ["<|endoftext|>", undefined]);
+  equal((await json(saved("other", 1), "generation_config.json")).eos_token_id, 0);
 });
 
 Deno.test("--init-from refuses what contradicts it, and folders that are no model to start from", async () => {

@@ -67,7 +67,9 @@ export function modelDocuments(
 
 /** The tokenizer's end for both ends, where the model names none. */
 function specialTokens(config: ModelDescription["config"], tokenizer?: Tokenizer): Record<string, unknown> {
-  if (config.eos_token_id !== undefined || !tokenizer || tokenizer.eosId === null) return {};
+  // A Llama without them says null, since transformers would take ids of its own.
+  const isNamed = config.eos_token_id !== undefined && config.eos_token_id !== null;
+  if (isNamed || !tokenizer || tokenizer.eosId === null) return {};
   return { bos_token_id: tokenizer.eosId, eos_token_id: tokenizer.eosId };
 }
 
