@@ -73,7 +73,7 @@ export interface ModelFolderContents {
  */
 export async function writeModelFolder(dir: string, contents: ModelFolderContents): Promise<void> {
   const { config, tensors, generationConfig, maxShardBytes } = contents;
-  await makeTokenizerFolder(dir, contents);
+  await makeTokenizerFolder(dir, contents, true);
   await writeJsonFile(join(dir, CONFIG_FILE), config);
   await writeJsonFile(join(dir, GENERATION_CONFIG_FILE), generationConfig ?? defaultGenerationConfig(config));
   await writeWeights(dir, tensors, maxShardBytes);
@@ -84,18 +84,24 @@ export async function writeModelFolder(dir: string, contents: ModelFolderContent
  *
  * @param dir The folder; made if it does not exist.
  * @param contents The tokenizer, and the `config.json` of its model.
+ * @param isModel Whether the folder gets that `config.json` too. Where it does not, `tokenizer_config.json` alone must
+ * say which class opens the tokenizer: one that does not is filled up.
  * @throws {SyntaxError} If the tokenizer is not a JSON object; nothing is made then.
  * @throws {Error} If a file cannot be written, with what to do about it.
  */
 export async function makeTokenizerFolder(
   dir: string,
   { config, tokenizerJson, tokenizerConfig, chatTemplate }: Omit<ModelFolderContents, "tensors">,
+  isModel: boolean,
 ): Promise<void> {
   const tokenizer = tokenizerJson === undefined ? null : parseJsonObject(tokenizerJson, TOKENIZER_FILE);
   await explained(`Cannot make ${dir}`, () => Deno.mkdir(dir, { recursive: true }));
   if (tokenizer === null) return;
   await writeTextAtomically(join(dir, TOKENIZER_FILE), tokenizerJson!);
-  const ofTokenizer = tokenizerConfig ?? defaultTokenizerConfig(tokenizer, config);
+  const isWhole = tokenizerConfig !== undefined && (isModel || "tokenizer_class" in tokenizerConfig);
+  const ofTokenizer = isWhole
+    ? tokenizerConfig
+    : { ...defaultTokenizerConfig(tokenizer, config), ...tokenizerConfig };
   await writeJsonFile(join(dir, TOKENIZER_CONFIG_FILE), ofTokenizer);
   if (chatTemplate !== undefined) await writeTextAtomically(join(dir, CHAT_TEMPLATE_FILE), chatTemplate);
 }

@@ -50,7 +50,7 @@ export interface AdapterFolderContents
 export async function writeAdapterFolder(dir: string, contents: AdapterFolderContents): Promise<void> {
   const { adapter, baseWeights, config } = contents;
   const tensors = await Array.fromAsync(contents.tensors, (t) => ({ ...t, name: PREFIX + t.name }));
-  await makeTokenizerFolder(dir, contents);
+  await makeTokenizerFolder(dir, contents, false);
   await writeJsonFile(join(dir, ADAPTER_CONFIG_FILE), formatAdapterConfig(adapter, liesInOut(config)));
   await writeSafetensors(join(dir, ADAPTER_WEIGHTS_FILE), tensors, {
     format: "pt",

@@ -68,6 +68,26 @@ for (const [type, module] of [["gpt2", "transformer.h.0.attn.c_attn"], ["llama",
   });
 }
 
+Deno.test("an adapter's tokenizer_config says which class opens the tokenizer, since no config.json does", async () => {
+  const dir = await Deno.makeTempDir();
+  const written = async (tokenizerConfig: Record<string, unknown>) => {
+    await writeAdapterFolder(dir, {
+      config: { model_type: "gpt2", eos_token_id: 0 },
+      adapter,
+      baseWeights: "0".repeat(64),
+      tensors: [],
+      tokenizerJson: JSON.stringify({ added_tokens: [{ id: 0, content: "<|end|>" }], model: { vocab: {} } }),
+      tokenizerConfig,
+    });
+    return JSON.parse(await Deno.readTextFile(join(dir, "tokenizer_config.json")));
+  };
+  const own = { tokenizer_class: "GPT2Tokenizer", model_max_length: 1024 };
+  deepEqual(await written(own), own);
+  const { tokenizer_class, eos_token, model_max_length } = await written({ model_max_length: 1024 });
+  deepEqual([tokenizer_class, eos_token, model_max_length], ["PreTrainedTokenizerFast", "<|end|>", 1024]);
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("an adapter that does not fit its model is refused with all differences", async () => {
   const dir = await Deno.makeTempDir();
   const name = "model.layers.0.q_proj";
