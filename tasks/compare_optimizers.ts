@@ -34,6 +34,7 @@ import {
 } from "./compare/comparison_options.ts";
 import { openEmbeddings } from "./train/embedding_options.ts";
 import { watchInterrupts } from "./command/interrupts.ts";
+import { withGivenSources } from "./train/given_sources.ts";
 import { prepareData } from "./train/prepare_data.ts";
 import { sayAdapter, withFastestKernels } from "./train/fastest_kernels.ts";
 
@@ -47,7 +48,11 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
     using devices = new DisposableStack();
     const gpu = devices.adopt(await requestGpu(), (gpu) => gpu.destroy());
     sayAdapter(gpu, say);
-    const prepared = await prepareData(contestants[0].config, { ...values, runDir: outDir, say });
+    const prepared = await withGivenSources(
+      contestants[0].config,
+      values,
+      (config) => prepareData(config, { ...values, runDir: outDir, say }),
+    );
     const { tokenizer } = prepared;
     using dataset = prepared.dataset;
     const model = runModel(contestants[0].config, tokenizer.vocabSize);

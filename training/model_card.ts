@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, isAbsolute } from "node:path";
+import { withoutSecrets } from "../files/address.ts";
 import { formatCount } from "./progress.ts";
 import type { RunLora } from "./run/config.ts";
 import { recordedOptimizer } from "./run/recorded_config.ts";
@@ -141,13 +142,9 @@ function training({ config, adapter, step }: CardRun): string {
   const optimizer = recordedOptimizer(config);
   const { seqLen, batchSize, gradAccum, steps } = config;
   const tokens = [step, seqLen, batchSize, gradAccum].reduce<number>((a, b) => a * Number(b), 1);
-  const sources = (Array.isArray(config.data) ? config.data : []).map((source) => shortened(String(source)));
   return table([
-    ["Data", sources.join(", ") || undefined],
-    [
-      "Held out",
-      typeof config.validationFraction === "number" ? percent(config.validationFraction) : undefined,
-    ],
+    ["Data", sourceWords(config.data)],
+    ["Held out", sourceWords(config.validationData) ?? percent(config.validationFraction)],
     ["Started from", typeof config.initFrom === "string" ? shortened(config.initFrom) : undefined],
     [
       "Embeddings from",
@@ -171,12 +168,16 @@ function loraWords(lora: unknown): string | undefined {
 
 /** Where on its author's disk something was is nobody's business, nor with which key it was fetched. */
 function shortened(path: string): string {
-  if (/^https?:/i.test(path)) return path.replace(/\/\/[^/]*@/, "//").replace(/\?.*$/, "");
-  return isAbsolute(path) ? basename(path) : path;
+  return isAbsolute(path) ? basename(path) : withoutSecrets(path);
 }
 
-function percent(share: number): string {
-  return `${Number((share * 100).toFixed(2))}%`;
+function sourceWords(sources: unknown): string | undefined {
+  if (!Array.isArray(sources) || sources.length === 0) return undefined;
+  return sources.map((source) => shortened(String(source))).join(", ");
+}
+
+function percent(share: unknown): string | undefined {
+  return typeof share === "number" ? `${Number((share * 100).toFixed(2))}%` : undefined;
 }
 
 function evaluationRows(evaluation: Readonly<Record<string, unknown>>): Row[] {

@@ -76,4 +76,10 @@ Deno.test("modelCard() tells of the run, with no path of its author's disk", () 
   const other = modelCard({ ...plain, run: { config: adamw, step: 100 } });
   match(other, /\| Started from \| gpt2 \|\n\| Steps \| 100 of 400 \|/);
   ok(!/KOALA\+\+|beside it|Adapter/.test(other), other);
+  const apart = {
+    ...run,
+    validationData: ["/home/someone/held.txt", "https://me:key@example.org/d.txt?key=1"],
+  };
+  const held = modelCard({ ...plain, run: { config: apart, step: 400 } });
+  match(held, /\| Held out \| held\.txt, https:\/\/example\.org\/d\.txt \|/);
 });

@@ -6,6 +6,7 @@
  */
 
 import { createHash } from "node:crypto";
+import { withoutSecrets } from "../../files/address.ts";
 import {
   ConnectionError,
   fetchWithRetries,
@@ -245,7 +246,9 @@ function parseUrl(url: string): URL {
   try {
     return new URL(url);
   } catch {
-    throw new TypeError(`An address must be a URL such as https://example.org/texts.jsonl.gz: got "${url}"`);
+    throw new TypeError(
+      `An address must be a URL such as https://example.org/texts.jsonl.gz: got "${withoutSecrets(url)}"`,
+    );
   }
 }
 

@@ -66,6 +66,7 @@ Deno.test("HttpSource gives up on what stays broken, changes, or is refused, and
     fails("/growing", /changed while it was read/),
   ]);
   throws(() => new HttpSource("https://"), /^TypeError: An address must be a URL/);
+  throws(() => new HttpSource("https://me:se/cret@host/a?key=1"), /got "https:\/\/host\/a"$/);
 });
 
 Deno.test("HttpSource says that nobody answers", async () => {
@@ -76,6 +77,7 @@ Deno.test("HttpSource says that nobody answers", async () => {
   await rejects(readAll(source), (error) => {
     ok(error instanceof ConnectionError && error.cause === undefined);
     ok(error.message.startsWith(`"http://127.0.0.1:${port}/a.txt" cannot be reached (`), error.message);
+    ok(!/user|pass|secret/.test(error.message), error.message);
     ok(!/pass|secret/.test(error.message), error.message);
     return true;
   });

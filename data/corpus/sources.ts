@@ -4,6 +4,7 @@
  * @module
  */
 
+import { withoutSecrets } from "../../files/address.ts";
 import { type ByteSource, FileSource, StdinSource } from "../bytes/byte_source.ts";
 import type { Document } from "../document.ts";
 import { DownloadedSource, type DownloadProgress } from "../bytes/download.ts";
@@ -30,7 +31,7 @@ export interface SourceOptions extends HubOptions {
 
 /** A source, found: what it reads, in order. */
 export interface FoundSource {
-  /** As it was given, without the weight. */
+  /** As it was given, without the weight and what may be secret in an address. */
   readonly name: string;
   /** Its weight; null when none was given. */
   readonly weight: number | null;
@@ -71,7 +72,7 @@ export async function findSources(
       seen.add(identity);
       return isNew;
     });
-    found.push({ name, weight, texts });
+    found.push({ name: withoutSecrets(name), weight, texts });
   }
   const without = found.find(({ weight }) => weight === null);
   if (without !== undefined && found.some(({ weight }) => weight !== null)) {
@@ -100,7 +101,9 @@ async function splitWeight(source: string): Promise<{ name: string; weight: numb
   const isPath = !/^(?:https?:|hf:|npm:)/i.test(source);
   if (isPath && await Deno.lstat(source).then(() => true, () => false)) return { name: source, weight: null };
   const weight = Number(match[2]);
-  if (!(weight > 0)) throw new RangeError(`A weight must be above 0: got "${source}"; leave the source out`);
+  if (!(weight > 0)) {
+    throw new RangeError(`A weight must be above 0: got "${withoutSecrets(source)}"; leave the source out`);
+  }
   return { name: match[1], weight };
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { withoutSecrets } from "../../files/address.ts";
 import { asTyped, COMMANDS, isCommand, isInstalled } from "./commands.ts";
 import { helpText } from "./help_text.ts";
 import type { BooleanOption, OptionTable, OptionValues } from "./option_table.ts";
@@ -118,7 +119,9 @@ export async function executeTask<const Table extends OptionTable>(
     return 0;
   } catch (error) {
     stderr(`${paint("1;31", "error:", Deno.stderr)} ${explainError(error)}`);
-    if (args.includes("--debug")) stderr(error instanceof Error ? error.stack ?? "" : Deno.inspect(error));
+    if (args.includes("--debug")) {
+      stderr(withoutSecrets(error instanceof Error ? error.stack ?? "" : Deno.inspect(error)));
+    }
     if (!(error instanceof UsageError)) return 1;
     stderr(asTyped(`See all options with: deno task ${task.name} --help`));
     return 2;
@@ -185,7 +188,7 @@ export function explainError(error: unknown): string {
     if (error instanceof Error) collect(error.cause);
   };
   collect(error);
-  return messages.join(": ") || "unknown error";
+  return withoutSecrets(messages.join(": ")) || "unknown error";
 }
 
 function messageOf(error: unknown): string {

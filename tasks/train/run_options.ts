@@ -13,6 +13,7 @@ import { runModel } from "../../training/run/model.ts";
 import type { RunOptions } from "../../training/run/run.ts";
 import { openEmbeddings } from "./embedding_options.ts";
 import { withFastestKernels } from "./fastest_kernels.ts";
+import { withGivenSources } from "./given_sources.ts";
 import { keptDocuments, openInitialWeights } from "./init_from.ts";
 import { prepareData } from "./prepare_data.ts";
 import type { TrainLmValues } from "./train_lm_options.ts";
@@ -44,12 +45,8 @@ export interface Asked {
  */
 export async function runOptions(asked: Asked): Promise<RunOptions> {
   const { which: { draft, existing }, runDir, values, gpu, resources, say } = asked;
-  const { tokenizer, dataset } = await prepareData(draft, {
-    ...values,
-    runDir,
-    checkpoint: existing?.path,
-    say,
-  });
+  const how = { ...values, runDir, checkpoint: existing?.path, say };
+  const { tokenizer, dataset } = await withGivenSources(draft, values, (config) => prepareData(config, how));
   resources.use(dataset);
   // The embedding of a model that was trained before may have more rows than there are tokens.
   const vocabSize = draft.initFrom === undefined ? tokenizer.vocabSize : draft.vocabSize;

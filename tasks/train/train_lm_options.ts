@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { withoutSecrets } from "../../files/address.ts";
 import { readJsonFile } from "../../files/json_file.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../../data/corpus/split.ts";
 import { dropoutKeys, modelFromConfig, modelPresets } from "../../models/load.ts";
@@ -289,9 +290,12 @@ export async function configWith(
   const embeddings = embeddingsFrom === undefined
     ? undefined
     : await readEmbeddings(embeddingsFrom, values.tokenizer, step.model);
+  const { data, ...reading } = dataChoice(values);
+  const heldOut = values.validationData.map(withoutSecrets);
   return {
-    ...dataChoice(values),
-    ...(values.validationData.length > 0 ? { validationData: values.validationData } : {}),
+    data: data.map(withoutSecrets),
+    ...reading,
+    ...(heldOut.length > 0 ? { validationData: heldOut } : {}),
     validationFraction: values.validationFraction,
     crossDocument: values.crossDocument ?? true,
     tokenizer: values.tokenizer ?? initial?.tokenizer ?? embeddings?.tokenizer ?? null,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { withoutSecrets } from "../../files/address.ts";
 import type { AdapterConfig } from "../../checkpoint/adapter/config.ts";
 import { learningRateSchedule, type ScheduleKind } from "../../optim/schedule.ts";
 import type { OptimizerConfig } from "./hyper_parameters.ts";
@@ -20,7 +21,7 @@ export interface RunLora extends AdapterConfig {
 
 /** What decides the weights that a run ends with, and whether it fits into memory. */
 export interface RunConfig {
-  /** Text sources, as `openCorpus` takes them. */
+  /** Text sources, as `openCorpus` takes them, without what may be secret in addresses: see `withoutSecrets`. */
   readonly data: readonly string[];
   /** Field or column that holds the text, in formats with such. Absent: `text`. */
   readonly textField?: string;
@@ -111,7 +112,7 @@ export function scheduleFactor({ schedule, steps, warmup, minLrRatio }: RunConfi
 }
 
 /**
- * Compares a run's recorded configuration with what is asked for now.
+ * Compares a run's recorded configuration with what is asked for now; of addresses what may be secret is left out.
  *
  * @throws {RangeError} If resuming would not continue the same run; the message lists every difference.
  */
@@ -119,9 +120,12 @@ export function checkSameRun(
   recorded: Readonly<Record<string, unknown>>,
   asked: Readonly<Record<string, unknown>>,
 ): void {
-  const differences = Object.entries(asked).filter(([key, value]) =>
-    JSON.stringify(recorded[key]) !== JSON.stringify(value)
-  ).map(([key, value]) => `${key} ${JSON.stringify(recorded[key])}, now ${JSON.stringify(value)}`);
+  const text = (value: unknown) =>
+    JSON.stringify(value, (_key, part) => typeof part === "string" ? withoutSecrets(part) : part);
+  const differences = Object.entries(asked)
+    .map(([key, value]) => ({ key, before: text(recorded[key]), now: text(value) }))
+    .filter(({ before, now }) => before !== now)
+    .map(({ key, before, now }) => `${key} ${before}, now ${now}`);
   if (differences.length > 0) {
     throw new RangeError(
       `A resumed run must keep its configuration, but differs in ${differences.join("; ")}; ` +
