@@ -12,6 +12,9 @@ const SECRETS = /hunter2|sesame/;
 function serveSecretly(text: string) {
   return serveFiles({}, ({ url, headers }, response) => {
     const basic = `Basic ${Buffer.from("me:hunter2").toString("base64")}`;
+    if (url!.startsWith("/parts")) {
+      return void response.end(text.slice(0, url!.endsWith("?number=2") ? 20_000 : 30_000));
+    }
     const isAllowed = headers.authorization === basic && url!.endsWith("?token=sesame");
     if (!isAllowed) return void response.writeHead(403).end();
     response.writeHead(200, { etag: '"1"' }).end(text);
@@ -73,6 +76,20 @@ Deno.test("runs, comparisons and messages hold no user name, password or token o
   refused(other, 1, /differs in data .*a\.txt:0\.5.*, now .*b\.txt:0\.5/);
   const on = await run("train-lm", "--resume", at("run"), "--steps", "2", ...common.slice(0, 3), ...held);
   fits(on);
+  // The same address without its query is another text.
+  const parts = [
+    "--data",
+    `${server.url}/parts?number=2`,
+    ...sizes,
+    ...small,
+    ...training.slice(0, 3),
+    "--out",
+    at("parts"),
+  ];
+  fits(await run("train-lm", ...parts));
+  const changed = await run("train-lm", "--resume", at("parts"), "--steps", "2");
+  refused(changed, 1, /the data of .*parts has changed; .*without query.*give the data again/);
+
   const card = await run("export-hf", "--checkpoint", at("run"), "--out", at("export"));
   fits(card);
   match(await Deno.readTextFile(at("export/README.md")), /\| Held out \| http:.*\/books\/a\.txt:1 \|/);

@@ -285,11 +285,18 @@ export class Run implements Disposable {
   }
 }
 
-function checkCorpus({ checkpoint, dataset, runDir }: RunOptions): void {
+function checkCorpus(
+  { checkpoint, dataset, runDir, config: { data, validationData = [] } }: RunOptions,
+): void {
   if (!checkpoint || checkpoint.state.seeds.corpus === dataset.corpusDigest) return;
+  const isRemote = [...data, ...validationData].some((source) => /^https?:/i.test(source));
   throw new RangeError(
     `A resumed run must see the text that it was trained on, but the data of ${runDir} has changed; ` +
-      "put it back, or start a new run",
+      `put it back, or start a new run${
+        isRemote
+          ? ". A run records addresses without query: if one has it, give the data again as they were"
+          : ""
+      }`,
   );
 }
 
