@@ -10,7 +10,7 @@
  * @module
  */
 
-import { join, resolve } from "node:path";
+import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type HubClient, loadHubClient } from "./client.ts";
 import { explained } from "../files/atomic_file.ts";
@@ -22,7 +22,10 @@ export const HUB_ENDPOINT = "https://huggingface.co";
 
 /** What a push needs. */
 export interface PushOptions {
-  /** The folder, as {@linkcode writeModelFolder} makes it; its files are pushed, its folders are not. */
+  /**
+   * The folder, as {@linkcode writeModelFolder} makes it; its files are pushed, its folders are not. A link to a file
+   * must stay within the folder.
+   */
   readonly dir: string;
   /** Where to: `user/name` or `organization/name`. Made if it does not exist. */
   readonly repo: string;
@@ -87,6 +90,7 @@ export function checkRepoName(repo: string): void {
  * @throws {RangeError} If the name of the repository is not allowed.
  * @throws {Deno.errors.NotFound} If there is no such folder, or the library is not in Deno's cache and cannot
  * be fetched.
+ * @throws {Error} If a link leads out of the folder or nowhere, before anything is sent.
  * @throws {Error} If the hub refuses something or cannot be reached, with what to do about it. The token is in
  * no message.
  */
@@ -110,8 +114,8 @@ export async function pushToHub(options: PushOptions): Promise<PushResult> {
       repo,
       title: "Upload the model with koala-lm",
       operations: [
-        ...[...files.keys()].map((path) => {
-          return { operation: "addOrUpdate", path, content: pathToFileURL(resolve(dir, path)) } as const;
+        ...[...files].map(([path, file]) => {
+          return { operation: "addOrUpdate", path, content: pathToFileURL(file.path) } as const;
         }),
         ...removed.map((path) => ({ operation: "delete", path }) as const),
       ],
@@ -137,15 +141,34 @@ interface HubAccess {
 /** A push that this module refuses; its message is complete. */
 class Refusal extends Error {}
 
-/** Sizes of the files in a folder by name, hidden ones left out: those are being written, or are a system's own. */
-async function filesOf(dir: string): Promise<Map<string, number>> {
+/** A file to push. */
+interface LocalFile {
+  /** Where it is; of a link, where that leads. */
+  readonly path: string;
+  readonly size: number;
+}
+
+/** The files in a folder by name, hidden ones left out: those are being written, or are a system's own. */
+async function filesOf(dir: string): Promise<Map<string, LocalFile>> {
   return await explained(`Cannot push ${dir}`, async () => {
-    const entries = await Array.fromAsync(Deno.readDir(dir));
-    const names = entries.filter((entry) => !entry.isDirectory && !entry.name.startsWith("."));
-    const sizes = names.sort((a, b) => a.name < b.name ? -1 : 1).map(async ({ name }) => {
-      return [name, (await Deno.stat(join(dir, name))).size] as const;
-    });
-    return new Map(await Promise.all(sizes));
+    const root = await Deno.realPath(dir);
+    const names = (await Array.fromAsync(Deno.readDir(root), ({ name }) => name)).sort();
+    const files = new Map<string, LocalFile>();
+    for (const name of names.filter((name) => !name.startsWith("."))) {
+      const path = await Deno.realPath(join(root, name)).catch((error) => {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+        throw new Error(`${name} is a link that leads nowhere; remove it`);
+      });
+      const { isFile, size } = await Deno.stat(path);
+      if (!isFile) continue;
+      if (/^\.\.(?:[\\/]|$)/.test(relative(root, path))) {
+        throw new Error(
+          `${name} is a link out of the folder, to ${path}; put a copy of that file in its place`,
+        );
+      }
+      files.set(name, { path, size });
+    }
+    return files;
   });
 }
 
@@ -184,7 +207,7 @@ async function staleWeights(
   hub: HubClient,
   access: HubAccess,
   name: string,
-  files: ReadonlyMap<string, number>,
+  files: ReadonlyMap<string, LocalFile>,
 ): Promise<string[]> {
   const there = await Array.fromAsync(hub.listFiles({ ...access, repo: { type: "model", name } }));
   const isWeights = /^model(-\d{5}-of-\d{5})?\.safetensors$|^model\.safetensors\.index\.json$/;
@@ -201,14 +224,14 @@ function unless(hub: HubClient, status: number): (error: unknown) => undefined {
 
 /** Follows the library's events and the bytes sent. */
 class Progress {
-  readonly #sizes: ReadonlyMap<string, number>;
+  readonly #files: ReadonlyMap<string, LocalFile>;
   readonly #tell: (progress: PushProgress) => void;
   readonly #states = new Map<string, FileState>();
   #sent = 0;
   #total = 0;
 
-  constructor(sizes: ReadonlyMap<string, number>, tell: (progress: PushProgress) => void = () => {}) {
-    this.#sizes = sizes;
+  constructor(files: ReadonlyMap<string, LocalFile>, tell: (progress: PushProgress) => void = () => {}) {
+    this.#files = files;
     this.#tell = tell;
   }
 
@@ -224,7 +247,7 @@ class Progress {
     const state = does === "hashing" ? "checking" : progress < 1 ? "sending" : isSent ? "sent" : "there";
     if (state === before) return;
     this.#states.set(path, state);
-    if (state === "sending") this.#total += this.#sizes.get(path) ?? 0;
+    if (state === "sending") this.#total += this.#files.get(path)?.size ?? 0;
     this.#tell({ file: { path, state }, sent: this.#sent, total: this.#total });
   }
 }

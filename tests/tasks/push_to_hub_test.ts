@@ -95,6 +95,39 @@ Deno.test("--push-to-hub makes a private repository with the exported files, byt
   ok(!(stdout + stderr).includes(at.hub.token), "the token must not be printed");
 });
 
+/** Makes a symbolic link, for which Deno itself wants permission to write everywhere. */
+async function makeLink(target: string, path: string): Promise<void> {
+  const { success } = await new Deno.Command("ln", { args: ["-s", target, path] }).output();
+  ok(success, `${path} must become a link`);
+}
+
+Deno.test("a link out of the folder is refused before anything is sent, and one within it is followed", async () => {
+  await using at = await scene();
+  equal((await at.push()).code, 0);
+  const { commits } = at.hub.repos.get("me/tiny")!;
+  const link = join(at.out, "notes.txt");
+  await Deno.writeTextFile(join(at.dir, "secret.txt"), "secret");
+  for (
+    const [target, message] of [
+      ["../secret.txt", /notes\.txt is a link out of the folder, to .*secret\.txt; put a copy/],
+      ["../none.txt", /notes\.txt is a link that leads nowhere; remove it/],
+    ] as const
+  ) {
+    await makeLink(target, link);
+    const requests = at.hub.requests.length;
+    refused(await at.pushAgain(), 1, message);
+    equal(at.hub.requests.length, requests);
+    await Deno.remove(link);
+  }
+  await makeLink("README.md", link);
+  await makeLink(at.dir, join(at.out, "folder"));
+  const { code, stderr } = await at.pushAgain();
+  equal(code, 0, stderr);
+  equal(commits.length, 2);
+  await Deno.remove(join(at.out, "folder"));
+  await sameFiles(at);
+});
+
 Deno.test("--public makes a public repository, and large files go up in parts", async () => {
   await using at = await scene();
   at.hub.partBytes = 30_000;
