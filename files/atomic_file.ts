@@ -40,6 +40,7 @@ export async function writeFileAtomically(
   );
   try {
     try {
+      await file.tryLock(true).catch(() => false);
       await write(file);
       await explained(`Cannot write ${path}`, () => file.sync());
     } finally {
@@ -83,7 +84,7 @@ export async function writeFolderAtomically(
   const attempt = `Cannot make the folder ${path}`;
   try {
     await explained(attempt, () => Deno.mkdir(temporary, { recursive: true }));
-    using _lock = await lockFolder(temporary);
+    using _lock = await lockTemporary(temporary);
     await write(temporary);
     await syncFolder(temporary);
     await explained(attempt, async () => {
@@ -99,18 +100,31 @@ export async function writeFolderAtomically(
 }
 
 /**
- * Locks a folder, so that other processes see that somebody writes to it. The system unlocks it when the process
- * ends, however it ends.
+ * Locks a temporary file or folder, so that other processes see that somebody writes to it. The system unlocks it when
+ * the process ends, however it ends. Not by a lock file as `holdFolder()` has it: that would become part of what is
+ * written, and taken out before the end it would leave a moment without a lock; and who holds this one need not be told.
  *
- * @param path The folder.
- * @returns The lock; closing it unlocks. Nothing if another holds it, or where folders cannot be locked, as on
+ * @param path The file or folder.
+ * @returns The lock; closing it unlocks. Nothing if another holds it, or where this cannot be locked, as folders on
  * Windows and some network file systems.
  */
-async function lockFolder(path: string): Promise<Deno.FsFile | undefined> {
-  const folder = await Deno.open(path, { read: true }).catch(() => undefined);
-  if (await folder?.tryLock(true).catch(() => false)) return folder;
-  folder?.close();
+async function lockTemporary(path: string): Promise<Deno.FsFile | undefined> {
+  const opened = await Deno.open(path, { read: true }).catch(() => undefined);
+  if (await opened?.tryLock(true).catch(() => false)) return opened;
+  opened?.close();
   return undefined;
+}
+
+/**
+ * Whether a living process, this one too, writes to a temporary file or folder of {@linkcode writeFileAtomically} or
+ * {@linkcode writeFolderAtomically}.
+ *
+ * @param path The temporary file or folder.
+ * @returns False also where it cannot be told, as of folders on Windows.
+ */
+export async function isBeingWritten(path: string): Promise<boolean> {
+  using opened = await Deno.open(path, { read: true }).catch(() => undefined);
+  return await opened?.tryLock(true).catch(() => true) === false;
 }
 
 /** Removes temporary folders beside a path that nobody writes to any more. */
@@ -123,7 +137,7 @@ async function removeLeftovers(path: string): Promise<void> {
       name.startsWith(start) && /^[0-9a-f]{8}$/.test(name.slice(start.length))
     )
   ) {
-    using lock = await lockFolder(join(parent, name));
+    using lock = await lockTemporary(join(parent, name));
     if (lock) await Deno.remove(join(parent, name), { recursive: true }).catch(() => {});
   }
 }

@@ -1,5 +1,6 @@
 /**
- * A folder that one process at a time may write to, by a lock file in it.
+ * A folder that one process at a time may write to, by a lock file in it. What is still being written under a temporary
+ * name has another lock, see `lockTemporary()` in `atomic_file.ts`.
  *
  * @module
  */

@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { writeTextAtomically } from "../files/atomic_file.ts";
 import { writeJsonFile } from "../files/json_file.ts";
+import { holdFolder } from "../files/lock_file.ts";
 import { type TokenDataset, tokenizerDigest } from "../data/tokens/dataset.ts";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
 import type { LanguageModel } from "../models/model.ts";
@@ -45,6 +46,7 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
   const outDir = values.out ?? join("runs", `compare-${nameOf(values.model)}-${values.steps}`);
   const probe = await claimFolder(outDir);
   try {
+    using _lock = await holdFolder(outDir, "the folder of a comparison");
     using devices = new DisposableStack();
     const gpu = devices.adopt(await requestGpu(), (gpu) => gpu.destroy());
     sayAdapter(gpu, say);

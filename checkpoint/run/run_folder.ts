@@ -6,7 +6,7 @@
  */
 
 import { basename, dirname, join, resolve } from "node:path";
-import { explained, TEMPORARY_PREFIX, temporaryPath } from "../../files/atomic_file.ts";
+import { explained, isBeingWritten, TEMPORARY_PREFIX, temporaryPath } from "../../files/atomic_file.ts";
 import {
   ADAPTER_CONFIG_FILE,
   ADAPTER_WEIGHTS_FILE,
@@ -122,8 +122,8 @@ export async function pruneCheckpoints(runDir: string, keep: number, bestStep?: 
 
 /**
  * Removes what a killed process left behind in a run's folder: temporary files and folders, and a checkpoint
- * that had stepped aside for a new one of its step; it goes back if the new one never arrived. Call it when a
- * run starts, before anything else writes there.
+ * that had stepped aside for a new one of its step; it goes back if the new one never arrived. What another process is
+ * writing there, such as an export, stays. Call it when a run starts, while its folder is held.
  *
  * @param runDir The run's folder. One that does not exist has nothing to clean.
  * @returns The paths that were removed or put back.
@@ -137,6 +137,7 @@ export async function cleanRunFolder(runDir: string): Promise<string[]> {
       const path = join(folder, name);
       const original = name.startsWith(REPLACED_PREFIX) ? name.slice(REPLACED_PREFIX.length) : null;
       if (original === null && !name.startsWith(TEMPORARY_PREFIX)) continue;
+      if (original === null && await isBeingWritten(path)) continue;
       await explained(`Cannot clean up ${path}`, async () => {
         if (original !== null && !names.includes(original)) await Deno.rename(path, join(folder, original));
         else await Deno.remove(path, { recursive: true });

@@ -10,6 +10,7 @@ import {
   readRunOf,
   writeRunFile,
 } from "./run_folder.ts";
+import { writeFileAtomically, writeFolderAtomically } from "../../files/atomic_file.ts";
 import { inTempDir } from "../../tests/temporary_files.ts";
 
 /** The names in a folder, sorted. */
@@ -73,6 +74,22 @@ Deno.test("cleanRunFolder() removes what a killed process left and nothing else"
     assert.deepEqual(await namesIn(dir), ["checkpoints", "run.json"]);
     assert.deepEqual(await namesIn(join(dir, "checkpoints")), ["step-00000001"]);
     assert.deepEqual(await cleanRunFolder(dir), []);
+  }));
+
+Deno.test("cleanRunFolder() leaves alone what is still being written, by whomever", () =>
+  inTempDir(async (dir) => {
+    await makeCheckpoints(dir, ".tmp-step-00000002-0a1b2c3d");
+    await writeFolderAtomically(join(dir, "export"), async (temporary) => {
+      await writeFileAtomically(join(dir, "notes.txt"), async (file) => {
+        assert.deepEqual(await cleanRunFolder(dir), [
+          join(dir, "checkpoints", ".tmp-step-00000002-0a1b2c3d"),
+        ]);
+        await file.write(new TextEncoder().encode("notes"));
+      });
+      await Deno.writeTextFile(join(temporary, "a"), "model");
+    });
+    assert.deepEqual(await namesIn(dir), ["checkpoints", "export", "notes.txt"]);
+    assert.equal(await Deno.readTextFile(join(dir, "export", "a")), "model");
   }));
 
 Deno.test("cleanRunFolder() puts back a checkpoint whose replacement never arrived", () =>

@@ -1,5 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
+import { holdFolder } from "../../files/lock_file.ts";
 import { exists, filesIn, refused, runTask, signalTask, tinyRun } from "../cli.ts";
 
 /** Options that compare two optimizers in seconds; the tiny run's own options of a run's intervals are left out. */
@@ -10,6 +11,14 @@ async function tinyComparison() {
   const entries = ["--optimizers", "adamw,koala++:q=0.2", "--lr", "adamw=0.003,0.01", "koala++=0.02"];
   return { tiny, options: [...shared, ...small, ...entries] };
 }
+
+Deno.test("compare-optimizers has its folder for itself", async () => {
+  const { tiny, options } = await tinyComparison();
+  await using _ = tiny;
+  using _lock = await holdFolder(tiny.dir, "the folder");
+  const refusal = await runTask("compare-optimizers", [...options, "--out", tiny.dir]);
+  refused(refusal, 1, new RegExp(`Only one process at a time .* process ${Deno.pid} since`));
+});
 
 Deno.test("compare-optimizers leaves a report and its numbers, and does not run again what is done", async () => {
   const { tiny, options } = await tinyComparison();
