@@ -20,8 +20,8 @@ export interface GivenSources {
  * @param given The options.
  * @param prepare Prepares the data of the configuration that it gets, which is not to be recorded.
  * @returns What `prepare` gives.
- * @throws {Error} The error of `prepare`. Where a server refuses an address of which the configuration may lack
- * something, it says how to give that.
+ * @throws {Error} The error of `prepare`. Where an address of which the configuration may lack something is
+ * refused or out of reach, it says how to give that.
  */
 export async function withGivenSources<T>(
   config: RunConfig,
@@ -39,8 +39,10 @@ export async function withGivenSources<T>(
       ...(data.length > 0 ? [] : config.data),
       ...(validationData.length > 0 ? [] : config.validationData ?? []),
     ];
-    const isRefusal = error instanceof Error && /: the server answered 4\d\d\b/.test(error.message);
-    if (!(isRefusal && recorded.some((source) => /^https?:/i.test(source)))) throw error;
+    // What is in the cache of another address is of no use where there is no network.
+    const isOfAddress = error instanceof Error &&
+      /: the server answered 4\d\d\b|cannot be reached/.test(error.message);
+    if (!(isOfAddress && recorded.some((source) => /^https?:/i.test(source)))) throw error;
     throw new Error(
       `${error.message}. A run records addresses without user name, password and query: if this one needs them, ` +
         "give --data and --validation-data again as they were",
