@@ -15,6 +15,7 @@
 
 import { createHash } from "node:crypto";
 import type { Corpus, Document } from "../document.ts";
+import { characterCut, PART_LENGTH } from "../formats/text_parts.ts";
 import { lastSafeCut } from "../tokenizer/byte_level.ts";
 import type { Book } from "./gutenberg.ts";
 import { hash32 } from "../../ops/random.ts";
@@ -227,6 +228,11 @@ export interface RunPiece {
 /**
  * Divides a corpus into runs, in order, each in pieces.
  *
+ * A stretch of 8 Mi UTF-16 units in which `cut` finds no place, such as one without white space, is cut between
+ * two characters 8 Mi after the piece's start, where the tokens may differ from those of the whole. Pieces start
+ * at the ends of documents, blocks and pieces before them, so that place depends on the text alone, and not on
+ * how much of it is read at a time; every shorter stretch stays in one piece, however it is read.
+ *
  * @param corpus The documents.
  * @param threshold What {@linkcode scanCorpus} gave.
  * @param options `pieceLength`: the length from which on a piece is given out, in UTF-16 units; 65,536 by
@@ -254,9 +260,9 @@ export async function* splitRuns(
       }
       text += unit;
       if (text.length < wanted) continue;
-      const cut = findCut(text);
+      const cut = findCut(text) || (text.length >= PART_LENGTH ? characterCut(text, PART_LENGTH) : 0);
       if (cut === 0) {
-        wanted = text.length * 2;
+        wanted = Math.min(text.length * 2, PART_LENGTH);
         continue;
       }
       yield { text: text.slice(0, cut), validation, first };

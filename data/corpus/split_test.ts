@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import type { Document } from "../document.ts";
+import { textParts } from "../formats/text_parts.ts";
 import { blockHash, cutBlocks, scanCorpus, splitRuns } from "./split.ts";
 import { hashCombine } from "../../ops/random.ts";
 
@@ -114,6 +115,30 @@ Deno.test("splitRuns() cuts pieces where it is told to", async () => {
   const options = { pieceLength: 4, cut: (text: string) => text.length - 1 };
   const pieces = await Array.fromAsync(splitRuns([document("abcdef")], 0, options));
   deepEqual(pieces.map((run) => [run.text, run.first]), [["abcde", true], ["f", false]]);
+});
+
+Deno.test("splitRuns() cuts what has no white space at 8 Mi, however it is read, and no character in two", async () => {
+  const text = `a${"😀".repeat(10 << 20)}`;
+  const lengths = async (pieceOfReading: number) => {
+    const pieces = Array.from(
+      { length: Math.ceil(text.length / pieceOfReading) },
+      (_, i) => text.slice(i * pieceOfReading, (i + 1) * pieceOfReading),
+    );
+    const runs = splitRuns(textParts("x", pieces), 0);
+    const found: number[] = [];
+    let joined = "";
+    for await (const run of runs) {
+      ok(run.text.isWellFormed());
+      equal(run.first, joined === "");
+      found.push(run.text.length);
+      joined += run.text;
+    }
+    ok(joined === text);
+    return found;
+  };
+  const most = (8 << 20) - 1;
+  deepEqual(await lengths(1 << 16), [most, 8 << 20, text.length - most - (8 << 20)]);
+  deepEqual(await lengths(1_234_567), await lengths(1 << 16));
 });
 
 Deno.test("a document of up to 64 KiB stays whole, and keeps its side when the corpus grows", async () => {
