@@ -5,7 +5,7 @@
  */
 
 import { EXTENSIONS, isTextFile } from "./file_names.ts";
-import { globToRegExp, isGlob, splitGlob } from "./glob.ts";
+import { globToRegExp, isGlob, mayMatchHidden, splitGlob } from "./glob.ts";
 
 /**
  * Finds the files that a source on disk names.
@@ -53,7 +53,7 @@ export async function findFiles(source: string): Promise<string[]> {
       base,
       "",
       (name) => pattern.test(name),
-      rest.split("/").some((s) => s.startsWith(".")),
+      mayMatchHidden(rest),
     );
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound) && !(error instanceof Deno.errors.NotADirectory)) {

@@ -1,9 +1,21 @@
 /**
  * Glob patterns for paths: `*` and `?` within a path segment, `**` over any number of segments, `[abc]`,
- * `[!a-z]` and `{one,two}`. As in shells, a wildcard at the start of a segment matches no hidden name.
+ * `[!a-z]`, `{one,two}`, `{00..99}`, braces in braces, and `\` before a character that means itself. As in
+ * shells, a wildcard at the start of a segment matches no hidden name, and braces are expanded before all else.
+ *
+ * Regular expressions that try every place for every `*` take time exponential in the number of them. Of what
+ * follows a `*` or `**` up to the next one only the first match is of interest here, since whatever comes after
+ * can match no better from a later one; so each is put in a group that is not tried again, and the time is at
+ * most quadratic in the length of a path.
  *
  * @module
  */
+
+import { expand } from "npm:brace-expansion@5.0.13";
+
+/** How many patterns braces may stand for, and how long these may be together, in UTF-16 units. */
+const MAX_PATTERNS = 1000;
+const MAX_LENGTH = 1 << 15;
 
 /**
  * Tells whether a text has characters that make it a pattern.
@@ -11,7 +23,7 @@
  * @param text A path or pattern.
  */
 export function isGlob(text: string): boolean {
-  return /[*?[{]/.test(text);
+  return /[*?[{\\]/.test(text);
 }
 
 /**
@@ -29,11 +41,22 @@ export function splitGlob(pattern: string): { base: string; rest: string } {
 }
 
 /**
- * Compiles a pattern to a regular expression over whole relative paths with `/` between segments.
+ * Tells whether a pattern may match hidden names: whether a segment of it, or what stands in braces, begins
+ * with a dot.
  *
  * @param pattern The pattern.
+ */
+export function mayMatchHidden(pattern: string): boolean {
+  return /(?:^|[/{,\\])\./.test(pattern);
+}
+
+/**
+ * Compiles a pattern to a regular expression over whole relative paths with `/` between segments.
  *
- * @throws {SyntaxError} On an unclosed `[` or `{`, or `{` inside `{`.
+ * @param pattern The pattern. Braces around one word alone stand for that word.
+ *
+ * @throws {SyntaxError} On an unclosed `[` or `{`, a range such as `[z-a]`, or a `\` at the end.
+ * @throws {RangeError} When braces stand for more than 1000 patterns, or they are longer than 32,768 characters.
  *
  * @example
  * ```ts
@@ -43,44 +66,109 @@ export function splitGlob(pattern: string): { base: string; rest: string } {
  * ```
  */
 export function globToRegExp(pattern: string): RegExp {
-  const fail = (what: string): never => {
-    throw new SyntaxError(`A glob pattern must close what it opens: got "${pattern}" with ${what}`);
-  };
-  let out = "";
-  let braces = false;
-  for (let i = 0; i < pattern.length; i++) {
-    const c = pattern[i];
-    const hidden = i === 0 || pattern[i - 1] === "/" ? "(?!\\.)" : "";
-    if (c === "*" && pattern[i + 1] === "*") {
-      const alone = (i === 0 || pattern[i - 1] === "/") &&
-        (i + 2 === pattern.length || pattern[i + 2] === "/");
-      if (alone && pattern[i + 2] === "/") {
-        out += "(?:(?!\\.)[^/]+/)*";
-        i += 2;
-      } else {
-        out += alone ? "(?:(?!\\.)[^/]+(?:/(?!\\.)[^/]+)*)" : "[^/]*";
-        i += 1;
-      }
-    } else if (c === "*") out += `${hidden}[^/]*`;
-    else if (c === "?") out += `${hidden}[^/]`;
-    else if (c === "[") {
-      // A bracket right after the opening one is a member, not the end.
-      const start = i + (pattern[i + 1] === "!" || pattern[i + 1] === "^" ? 2 : 1);
-      const end = pattern.indexOf("]", start + 1);
-      if (end < 0) fail("an open [");
-      const members = pattern.slice(start, end).replace(/[\\\]^[&]/g, "\\$&");
-      out += `${hidden}(?!/)[${start > i + 1 ? "^" : ""}${members}]`;
-      i = end;
-    } else if (c === "{") {
-      if (braces) fail("a { inside another");
-      braces = true;
-      out += "(?:";
-    } else if (c === "}" && braces) {
-      braces = false;
-      out += ")";
-    } else if (c === "," && braces) out += "|";
-    else out += c.replace(/[\\^$.|+()[\]{}]/, "\\$&");
+  const groups = { count: 0 };
+  const alternatives = expandBraces(pattern).map((plain) => pathSource(plain, groups));
+  return new RegExp(`^(?:${alternatives.join("|")})$`, "su");
+}
+
+/** The patterns without braces that a pattern stands for. */
+function expandBraces(pattern: string): string[] {
+  let open = 0;
+  for (const [part] of pattern.matchAll(/\\.|\[[!^]?\]?[^\]]*\]|[{}]/gs)) {
+    if (part === "{") open++;
+    if (part === "}" && open > 0) open--;
   }
-  if (braces) fail("an open {");
-  return new RegExp(`^${out}$`, "s");
+  if (open > 0) throw unclosed(pattern, "an open {");
+  const single = pattern.replace(
+    /\\.|\{([^{},\\]+)\}/gs,
+    (all, word) => word === undefined || word.includes("..") ? all : word,
+  );
+  // The package takes `\\` for one backslash.
+  const patterns = pattern.length > MAX_LENGTH
+    ? []
+    : expand(single.replaceAll("\\\\", "\\\\\\\\"), { max: MAX_PATTERNS + 1 });
+  const length = patterns.reduce((sum, { length }) => sum + length, 0);
+  if (patterns.length > MAX_PATTERNS || length > MAX_LENGTH || pattern.length > MAX_LENGTH) {
+    throw new RangeError(
+      `A glob pattern must stand for at most ${MAX_PATTERNS} patterns of ${MAX_LENGTH} characters together: got ` +
+        `more in "${pattern.slice(0, 80)}"; use * in place of braces, or give several patterns`,
+    );
+  }
+  return patterns;
+}
+
+/** A pattern without braces as the source of a regular expression. */
+function pathSource(pattern: string, groups: { count: number }): string {
+  const segments = pattern.split("/").filter((segment, i, all) => segment !== "**" || all[i - 1] !== "**");
+  const stretches: string[][] = [[]];
+  for (const segment of segments) {
+    if (segment === "**") stretches.push([]);
+    else stretches.at(-1)!.push(segmentSource(segment, pattern, groups));
+  }
+  const [first, ...rest] = stretches.map((stretch) => stretch.join("\\/"));
+  if (rest.length === 0) return first;
+  const start = stretches[0].length > 0 ? `${first}\\/` : "";
+  return start + rest.map((stretch, i) => {
+    const isLast = i === rest.length - 1;
+    if (isLast && stretches[i + 1].length === 0) return `${VISIBLE}(?:\\/${VISIBLE})*`;
+    return once(`(?:${VISIBLE}\\/)*?${stretch}${isLast ? "$" : "\\/"}`, groups);
+  }).join("");
+}
+
+/** A segment that is not hidden. */
+const VISIBLE = "(?!\\.)[^\\/]+";
+
+/** What matches as early as it can or not at all: the group in the look-ahead is not tried again. */
+function once(source: string, groups: { count: number }): string {
+  // Named, since the number of a group depends on all that stand before it.
+  return `(?=(?<g${groups.count}>${source}))\\k<g${groups.count++}>`;
+}
+
+/** One segment of a pattern, from its start to its end, as the source of a regular expression. */
+function segmentSource(segment: string, pattern: string, groups: { count: number }): string {
+  const tokens =
+    /\\(?<escaped>.)|(?<stars>\*+)|(?<any>\?)|\[(?<not>[!^]?)(?<members>\]?(?:\\.|[^\]\\])*)\]|./gsu;
+  const stretches = [""];
+  for (const { 0: all, groups: found = {} } of segment.matchAll(tokens)) {
+    if (found.stars !== undefined) stretches.push("");
+    else stretches[stretches.length - 1] += characterSource(all, found, pattern);
+  }
+  const [first, ...rest] = stretches;
+  const visible = /^[*?[]/.test(segment) ? "(?!\\.)" : "";
+  return visible + first + rest.map((stretch, i) => {
+    if (stretch === "" && i === rest.length - 1) return "[^\\/]*";
+    return once(`[^\\/]*?${stretch}${i === rest.length - 1 ? "(?![^\\/])" : ""}`, groups);
+  }).join("");
+}
+
+/** What matches one character. */
+function characterSource(
+  token: string,
+  { escaped, any, not, members }: Readonly<Record<string, string | undefined>>,
+  pattern: string,
+): string {
+  if (any !== undefined) return "[^\\/]";
+  if (members === undefined) {
+    if (token === "[") throw unclosed(pattern, "an open [");
+    if (token === "\\") throw unclosed(pattern, "a \\ at the end");
+    return (escaped ?? token).replace(/[\\^$.*+?()[\]{}|/]/, "\\$&");
+  }
+  const inside = members.replace(/\\(.)|[\\\]^[&]/gsu, (all, letter = all) => classMember(letter));
+  const source = `(?!\\/)[${not ? "^" : ""}${inside}]`;
+  try {
+    new RegExp(source, "u");
+  } catch {
+    throw new SyntaxError(
+      `A glob pattern must have ranges from the lesser to the greater character: got "${token}" in "${pattern}"`,
+    );
+  }
+  return source;
+}
+
+function classMember(letter: string): string {
+  return /[\\\]^[-]/.test(letter) ? `\\${letter}` : letter;
+}
+
+function unclosed(pattern: string, what: string): SyntaxError {
+  return new SyntaxError(`A glob pattern must close what it opens: got "${pattern}" with ${what}`);
 }
