@@ -5,8 +5,8 @@
  * @module
  */
 
-import { join } from "node:path";
-import { explained, TEMPORARY_PREFIX, writeAll } from "../../files/atomic_file.ts";
+import { explained, writeAll } from "../../files/atomic_file.ts";
+import { openNamelessFile } from "../../files/nameless_file.ts";
 import type { Corpus, Document } from "../document.ts";
 
 /** A corpus that can be read repeatedly; dispose of it when done. */
@@ -29,15 +29,9 @@ export async function spoolCorpus(
   if (corpus.replayable !== false) {
     return Object.assign(iterableOf(() => documentsOf(corpus)), { [Symbol.asyncDispose]: async () => {} });
   }
-  await explained(`Cannot make the folder ${folder}`, () => Deno.mkdir(folder, { recursive: true }));
-  const path = join(folder, `${TEMPORARY_PREFIX}spool-${crypto.randomUUID().slice(0, 8)}`);
-  const open = () => Deno.open(path, { read: true, write: true, createNew: true });
-  const file = await explained(`Cannot write ${path}`, open);
-  await Deno.remove(path).catch(() => {});
-  const close = async () => {
-    file.close();
-    await Deno.remove(path).catch(() => {});
-  };
+  const nameless = await openNamelessFile(folder);
+  const { file, path } = nameless;
+  const close = () => Promise.resolve(nameless[Symbol.dispose]());
   try {
     const size = await copy(corpus, file, path);
     return Object.assign(iterableOf(() => readBack(file, size, path)), { [Symbol.asyncDispose]: close });

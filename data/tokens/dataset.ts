@@ -14,7 +14,9 @@ import type { Corpus } from "../document.ts";
 import { openCorpus } from "../corpus/corpus.ts";
 import { type CorpusScan, DEFAULT_VALIDATION_FRACTION, scanCorpus, splitRuns } from "../corpus/split.ts";
 import { bytesPerToken, type TokenArray, type TokenIds } from "./token_ids.ts";
-import { openTokenShards, type Side, type TokenShards, writeTokenShards } from "./shards.ts";
+import { writeNamelessTokens } from "./nameless_tokens.ts";
+import type { Side } from "./shard_writer.ts";
+import { openTokenShards, type TokenShards, writeTokenShards } from "./shards.ts";
 import { encodeRuns, endOfText } from "./stream.ts";
 import { loadTokenizer } from "../tokenizer/load_tokenizer.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -42,9 +44,14 @@ export interface DataOptions {
   validationFraction?: number;
   /**
    * A folder for what is made, so that it is made once, and token ids are read from there by need, and for what
-   * is downloaded; null, the default, for none: then all token ids are in memory.
+   * is downloaded; null, the default, for none.
    */
   cacheDir?: string | null;
+  /**
+   * Where there is no cache, a folder on whose disk token ids are while they are used, in files without names,
+   * of which nothing is left however the process ends; null, the default, to have all of them in memory.
+   */
+  scratchDir?: string | null;
   /** What {@linkcode scanCorpus} told of the same corpus and fraction, which saves reading it for that. */
   scan?: CorpusScan;
   /** Told now and then how far it has come. */
@@ -53,7 +60,7 @@ export interface DataOptions {
 
 /** A tokenised corpus. Dispose of it when done: its files may be open. */
 export interface TokenDataset extends Disposable {
-  /** The ids of the training text: in files where there is a cache folder, else an array. */
+  /** The ids of the training text: in files where there is a folder for them, else an array. */
   readonly train: TokenIds;
   /** The ids of the validation text; empty when the fraction is 0. */
   readonly validation: TokenIds;
@@ -162,10 +169,20 @@ export async function trainOrLoadTokenizer(
 export async function prepareTokens(
   options: DataOptions & { tokenizer: Tokenizer; workers?: number },
 ): Promise<TokenDataset> {
-  const { tokenizer, cacheDir = null } = options;
+  const { tokenizer, cacheDir = null, scratchDir = null } = options;
   const corpus = asCorpus(options);
   const scan = options.scan ?? await scanCorpus(corpus, options.validationFraction);
   const width = bytesPerToken(tokenizer.vocabSize);
+  const told = { documents: scan.documents, corpusDigest: scan.digest, cached: false };
+  if (cacheDir === null && scratchDir !== null) {
+    const { ids, textBytes, [Symbol.dispose]: dispose } = await writeNamelessTokens(
+      scratchDir,
+      width,
+      (sides) => tokenize(corpus, scan, sides, options),
+    );
+    const { train: trainBytes, validation: validationBytes } = textBytes;
+    return { ...ids, trainBytes, validationBytes, ...told, [Symbol.dispose]: dispose };
+  }
   if (cacheDir === null) {
     const sides = { train: new TokenBuffer(width === 4), validation: new TokenBuffer(width === 4) };
     await tokenize(corpus, scan, sides, options);
@@ -175,9 +192,7 @@ export async function prepareTokens(
       validation: validation.toArray(),
       trainBytes: train.textBytes,
       validationBytes: validation.textBytes,
-      documents: scan.documents,
-      corpusDigest: scan.digest,
-      cached: false,
+      ...told,
       [Symbol.dispose]() {},
     };
   }

@@ -140,6 +140,35 @@ Deno.test("the cache gives the same data, by content and settings, and damage is
   });
 });
 
+Deno.test("prepareTokens() with a scratch folder gives the same ids, from files that no folder shows", async () => {
+  await withFolder(async (scratchDir) => {
+    const json = structuredClone((await trainOrLoadTokenizer({ sources: books, vocabSize: 300 })).json);
+    for (let i = 300; i < 65537; i++) (json.model.vocab as Record<string, number>)[`unused${i}`] = i;
+    for (
+      const tokenizer of [
+        await trainOrLoadTokenizer({ sources: books, vocabSize: 300 }),
+        Tokenizer.fromJson(json),
+      ]
+    ) {
+      const options = { sources: books, tokenizer, validationFraction: 0.2 };
+      const expected = contentOf(await prepareTokens(options));
+      const data = await prepareTokens({ ...options, scratchDir });
+      if (Deno.build.os !== "windows") deepEqual(await Array.fromAsync(Deno.readDir(scratchDir)), []);
+      deepEqual(contentOf(data), expected);
+      deepEqual(await Array.fromAsync(Deno.readDir(scratchDir)), []);
+    }
+    const failing = async function* () {
+      yield* books;
+      throw new SyntaxError("bad text");
+    };
+    const scan = await scanCorpus(books);
+    const tokenizer = Tokenizer.fromJson(json);
+    const sources = { [Symbol.asyncIterator]: failing };
+    await rejects(prepareTokens({ sources, scan, tokenizer, scratchDir }), { message: "bad text" });
+    deepEqual(await Array.fromAsync(Deno.readDir(scratchDir)), []);
+  });
+});
+
 Deno.test("combineDatasets() trains on the first and holds out the second", async () => {
   const tokenizer = await trainOrLoadTokenizer({ sources: books, vocabSize: 300 });
   const whole = (book: Document) => prepareTokens({ sources: [book], tokenizer, validationFraction: 0 });

@@ -10,10 +10,16 @@
 import { explained } from "../../files/atomic_file.ts";
 import type { BytesPerToken, TokenReader } from "./token_ids.ts";
 
-/** One file of ids. */
-interface Part {
+/** A file of ids that is open for reading. */
+export interface OpenTokenFile {
+  /** The file. */
   readonly file: Deno.FsFile;
+  /** Its path, for messages. */
   readonly path: string;
+}
+
+/** One file of ids. */
+interface Part extends OpenTokenFile {
   /** The place of its first id among all. */
   readonly start: number;
   /** And the place after its last. */
@@ -43,21 +49,36 @@ export class TokenFiles implements TokenReader, Disposable {
    * @throws {Error} If one cannot be opened, with what to do about it.
    */
   static async open(paths: readonly string[], width: BytesPerToken): Promise<TokenFiles> {
-    const parts: Part[] = [];
+    const files: OpenTokenFile[] = [];
     try {
       for (const path of paths) {
-        const file = await explained(`Cannot read ${path}`, () => Deno.open(path));
-        const { size } = await file.stat();
-        const start = parts.at(-1)?.end ?? 0;
-        parts.push({ file, path, start, end: start + size / width });
-        if (size % width === 0) continue;
+        files.push({ path, file: await explained(`Cannot read ${path}`, () => Deno.open(path)) });
+      }
+      return await TokenFiles.of(files, width);
+    } catch (error) {
+      for (const { file } of files) file.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Takes files that are open.
+   *
+   * @param files The files, in the order of their ids; {@linkcode TokenFiles.close} closes them.
+   * @param width The bytes of an id.
+   * @throws {RangeError} When a file is cut short: its size must be a multiple of the width.
+   */
+  static async of(files: readonly OpenTokenFile[], width: BytesPerToken): Promise<TokenFiles> {
+    const parts: Part[] = [];
+    for (const { file, path } of files) {
+      const { size } = await file.stat();
+      if (size % width !== 0) {
         throw new RangeError(
           `A file of token ids must hold ${width} bytes for each, all of them: "${path}" has ${size} bytes; it is cut short or of another kind`,
         );
       }
-    } catch (error) {
-      for (const { file } of parts) file.close();
-      throw error;
+      const start = parts.at(-1)?.end ?? 0;
+      parts.push({ file, path, start, end: start + size / width });
     }
     return new TokenFiles(parts, width);
   }

@@ -12,47 +12,32 @@
  *
  * A folder appears under its name only when it is complete and flushed to the disk, so a process that is
  * killed leaves none that looks finished. What it leaves has a name that starts with `.tmp-`, and the next
- * process that makes the same folder removes it.
+ * process that makes such a folder beside it removes it.
  *
  * @module
  */
 
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
-import {
-  explained,
-  TEMPORARY_PREFIX,
-  writeAll,
-  writeFolderAtomically,
-  writeTextAtomically,
-} from "../../files/atomic_file.ts";
+import { explained, writeFolderAtomically, writeTextAtomically } from "../../files/atomic_file.ts";
+import { LOCK_FILE } from "../../files/lock_file.ts";
+import { removeLeftovers } from "../../files/temporary_folder.ts";
 import { TokenFiles } from "./files.ts";
-import type { BytesPerToken, TokenArray } from "./token_ids.ts";
+import {
+  SHARD_TOKENS,
+  type ShardPlace,
+  ShardWriter,
+  type Side,
+  type SideIndex,
+  SIDES,
+} from "./shard_writer.ts";
+import type { BytesPerToken } from "./token_ids.ts";
 
-/** How many ids a shard has, the last of a side aside. */
-export const SHARD_TOKENS: number = 64 << 20;
 const INDEX = "index.json";
-const LOCK = ".lock";
 const FORMAT = "koala-lm tokens";
 const VERSION = 1;
-/** How much is written at a time. */
-const BUFFER_BYTES = 1 << 20;
-
-/** The two sides of a split. */
-export const SIDES = ["train", "validation"] as const;
-
-/** One of {@linkcode SIDES}. */
-export type Side = typeof SIDES[number];
-
-/** One side in an index. */
-export interface SideIndex {
-  /** How many ids it has. */
-  readonly tokens: number;
-  /** The length of its text in UTF-8. */
-  readonly text_bytes: number;
-  /** Its files with the number of ids and the CRC-32 of the bytes of each. */
-  readonly shards: readonly { readonly file: string; readonly tokens: number; readonly crc32: number }[];
-}
+/** How much is read at a time. */
+const BUFFER_BYTES = 4 << 20;
 
 /** What `index.json` holds. */
 export interface TokenIndex {
@@ -112,7 +97,7 @@ export async function openTokenShards(folder: string): Promise<TokenShards | nul
 
 async function checksum(path: string): Promise<number> {
   using file = await Deno.open(path);
-  const buffer = new Uint8Array(4 * BUFFER_BYTES);
+  const buffer = new Uint8Array(BUFFER_BYTES);
   let sum = 0;
   for (let read = await file.read(buffer); read !== null; read = await file.read(buffer)) {
     sum = crc32(buffer.subarray(0, read), sum);
@@ -137,16 +122,16 @@ export async function writeTokenShards(
   write: (sides: Readonly<Record<Side, ShardWriter>>) => Promise<Readonly<Record<string, unknown>>>,
   shardTokens: number = SHARD_TOKENS,
 ): Promise<void> {
-  await removeLeftovers(folder);
+  await removeLeftovers(dirname(folder));
   await Deno.remove(folder, { recursive: true }).catch(() => {});
   try {
     await writeFolderAtomically(folder, async (temporary) => {
-      const lockPath = join(temporary, LOCK);
-      {
-        using lock = await Deno.open(lockPath, { write: true, createNew: true });
-        await lock.lock(true);
-        await writeInto(temporary);
-      }
+      const lockPath = join(temporary, LOCK_FILE);
+      using lock = await Deno.open(lockPath, { write: true, createNew: true });
+      await lock.lock(true);
+      await writeInto(temporary);
+      // First removed, then unlocked: who waits to remove a leftover must not find it free. Not so on Windows.
+      if (Deno.build.os === "windows") lock.close();
       await Deno.remove(lockPath);
     });
   } catch (error) {
@@ -157,8 +142,9 @@ export async function writeTokenShards(
   }
 
   async function writeInto(temporary: string): Promise<void> {
-    using train = new ShardWriter(temporary, "train", width, shardTokens);
-    using validation = new ShardWriter(temporary, "validation", width, shardTokens);
+    const place = filesIn(temporary);
+    using train = new ShardWriter(place, "train", width, shardTokens);
+    using validation = new ShardWriter(place, "validation", width, shardTokens);
     const madeFrom = await write({ train, validation });
     const index: TokenIndex = {
       format: FORMAT,
@@ -172,113 +158,18 @@ export async function writeTokenShards(
   }
 }
 
-/** Removes what killed processes left of a folder that they were making; a living one holds a lock. */
-async function removeLeftovers(folder: string): Promise<void> {
-  const parent = dirname(folder);
-  const start = `${TEMPORARY_PREFIX}${basename(folder)}-`;
-  try {
-    for await (const { name } of Deno.readDir(parent)) {
-      if (!name.startsWith(start)) continue;
-      const leftover = join(parent, name);
-      const lock = await Deno.open(join(leftover, LOCK), { write: true });
-      const isFree = await lock.tryLock(true);
-      lock.close();
-      if (isFree) await Deno.remove(leftover, { recursive: true });
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-}
-
-/** Writes the shards of one side. {@linkcode writeTokenShards} makes and finishes it. */
-export class ShardWriter implements Disposable {
-  #tokens = 0;
-  #textBytes = 0;
-  readonly #shards: { file: string; tokens: number; crc32: number }[] = [];
-  readonly #buffer = new Uint8Array(BUFFER_BYTES);
-  #filled = 0;
-  #open: { file: Deno.FsFile; path: string } | undefined;
-
-  /**
-   * Makes no file yet.
-   *
-   * @param folder Where the shards go.
-   * @param side How their names start.
-   * @param width The bytes of an id.
-   * @param shardTokens How many ids a shard has.
-   */
-  constructor(
-    readonly folder: string,
-    readonly side: Side,
-    readonly width: BytesPerToken,
-    readonly shardTokens: number,
-  ) {}
-
-  /** How many ids there are so far. */
-  get tokens(): number {
-    return this.#tokens;
-  }
-
-  /**
-   * Appends ids.
-   *
-   * @param ids The ids, as wide as the files have them.
-   * @param textBytes The length of their text in UTF-8.
-   * @throws {Error} The error of the file system, such as a full disk, with what to do about it.
-   */
-  async append(ids: TokenArray, textBytes: number): Promise<void> {
-    this.#textBytes += textBytes;
-    for (let start = 0; start < ids.length;) {
-      const shard = this.#shards.at(-1);
-      if (this.#open === undefined || shard === undefined || shard.tokens === this.shardTokens) {
-        await this.#next();
-        continue;
-      }
-      const room = Math.min(this.shardTokens - shard.tokens, (BUFFER_BYTES - this.#filled) / this.width);
-      const part = ids.subarray(start, start + room);
-      this.#buffer.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), this.#filled);
-      this.#filled += part.byteLength;
-      shard.tokens += part.length;
-      this.#tokens += part.length;
-      start += part.length;
-      if (this.#filled === BUFFER_BYTES) await this.#flush();
-    }
-  }
-
-  /** Writes what is left, and says what was written. */
-  async finish(): Promise<SideIndex> {
-    await this.#close();
-    return { tokens: this.#tokens, text_bytes: this.#textBytes, shards: this.#shards };
-  }
-
-  async #next(): Promise<void> {
-    await this.#close();
-    const name = `${this.side}-${String(this.#shards.length).padStart(5, "0")}.bin`;
-    const path = join(this.folder, name);
-    const open = () => Deno.open(path, { write: true, createNew: true });
-    this.#open = { path, file: await explained(`Cannot write ${path}`, open) };
-    this.#shards.push({ file: name, tokens: 0, crc32: 0 });
-  }
-
-  async #flush(): Promise<void> {
-    const bytes = this.#buffer.subarray(0, this.#filled);
-    const shard = this.#shards.at(-1)!;
-    shard.crc32 = crc32(bytes, shard.crc32);
-    await writeAll(this.#open!.file, bytes, this.#open!.path);
-    this.#filled = 0;
-  }
-
-  async #close(): Promise<void> {
-    if (this.#open === undefined) return;
-    await this.#flush();
-    const { file, path } = this.#open;
-    await explained(`Cannot write ${path}`, () => file.sync());
-    this[Symbol.dispose]();
-  }
-
-  /** Closes the file that is open. */
-  [Symbol.dispose](): void {
-    this.#open?.file.close();
-    this.#open = undefined;
-  }
+/** Shards as files of a folder, flushed to the disk when they are finished. */
+function filesIn(folder: string): ShardPlace {
+  return {
+    async open(name) {
+      const path = join(folder, name);
+      const open = () => Deno.open(path, { write: true, createNew: true });
+      const file = await explained(`Cannot write ${path}`, open);
+      return { file, path, [Symbol.dispose]: () => file.close() };
+    },
+    async finish(shard) {
+      await explained(`Cannot write ${shard.path}`, () => shard.file.sync());
+      shard[Symbol.dispose]();
+    },
+  };
 }

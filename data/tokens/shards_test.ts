@@ -83,8 +83,8 @@ Deno.test("writeTokenShards() leaves nothing behind when it fails, and cleans up
     await rejects(failing, { name: "RangeError", message: "no more" });
     deepEqual(await namesIn(join(folder, "..")), []);
 
-    // What a killed process and one that is still at work have there, and the same of another entry.
-    const leftovers = [".tmp-k-dead", ".tmp-k-alive", ".tmp-other-dead"].map((name) =>
+    // What killed processes and one that is still at work have there, of this entry and of another.
+    const leftovers = [".tmp-k-dead", ".tmp-other-alive", ".tmp-other-dead"].map((name) =>
       join(folder, "..", name)
     );
     for (const leftover of leftovers) {
@@ -93,8 +93,9 @@ Deno.test("writeTokenShards() leaves nothing behind when it fails, and cleans up
     }
     using alive = await Deno.open(join(leftovers[1], ".lock"), { write: true });
     await alive.lock(true);
+    await Deno.mkdir(join(folder, "..", ".tmp-a-without-a-lock"));
     await write(folder);
-    deepEqual(await namesIn(join(folder, "..")), [".tmp-k-alive", ".tmp-other-dead", "k"]);
+    deepEqual(await namesIn(join(folder, "..")), [".tmp-a-without-a-lock", ".tmp-other-alive", "k"]);
   });
 });
 

@@ -3,8 +3,10 @@
  *
  * @module
  */
-import { TEMPORARY_PREFIX } from "../../files/atomic_file.ts";
+import { join } from "node:path";
+import { holdTemporaryFolder } from "../../files/temporary_folder.ts";
 import { readCheckpoint, readTrainingState } from "../../checkpoint/run/training_state.ts";
+import { isRemote } from "../../data/corpus/sources.ts";
 import { spoolCorpus } from "../../data/corpus/spool.ts";
 import { scanCorpus } from "../../data/corpus/split.ts";
 import type { DownloadProgress } from "../../data/bytes/download.ts";
@@ -34,7 +36,7 @@ export interface PrepareOptions {
   readonly noCache: boolean;
   /** Threads that tokenise. */
   readonly workers?: number;
-  /** The run's folder, for what is not cached. */
+  /** The run's folder, on whose disk token ids are that are not cached. */
   readonly runDir: string;
   /** The checkpoint of a run that goes on. */
   readonly checkpoint?: string;
@@ -53,35 +55,24 @@ export async function prepareData(
   options: PrepareOptions,
 ): Promise<{ tokenizer: Tokenizer; dataset: TokenDataset }> {
   checkKinds(config);
-  const temporary = options.noCache
-    ? await Deno.makeTempDir({ dir: options.runDir, prefix: `${TEMPORARY_PREFIX}tokens-` })
-    : undefined;
+  const known = options.checkpoint === undefined
+    ? config.tokenizer === null ? undefined : await loadTokenizer(config.tokenizer)
+    : await checkpointTokenizer(options.checkpoint);
+  const prepared = await (isTokenFile(config.data[0]) ? openBins : openTexts)(config, known, options);
+  const { tokenizer, dataset } = prepared;
   try {
-    const known = options.checkpoint === undefined
-      ? config.tokenizer === null ? undefined : await loadTokenizer(config.tokenizer)
-      : await checkpointTokenizer(options.checkpoint);
-    const prepared = await (isTokenFile(config.data[0]) ? openBins : openTexts)(config, known, {
-      ...options,
-      cache: temporary ?? options.cache,
-    });
-    const { tokenizer, dataset } = prepared;
-    try {
-      checkDataset(dataset, config.seqLen);
-    } catch (error) {
-      dataset[Symbol.dispose]();
-      throw error;
-    }
-    options.say(
-      `data: ${formatCount(dataset.trainBytes + dataset.validationBytes)} bytes, ` +
-        `${formatCount(dataset.train.length)} tokens to train on, ` +
-        `${formatCount(dataset.validation.length)} held out, vocabulary ${tokenizer.vocabSize}` +
-        (dataset.cached ? " (from the cache)" : ""),
-    );
-    return prepared;
-  } finally {
-    // The files are open and stay so. Where they cannot be removed yet, the next start of the run does it.
-    if (temporary !== undefined) await Deno.remove(temporary, { recursive: true }).catch(() => {});
+    checkDataset(dataset, config.seqLen);
+  } catch (error) {
+    dataset[Symbol.dispose]();
+    throw error;
   }
+  options.say(
+    `data: ${formatCount(dataset.trainBytes + dataset.validationBytes)} bytes, ` +
+      `${formatCount(dataset.train.length)} tokens to train on, ` +
+      `${formatCount(dataset.validation.length)} held out, vocabulary ${tokenizer.vocabSize}` +
+      (dataset.cached ? " (from the cache)" : ""),
+  );
+  return prepared;
 }
 
 /** Refuses sources of which some are text and some are token ids. */
@@ -140,20 +131,25 @@ async function openText(
   config: RunConfig,
   validationFraction: number,
   known: Tokenizer | undefined,
-  { cache: cacheDir, noCache, workers, checkpoint, say }: PrepareOptions,
+  { cache, noCache, runDir, workers, checkpoint, say }: PrepareOptions,
 ): Promise<{ tokenizer: Tokenizer; dataset: TokenDataset }> {
-  const shared = { validationFraction, cacheDir, workers, ...tellers(say) };
-  const { corpus, sayReport } = openData(config, { downloads: cacheDir, ...shared });
-  if (!corpus.replayable && checkpoint !== undefined && known !== undefined) {
+  const cacheDir = noCache ? null : cache;
+  const shared = { validationFraction, cacheDir, scratchDir: runDir, workers, ...tellers(say) };
+  await using scratch = noCache && config.data.some(isRemote)
+    ? await holdTemporaryFolder(join(runDir, "downloads"))
+    : undefined;
+  const { corpus, sayReport } = openData(config, { downloads: scratch?.path ?? cacheDir, ...shared });
+  if (cacheDir !== null && !corpus.replayable && checkpoint !== undefined && known !== undefined) {
     const { seeds } = await readTrainingState(checkpoint);
     const found = await readCachedTokens({
       ...shared,
+      cacheDir,
       tokenizer: known,
       corpusDigest: String(seeds.corpus),
     });
     if (found !== null) return { tokenizer: known, dataset: found };
   }
-  await using documents = await spoolCorpus(corpus, cacheDir);
+  await using documents = await spoolCorpus(corpus, cacheDir ?? runDir);
   const read = async (): Promise<KnownPass> => {
     const scan = await scanCorpus(documents, validationFraction);
     const said: string[] = [];
@@ -162,14 +158,13 @@ async function openText(
   };
   const { data: sources, textField, encoding } = config;
   const isResumed = checkpoint !== undefined;
-  const record = { sources, textField, encoding, validationFraction, cacheDir, offline: isResumed };
-  const { scan, said, unchecked } = corpus.isRemote && !noCache
-    ? await recallPass(corpus, read, record)
+  const record = { sources, textField, encoding, validationFraction, offline: isResumed };
+  const { scan, said, unchecked } = corpus.isRemote && cacheDir !== null
+    ? await recallPass(corpus, read, { ...record, cacheDir })
     : await read();
   said.forEach(say);
   const all = { ...shared, sources: documents, scan };
-  const forTokenizer = { ...all, cacheDir: noCache ? null : cacheDir, vocabSize: config.vocabSize };
-  const tokenizer = known ?? await trainOrLoadTokenizer(forTokenizer);
+  const tokenizer = known ?? await trainOrLoadTokenizer({ ...all, vocabSize: config.vocabSize });
   const dataset = await prepareTokens({ ...all, tokenizer });
   if (unchecked !== undefined) {
     const { error: { message }, made } = unchecked;

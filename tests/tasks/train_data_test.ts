@@ -12,6 +12,8 @@ import {
   runTask,
   sameWeights,
   signalTask,
+  startCommand,
+  taskCommand,
   tinyRun,
 } from "../cli.ts";
 
@@ -77,6 +79,27 @@ Deno.test("standard input trains as a file does, and a run of it resumes from th
     await train("--resume", at(run), "--steps", "8", "--cache", cache, "--sample-tokens", "0");
   }
   deepEqual(await losses(at("piped")), await losses(at("whole")));
+});
+
+Deno.test("--no-cache leaves nothing, however it is ended while it reads its text", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  await using tiny = await tinyRun();
+  const at = (name: string) => join(tiny.dir, name);
+  const options = [...tiny.options.slice(2), "--no-cache", "--data", "-"];
+  for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
+    const child = startCommand(taskCommand("train-lm", [...options, "--out", at(signal)]), {}, "piped");
+    const output = child.output();
+    const input = child.stdin.getWriter();
+    // More than a pipe holds: when all of it is written, the task has begun to keep its text.
+    for (let i = 0; i < 40; i++) {
+      await input.write(new TextEncoder().encode("old men and the sea\n".repeat(5000)));
+    }
+    child.kill(signal);
+    ok(!(await output).success);
+    await input.abort().catch(() => {});
+    deepEqual((await filesIn(at(signal))).filter((name) => name !== ".lock"), []);
+  }
 });
 
 Deno.test("a disk that takes no more ends tokenising with one message, and nothing is left", {
