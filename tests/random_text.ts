@@ -1,5 +1,5 @@
 /** Random texts and pieces of them, the same for the same seed. */
-import { hash32 } from "../ops/random.ts";
+import { hash32, hashCombine } from "../ops/random.ts";
 
 /** A source of random integers. */
 export class Random {
@@ -42,4 +42,12 @@ export async function* later<T>(items: Iterable<T>): AsyncGenerator<T> {
     await Promise.resolve();
     yield item;
   }
+}
+
+/** A text of paragraphs of 50 to 850 letters. */
+export function paragraphs(seed: number, count: number): string {
+  return Array.from({ length: count }, (_, i) => {
+    const length = 10 + hashCombine(seed, i) % 160;
+    return Array.from({ length }, (_, k) => (hashCombine(seed, i, k) % 9999).toString(36)).join(" ") + "\n\n";
+  }).join("");
 }

@@ -10,6 +10,19 @@
  * whatever order files come, and a corpus that grows keeps its validation text. Where a block ends depends
  * on the paragraph that ends it, so after an insertion the old boundaries soon come back.
  *
+ * That sets about the share aside that was asked for where there are many documents or blocks, more than 1024
+ * of them, and of fewer maybe a third in place of a twentieth. Where what fewer give is off by more than half of
+ * what was asked for, or one side has nothing,
+ *
+ * 1. those with the lowest hashes are set aside, as many as come closest to the share, at least one and not all;
+ * 2. and if that is as far off, as with three documents of 46 KB, all documents are cut into blocks, of at most
+ *    half of what is to be set aside, but between 1 and 8 KiB, and of these the lowest are taken.
+ *
+ * That depends on the content alone as well. But a small corpus that grows may get another split, and so did
+ * small corpora with this rule: since it changes what a run trains on, it changes the corpus's digest too, by
+ * which a run that is resumed finds that its data is not what it was. Where the rule changes nothing, the digest
+ * is that of the content.
+ *
  * @module
  */
 
@@ -17,81 +30,18 @@ import { createHash } from "node:crypto";
 import type { Corpus, Document } from "../document.ts";
 import { characterCut, PART_LENGTH } from "../formats/text_parts.ts";
 import { lastSafeCut } from "../tokenizer/byte_level.ts";
+import { blockHash, cutBlocks, MAX_BLOCK } from "./blocks.ts";
 import type { Book } from "./gutenberg.ts";
-import { hash32 } from "../../ops/random.ts";
 
 /** The share of the text that is validation unless told otherwise. */
 export const DEFAULT_VALIDATION_FRACTION = 0.05;
 
 /** A longer document than this many UTF-16 units is cut into blocks. */
 const MAX_WHOLE = 1 << 16;
-/** A block is at least this many UTF-16 units long, the last of a document aside. */
-const MIN_BLOCK = 1024;
-/** And at most this many. */
-const MAX_BLOCK = 8192;
-
-/**
- * Hashes a block's content to 32 bits; white space at its end doesn't count.
- *
- * @param block The text.
- * @returns An unsigned 32-bit integer.
- */
-export function blockHash(block: string): number {
-  let end = block.length;
-  while (end > 0 && block.charCodeAt(end - 1) <= 0x20) end--;
-  return hashRange(block, 0, end);
-}
-
-function hashRange(text: string, start: number, end: number): number {
-  let h = end - start;
-  // FNV-1a's step over UTF-16 units, evened out at the end.
-  for (let i = start; i < end; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  return hash32(h);
-}
-
-/**
- * Cuts a text into blocks of about 1 to 8 KiB. Joined, they are the text again.
- *
- * A block ends after the blank lines that follow a paragraph; a paragraph that is too long for a block is cut
- * after a line, else before white space, else between two characters.
- *
- * @param text The text.
- */
-export function* cutBlocks(text: string): Generator<string> {
-  // Blank lines may hold spaces; the boundary is before the next line's indentation.
-  const boundary = /\n(?:[ \t]*\n)+/g;
-  let start = 0;
-  let paragraph = 0;
-  while (start < text.length) {
-    const match = boundary.exec(text);
-    const end = match === null ? text.length : match.index + match[0].length;
-    while (end - start > MAX_BLOCK) {
-      // What came before the long paragraph is a block of its own if it is long enough for one.
-      const cut = paragraph - start >= MIN_BLOCK ? paragraph : forcedCut(text, start);
-      yield text.slice(start, cut);
-      start = cut;
-      paragraph = Math.max(paragraph, start);
-    }
-    // One paragraph in four may end a block.
-    const chosen = end - start >= MIN_BLOCK && (hashRange(text, paragraph, end) & 3) === 0;
-    if (end > start && (chosen || end === text.length)) {
-      yield text.slice(start, end);
-      start = end;
-    }
-    paragraph = end;
-  }
-}
-
-/** Where to cut a paragraph that fills a block. */
-function forcedCut(text: string, start: number): number {
-  const piece = text.slice(start, start + MAX_BLOCK);
-  const line = piece.lastIndexOf("\n") + 1;
-  if (line >= MIN_BLOCK) return start + line;
-  const space = lastSafeCut(piece);
-  if (space >= MIN_BLOCK) return start + space;
-  const low = text.charCodeAt(start + MAX_BLOCK) & 0xfc00;
-  return start + MAX_BLOCK - (low === 0xdc00 ? 1 : 0);
-}
+/** The most documents and blocks of which the share is looked at. */
+const FEW = 1024;
+/** What blocks of a small corpus are at most, in UTF-16 units, where a share of it is smaller. */
+const SMALL_BLOCK = 1024;
 
 /** A document, or a part of one, with what the split takes as its units. */
 interface Divided {
@@ -100,12 +50,15 @@ interface Divided {
   units(): Iterable<string>;
 }
 
-/** Tells for every document whether it stays whole, for which it looks at the one that follows. */
-async function* divide(corpus: Corpus): AsyncGenerator<Divided> {
+/**
+ * Tells for every document whether it stays whole, for which it looks at the one that follows. None does where the
+ * length of blocks is given.
+ */
+async function* divide(corpus: Corpus, blockLength?: number): AsyncGenerator<Divided> {
   let held: Document | undefined;
   let documents = 0, whole = false;
   const give = ({ text }: Document, whole: boolean): Divided["units"] => () =>
-    whole ? (text === "" ? [] : [text]) : cutBlocks(text);
+    whole && blockLength === undefined ? (text === "" ? [] : [text]) : cutBlocks(text, blockLength);
   for await (const document of corpus) {
     if (held !== undefined) {
       if (held.part === 0) whole = isShort(held) && document.part === 0;
@@ -123,23 +76,36 @@ function isShort(document: Document): boolean {
   return document.text.length <= MAX_WHOLE && (document as Partial<Book>).isBook !== true;
 }
 
-/** What one pass over a corpus tells about it. */
-export interface CorpusScan {
-  /** SHA-256 over the content and its division into documents, in hexadecimal. */
+/** How a corpus is split. */
+export interface Split {
+  /** A document or block is validation when its hash is below this, a number of up to 2^32. */
+  readonly threshold: number;
+  /**
+   * How long a block is at most, in UTF-16 units, where all documents are cut into such; not given where short
+   * ones stay whole and blocks have their usual length.
+   */
+  readonly blockLength?: number;
+}
+
+/** What {@linkcode scanCorpus} tells about a corpus. */
+export interface CorpusScan extends Split {
+  /**
+   * SHA-256 over the content and its division into documents, in hexadecimal; and over the split where that is not
+   * the usual one.
+   */
   readonly digest: string;
   /** Its length in UTF-8. */
   readonly bytes: number;
   /** How many documents it has. */
   readonly documents: number;
-  /** A document or block is validation when its hash is below this, a number of up to 2^32. */
-  readonly threshold: number;
 }
 
 /**
- * Reads a corpus once: its digest, its size, and the threshold that splits it.
+ * Reads a corpus: its digest, its size, and the split, see this module. It is read once, and once more where few
+ * documents must be cut into blocks.
  *
- * The threshold is the fraction of 2^32. Where that takes nothing of a corpus of at least two different
- * documents or blocks, it is raised just so far that one of them is validation.
+ * The threshold is the fraction of 2^32 for a large corpus. Where that takes nothing of one of at least two
+ * different documents or blocks, it is raised just so far that one of them is validation.
  *
  * @param corpus The documents.
  * @param validationFraction The share of the text to set aside, from 0 to below 1; 0.05 by default, and 0
@@ -156,19 +122,72 @@ export async function scanCorpus(
   }
   const digest = new CorpusDigest();
   const wanted = validationFraction * 2 ** 32;
+  const found: Unit[] = [];
   let bytes = 0, documents = 0, lowest = Infinity, highest = -Infinity;
   for await (const { document, units } of divide(withText(corpus))) {
     if (document.part === 0) documents++;
     bytes += digest.add(document);
-    // Once something is below the threshold it stays as it is, whatever comes.
-    for (const unit of wanted > 0 && lowest >= wanted ? units() : []) {
-      const hash = blockHash(unit);
-      lowest = Math.min(lowest, hash);
-      highest = Math.max(highest, hash);
+    // Of many, once something is below the threshold it stays as it is, whatever comes.
+    for (const text of wanted > 0 && (found.length <= FEW || lowest >= wanted) ? units() : []) {
+      const unit = { hash: blockHash(text), length: text.length };
+      lowest = Math.min(lowest, unit.hash);
+      highest = Math.max(highest, unit.hash);
+      if (found.length <= FEW) found.push(unit);
     }
   }
-  const raised = lowest >= wanted && lowest < highest;
-  return { digest: digest.toHex(), bytes, documents, threshold: raised ? lowest + 1 : wanted };
+  const usual = { threshold: lowest >= wanted && lowest < highest ? lowest + 1 : wanted };
+  const split = wanted === 0 || found.length > FEW
+    ? usual
+    : await splitFew(corpus, found, usual, validationFraction);
+  return { digest: digest.toHex(split === usual ? undefined : split), bytes, documents, ...split };
+}
+
+/** A document or block as the split looks at it. */
+interface Unit {
+  readonly hash: number;
+  /** In UTF-16 units. */
+  readonly length: number;
+}
+
+/** The split of a small corpus, which is the usual one where that will do. */
+async function splitFew(corpus: Corpus, units: Unit[], usual: Split, fraction: number): Promise<Split> {
+  const total = units.reduce((sum, { length }) => sum + length, 0);
+  const wanted = fraction * total;
+  const isFar = (threshold: number) => {
+    const held = units.reduce((sum, { hash, length }) => hash < threshold ? sum + length : sum, 0);
+    return held === 0 || held === total || Math.abs(held - wanted) > Math.min(wanted, total - wanted) / 2;
+  };
+  if (!isFar(usual.threshold)) return usual;
+  const threshold = nearestThreshold(units, wanted);
+  if (threshold !== undefined && !isFar(threshold)) return sameSplit({ threshold }, usual);
+  const blockLength = Math.min(Math.max(2 ** Math.floor(Math.log2(wanted / 2)), SMALL_BLOCK), MAX_BLOCK);
+  const blocks: Unit[] = [];
+  for await (const { units } of divide(corpus, blockLength)) {
+    for (const text of units()) blocks.push({ hash: blockHash(text), length: text.length });
+  }
+  const ofBlocks = nearestThreshold(blocks, wanted);
+  return ofBlocks === undefined ? usual : { threshold: ofBlocks, blockLength };
+}
+
+/** The second of two splits where they are the same. */
+function sameSplit(split: Split, usual: Split): Split {
+  return split.threshold === usual.threshold ? usual : split;
+}
+
+/**
+ * The threshold that comes closest to a length, with something on each side; `undefined` where all hashes are the
+ * same.
+ */
+function nearestThreshold(units: readonly Unit[], wanted: number): number | undefined {
+  const sorted = units.toSorted((a, b) => a.hash - b.hash);
+  let held = 0, nearest = Infinity, threshold: number | undefined;
+  for (const [i, { hash, length }] of sorted.entries()) {
+    held += length;
+    // What is the same is on the same side, and something is on the other.
+    if (i + 1 === sorted.length || sorted[i + 1].hash === hash) continue;
+    if (Math.abs(held - wanted) < nearest) [nearest, threshold] = [Math.abs(held - wanted), hash + 1];
+  }
+  return threshold;
 }
 
 /**
@@ -210,8 +229,12 @@ class CorpusDigest {
     return written;
   }
 
-  toHex(): string {
-    return new Uint8Array(this.#chain).toHex();
+  /** The digest, also of a split where one is given. */
+  toHex(split?: Split): string {
+    const content = new Uint8Array(this.#chain).toHex();
+    if (split === undefined) return content;
+    const { threshold, blockLength = MAX_BLOCK } = split;
+    return createHash("sha256").update(`${content} split at ${threshold} in ${blockLength}`).digest("hex");
   }
 }
 
@@ -234,14 +257,14 @@ export interface RunPiece {
  * how much of it is read at a time; every shorter stretch stays in one piece, however it is read.
  *
  * @param corpus The documents.
- * @param threshold What {@linkcode scanCorpus} gave.
+ * @param split What {@linkcode scanCorpus} gave.
  * @param options `pieceLength`: the length from which on a piece is given out, in UTF-16 units; 65,536 by
  * default. `cut`: where a piece of a longer run ends, given its text; by default {@linkcode lastSafeCut},
  * where a byte-level tokenizer gives the tokens of the whole.
  */
 export async function* splitRuns(
   corpus: Corpus,
-  threshold: number,
+  { threshold, blockLength }: Split,
   options: { pieceLength?: number; cut?: (text: string) => number } = {},
 ): AsyncGenerator<RunPiece> {
   const { pieceLength = 65536, cut: findCut = lastSafeCut } = options;
@@ -250,7 +273,7 @@ export async function* splitRuns(
   let first = true;
   // How much must have gathered before it is worth looking for a cut again.
   let wanted = pieceLength;
-  for await (const { document, units } of divide(corpus)) {
+  for await (const { document, units } of divide(corpus, blockLength)) {
     let joined = document.part > 0;
     for (const unit of units()) {
       const side = blockHash(unit) < threshold;

@@ -1,44 +1,12 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import type { Document } from "../document.ts";
+import { readGutenberg } from "./gutenberg.ts";
 import { textParts } from "../formats/text_parts.ts";
-import { blockHash, cutBlocks, scanCorpus, splitRuns } from "./split.ts";
-import { hashCombine } from "../../ops/random.ts";
-
-/** A text of paragraphs of 50 to 850 letters. */
-function paragraphs(seed: number, count: number): string {
-  return Array.from({ length: count }, (_, i) => {
-    const length = 10 + hashCombine(seed, i) % 160;
-    return Array.from({ length }, (_, k) => (hashCombine(seed, i, k) % 9999).toString(36)).join(" ") + "\n\n";
-  }).join("");
-}
+import { paragraphs } from "../../tests/random_text.ts";
+import { blockHash, cutBlocks } from "./blocks.ts";
+import { scanCorpus, splitRuns } from "./split.ts";
 
 const document = (text: string, name = "d"): Document => ({ name, text, part: 0 });
-
-Deno.test("cutBlocks() loses nothing and keeps to its sizes", () => {
-  const long = "x".repeat(20000), lines = "a line of verse \n".repeat(2000), wide = "😀".repeat(10001);
-  for (const text of [paragraphs(1, 300), long, lines, wide, "a\n \n\tb", "\n\n\n", `${long}\n\n${lines}`]) {
-    const blocks = [...cutBlocks(text)];
-    equal(blocks.join(""), text);
-    for (const block of blocks) {
-      ok(block.length > 0 && block.length <= 8192);
-      ok(block.isWellFormed());
-    }
-    for (const block of blocks.slice(0, -1)) ok(block.length >= 1024);
-  }
-});
-
-Deno.test("cutBlocks() ends blocks at paragraphs", () => {
-  const blocks = [...cutBlocks(paragraphs(2, 300))];
-  ok(blocks.length > 20);
-  for (const block of blocks) ok(block.endsWith("\n\n") && !block.startsWith("\n"));
-});
-
-Deno.test("cutBlocks() finds its boundaries again after an insertion", () => {
-  const text = paragraphs(3, 400);
-  const before = new Set(cutBlocks(text));
-  const after = [...cutBlocks("A new first paragraph.\n\n" + text)];
-  ok(after.filter((block) => !before.has(block)).length <= 3);
-});
 
 Deno.test("scanCorpus() and splitRuns() set about the fraction aside, and divide all of the text", async () => {
   const texts = [paragraphs(4, 1500), paragraphs(5, 1500)];
@@ -48,7 +16,7 @@ Deno.test("scanCorpus() and splitRuns() set about the fraction aside, and divide
   equal(scan.bytes, texts.join("").length);
   let validation = 0;
   const all: string[] = [];
-  for await (const run of splitRuns(corpus, scan.threshold, { pieceLength: 3000 })) {
+  for await (const run of splitRuns(corpus, scan, { pieceLength: 3000 })) {
     all.push(run.text);
     if (run.validation) validation += run.text.length;
   }
@@ -59,9 +27,9 @@ Deno.test("scanCorpus() and splitRuns() set about the fraction aside, and divide
 
 Deno.test("the split depends on content only: no overlap, and a growing corpus keeps its sides", async () => {
   const sides = async (documents: Document[]) => {
-    const { threshold } = await scanCorpus(documents, 0.2);
+    const scan = await scanCorpus(documents, 0.2);
     const found = [new Set<string>(), new Set<string>()];
-    for await (const run of splitRuns(documents, threshold)) {
+    for await (const run of splitRuns(documents, scan)) {
       for (const paragraph of run.text.split("\n\n")) {
         if (paragraph) found[run.validation ? 1 : 0].add(paragraph);
       }
@@ -86,9 +54,9 @@ Deno.test("the split depends on content only: no overlap, and a growing corpus k
 Deno.test("the same block twice is on one side", async () => {
   const text = paragraphs(9, 400);
   const corpus = [document(text), document(paragraphs(10, 100)), document(text)];
-  const { threshold } = await scanCorpus(corpus, 0.3);
+  const scan = await scanCorpus(corpus, 0.3);
   const blocks = [new Set<number>(), new Set<number>()];
-  for await (const run of splitRuns(corpus, threshold, { pieceLength: Infinity })) {
+  for await (const run of splitRuns(corpus, scan, { pieceLength: Infinity })) {
     for (const block of cutBlocks(run.text)) blocks[run.validation ? 1 : 0].add(blockHash(block));
   }
   ok(blocks[0].size > 10 && blocks[1].size > 10);
@@ -98,7 +66,7 @@ Deno.test("the same block twice is on one side", async () => {
 Deno.test("scanCorpus() raises the threshold until one block of a small corpus is validation", async () => {
   const corpus = [document(paragraphs(11, 12))];
   const scan = await scanCorpus(corpus, 1e-9);
-  const runs = await Array.fromAsync(splitRuns(corpus, scan.threshold));
+  const runs = await Array.fromAsync(splitRuns(corpus, scan));
   equal(runs.filter((run) => run.validation).length, 1);
   ok(runs.some((run) => !run.validation));
   equal((await scanCorpus(corpus, 0)).threshold, 0);
@@ -106,25 +74,30 @@ Deno.test("scanCorpus() raises the threshold until one block of a small corpus i
 
 Deno.test("splitRuns() joins the parts of a document and no two documents", async () => {
   const corpus = [document("one "), { name: "d", text: "two", part: 1 }, document("three", "e")];
-  deepEqual((await Array.fromAsync(splitRuns(corpus, 0))).map((run) => run.text), ["one two", "three"]);
-  const pieces = await Array.fromAsync(splitRuns([document("aa bb cc dd")], 0, { pieceLength: 4 }));
+  deepEqual((await Array.fromAsync(splitRuns(corpus, { threshold: 0 }))).map((run) => run.text), [
+    "one two",
+    "three",
+  ]);
+  const pieces = await Array.fromAsync(
+    splitRuns([document("aa bb cc dd")], { threshold: 0 }, { pieceLength: 4 }),
+  );
   deepEqual(pieces.map((run) => [run.text, run.first]), [["aa bb cc", true], [" dd", false]]);
 });
 
 Deno.test("splitRuns() cuts pieces where it is told to", async () => {
   const options = { pieceLength: 4, cut: (text: string) => text.length - 1 };
-  const pieces = await Array.fromAsync(splitRuns([document("abcdef")], 0, options));
+  const pieces = await Array.fromAsync(splitRuns([document("abcdef")], { threshold: 0 }, options));
   deepEqual(pieces.map((run) => [run.text, run.first]), [["abcde", true], ["f", false]]);
 });
 
 Deno.test("splitRuns() cuts what has no white space at 8 Mi, however it is read, and no character in two", async () => {
-  const text = `a${"😀".repeat(10 << 20)}`;
+  const text = `a${"😀".repeat(5 << 20)}`;
   const lengths = async (pieceOfReading: number) => {
     const pieces = Array.from(
       { length: Math.ceil(text.length / pieceOfReading) },
       (_, i) => text.slice(i * pieceOfReading, (i + 1) * pieceOfReading),
     );
-    const runs = splitRuns(textParts("x", pieces), 0);
+    const runs = splitRuns(textParts("x", pieces), { threshold: 0 });
     const found: number[] = [];
     let joined = "";
     for await (const run of runs) {
@@ -137,7 +110,7 @@ Deno.test("splitRuns() cuts what has no white space at 8 Mi, however it is read,
     return found;
   };
   const most = (8 << 20) - 1;
-  deepEqual(await lengths(1 << 16), [most, 8 << 20, text.length - most - (8 << 20)]);
+  deepEqual(await lengths(1 << 16), [most, text.length - most]);
   deepEqual(await lengths(1_234_567), await lengths(1 << 16));
 });
 
@@ -146,8 +119,8 @@ Deno.test("a document of up to 64 KiB stays whole, and keeps its side when the c
   const lengths = [30, 300, 5000, 40000, 65536];
   const short = Array.from({ length: 60 }, (_, i) => document(text(20 + i, lengths[i % 5]), `short ${i}`));
   const sides = async (documents: Document[]) => {
-    const { threshold } = await scanCorpus(documents, 0.3);
-    const runs = await Array.fromAsync(splitRuns(documents, threshold, { pieceLength: Infinity }));
+    const scan = await scanCorpus(documents, 0.3);
+    const runs = await Array.fromAsync(splitRuns(documents, scan, { pieceLength: Infinity }));
     return new Map(runs.map((run) => [run.text, run.validation]));
   };
   const found = await sides(short);
@@ -161,12 +134,73 @@ Deno.test("a document of up to 64 KiB stays whole, and keeps its side when the c
   ok(!grown.has(long.text) && !grown.has(parts[0].text + parts[1].text), "long ones are cut");
 });
 
+/** The share of a corpus that is set aside, and its runs. */
+async function held(corpus: Document[], fraction: number) {
+  const scan = await scanCorpus(corpus, fraction);
+  const runs = await Array.fromAsync(splitRuns(corpus, scan, { pieceLength: Infinity }));
+  const [train, validation] = [false, true].map((side) => runs.filter((run) => run.validation === side));
+  const length = (runs: { text: string }[]) => runs.reduce((sum, { text }) => sum + text.length, 0);
+  ok(train.length > 0 && validation.length > 0);
+  equal(length(runs), length(corpus));
+  return { scan, validation: validation.map(({ text }) => text), share: length(validation) / length(runs) };
+}
+
+Deno.test("few documents set aside about the share that was asked for, whatever their order and lengths", async () => {
+  const files = (seed: number, lengths: number[]) =>
+    lengths.map((length, i) => document(paragraphs(seed + i, 300).slice(0, length), `${i}`));
+  const corpora: [Document[], number][] = [];
+  for (const fraction of [0.02, 0.05, 0.5, 0.9]) {
+    for (let seed = 100; seed < 200; seed += 20) {
+      corpora.push([files(seed, [46000, 46000, 46000]), fraction]);
+      corpora.push([files(seed, [60000, 500, 500, 500, 30000]), fraction]);
+      corpora.push([files(seed, Array(19).fill(9000)), fraction]);
+      corpora.push([[document(paragraphs(seed, 150))], fraction]);
+    }
+  }
+  // Lines without a blank one between them, and nothing to cut at at all.
+  corpora.push([[1, 2, 3].map((i) => document(`line ${i} of verse\n`.repeat(2700))), 0.34]);
+  corpora.push([files(300, [46000, 46000]).map(({ text }) => document(text.replaceAll(/\s/g, ""))), 0.05]);
+  for (const [corpus, fraction] of corpora) {
+    const { scan, share, validation } = await held(corpus, fraction);
+    const off = Math.abs(share - fraction) / Math.min(fraction, 1 - fraction);
+    ok(off <= 0.5, `${corpus.length} documents: ${share} in place of ${fraction}`);
+    const reverse = await held(corpus.toReversed(), fraction);
+    deepEqual([reverse.share, reverse.validation.sort()], [share, validation.sort()]);
+    const { threshold, blockLength } = reverse.scan;
+    deepEqual([threshold, blockLength], [scan.threshold, scan.blockLength]);
+  }
+});
+
+Deno.test("a split that is not the usual one changes the digest, and no other does", async () => {
+  const content = async (corpus: Document[]) => (await scanCorpus(corpus, 0)).digest;
+  const few = [1, 2, 3].map((i) => document(paragraphs(i, 90)));
+  const { digest, blockLength } = await scanCorpus(few);
+  equal(blockLength, 2048);
+  ok(digest !== await content(few) && digest !== (await scanCorpus(few, 0.06)).digest);
+
+  const many = Array.from({ length: 1100 }, (_, i) => document(paragraphs(1000 + i, 1)));
+  const one = [document(paragraphs(6, 300))];
+  for (const [corpus, fraction] of [[many, 0.05], [many, 0.001], [many, 0.6], [one, 0.2]] as const) {
+    const { threshold, digest, blockLength } = await scanCorpus(corpus, fraction);
+    deepEqual([threshold, digest, blockLength], [fraction * 2 ** 32, await content(corpus), undefined]);
+  }
+});
+
+Deno.test("the default corpus has the digest and the split that it always had", async () => {
+  const corpus = await Array.fromAsync(readGutenberg());
+  for (const fraction of [0.05, 0.001]) {
+    const { digest, threshold, blockLength } = await scanCorpus(corpus, fraction);
+    equal(digest, "51e955464f2206bede8302d3b350a809f86e744d6636be5be174b109fa267262");
+    deepEqual([threshold, blockLength], [fraction * 2 ** 32, undefined]);
+  }
+});
+
 Deno.test("a book and a corpus of one document are read in blocks, however short", async () => {
   const text = paragraphs(93, 60);
   ok(text.length < 65536);
   const alone = await scanCorpus([document(text)], 0.3);
   const sides = async (documents: Document[]) => {
-    const runs = await Array.fromAsync(splitRuns(documents, alone.threshold));
+    const runs = await Array.fromAsync(splitRuns(documents, alone));
     return new Set(runs.map((run) => run.validation)).size;
   };
   equal(await sides([document(text)]), 2);

@@ -131,7 +131,7 @@ export async function trainOrLoadTokenizer(
 
   const counts = new WordCounts();
   let done = 0;
-  for await (const { text, validation } of splitRuns(corpus, scan.threshold)) {
+  for await (const { text, validation } of splitRuns(corpus, scan)) {
     if (!validation) counts.add(text);
     done += utf8Length(text);
     onProgress?.({ stage: "count", done, total: scan.bytes });

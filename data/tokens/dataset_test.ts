@@ -46,10 +46,10 @@ async function withFolder(use: (folder: string) => Promise<void>): Promise<void>
 Deno.test("prepareTokens() encodes every run as a whole, with end-of-text tokens between", async () => {
   const tokenizer = await trainOrLoadTokenizer({ sources: books, vocabSize: 400, validationFraction: 0.2 });
   const data = await prepareTokens({ sources: books, tokenizer, validationFraction: 0.2 });
-  const { threshold, bytes } = await scanCorpus(books, 0.2);
+  const scan = await scanCorpus(books, 0.2);
   const sides: number[][] = [[], []];
   const texts = ["", ""];
-  for await (const { text, validation } of splitRuns(books, threshold, { pieceLength: Infinity })) {
+  for await (const { text, validation } of splitRuns(books, scan, { pieceLength: Infinity })) {
     const side = validation ? 1 : 0;
     if (sides[side].length > 0) sides[side].push(tokenizer.eosId!);
     sides[side].push(...tokenizer.encode(text));
@@ -58,16 +58,16 @@ Deno.test("prepareTokens() encodes every run as a whole, with end-of-text tokens
   deepEqual([idsOf(data.train), idsOf(data.validation)], sides);
   ok(data.train instanceof Uint16Array);
   equal(data.documents, 2);
-  equal(data.trainBytes + data.validationBytes, bytes);
+  equal(data.trainBytes + data.validationBytes, scan.bytes);
   equal(tokenizer.decode(idsOf(data.validation), { skipSpecialTokens: true }), texts[1]);
   equal(idsOf(data.validation).reduce((sum, id) => sum + tokenizer.byteLengths[id], 0), data.validationBytes);
 });
 
 Deno.test("trainOrLoadTokenizer() trains on the training side only", async () => {
   const options = { sources: books, vocabSize: 500, validationFraction: 0.3 };
-  const { threshold } = await scanCorpus(books, 0.3);
+  const scan = await scanCorpus(books, 0.3);
   const counts = new WordCounts();
-  for await (const { text, validation } of splitRuns(books, threshold, { pieceLength: Infinity })) {
+  for await (const { text, validation } of splitRuns(books, scan, { pieceLength: Infinity })) {
     if (!validation) counts.add(text);
   }
   deepEqual(

@@ -14,7 +14,7 @@ const tokenizer = Tokenizer.fromJson(await trainBpe(counts, { vocabSize: 600 }))
 
 /** Items of very different lengths. */
 async function* items(): AsyncGenerator<{ text: string; validation: boolean }> {
-  yield* splitRuns(books, 0.2 * 2 ** 32, { pieceLength: 100_000 });
+  yield* splitRuns(books, { threshold: 0.2 * 2 ** 32 }, { pieceLength: 100_000 });
   yield* ["a", "", "bc"].map((text) => ({ text, validation: true }));
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type RunPiece, splitRuns, withText } from "../corpus/split.ts";
+import { type RunPiece, type Split, splitRuns, withText } from "../corpus/split.ts";
 import type { Corpus } from "../document.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { bytesPerToken, type TokenArray } from "./token_ids.ts";
@@ -29,18 +29,18 @@ export interface TokenStreamOptions {
  * The runs of a corpus with their tokens, see {@linkcode splitRuns}.
  *
  * @param corpus The documents.
- * @param options The tokenizer and its workers, and the `threshold` of the split.
+ * @param options The tokenizer and its workers, and the split.
  * @throws {RangeError} When the vocabulary has no token for a part of a text.
  */
 export async function* encodeRuns(
   corpus: Corpus,
-  { tokenizer, threshold, bytes = Infinity, workers }: TokenStreamOptions & { readonly threshold: number },
+  { tokenizer, bytes = Infinity, workers, ...split }: TokenStreamOptions & Split,
 ): AsyncGenerator<EncodedItem<RunPiece>> {
   const pieces = tokenizer.takesPieces
     ? {}
     : { pieceLength: BLIND_PIECE, cut: (text: string) => text.length };
   using tokenizers = await startTokenizers(tokenizer, bytes < WORTH_WORKERS ? 0 : workers);
-  yield* tokenizers.encode(splitRuns(corpus, threshold, pieces));
+  yield* tokenizers.encode(splitRuns(corpus, split, pieces));
 }
 
 /** The token that goes between texts; null where the tokenizer has none. */
