@@ -76,19 +76,8 @@ function isShort(document: Document): boolean {
   return document.text.length <= MAX_WHOLE && (document as Partial<Book>).isBook !== true;
 }
 
-/** How a corpus is split. */
-export interface Split {
-  /** A document or block is validation when its hash is below this, a number of up to 2^32. */
-  readonly threshold: number;
-  /**
-   * How long a block is at most, in UTF-16 units, where all documents are cut into such; not given where short
-   * ones stay whole and blocks have their usual length.
-   */
-  readonly blockLength?: number;
-}
-
 /** What {@linkcode scanCorpus} tells about a corpus. */
-export interface CorpusScan extends Split {
+export interface CorpusScan {
   /**
    * SHA-256 over the content and its division into documents, in hexadecimal; and over the split where that is not
    * the usual one.
@@ -98,7 +87,17 @@ export interface CorpusScan extends Split {
   readonly bytes: number;
   /** How many documents it has. */
   readonly documents: number;
+  /** A document or block is validation when its hash is below this, a number of up to 2^32. */
+  readonly threshold: number;
+  /**
+   * How long a block is at most, in UTF-16 units, where all documents are cut into such; not given where short
+   * ones stay whole and blocks have their usual length.
+   */
+  readonly blockLength?: number;
 }
+
+/** How a corpus is split. */
+export type Split = Pick<CorpusScan, "threshold" | "blockLength">;
 
 /**
  * Reads a corpus: its digest, its size, and the split, see this module. It is read once, and once more where few
