@@ -1,7 +1,8 @@
 /**
  * Glob patterns for paths: `*` and `?` within a path segment, `**` over any number of segments, `[abc]`,
- * `[!a-z]`, `{one,two}`, `{00..99}`, braces in braces, and `\` before a character that means itself. As in
- * shells, a wildcard at the start of a segment matches no hidden name, and braces are expanded before all else.
+ * `[!a-z]`, `{one,two}`, `{00..99}`, braces in braces, and `\` before a character that means itself (not on
+ * Windows, where it divides folders). As in shells, a wildcard at the start of a segment matches no hidden name,
+ * and braces are expanded before all else.
  *
  * Regular expressions that try every place for every `*` take time exponential in the number of them. Of what
  * follows a `*` or `**` up to the next one only the first match is of interest here, since whatever comes after

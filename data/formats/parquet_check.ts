@@ -3,6 +3,9 @@
  * many bytes, values and list elements as a header names, so a damaged or hostile file of a few bytes could ask
  * for gigabytes.
  *
+ * What pages hold is left to the library. A run of levels or of indices into a dictionary, and the shared prefixes
+ * of DELTA_BYTE_ARRAY, can still stand for more than the headers say, and the library has no limit for these.
+ *
  * Headers are in Thrift's compact protocol, of which this reads what it needs: integers and structures, by their
  * fields' numbers in Parquet's definition, `parquet.thrift`.
  *
