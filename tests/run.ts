@@ -16,6 +16,8 @@ interface Check {
   args: string[];
   /** Counted by the summary of `deno test`, instead of as one. */
   isTests: boolean;
+  /** Variables that it needs, or why it cannot run here, which is then said. */
+  prepare?: () => Promise<Record<string, string> | string>;
 }
 
 interface Result {
@@ -90,6 +92,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     house: [read, write, "--allow-run", "--allow-net=127.0.0.1"],
     "end to end": [read, write, "--allow-run", "--allow-net=127.0.0.1"],
     interop: [read, write, "--allow-run"],
+    "old driver": [read, "--allow-run"],
     slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],
   };
   const tests = (name: string, paths: string[]): Check => ({
@@ -110,6 +113,8 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     isTests: true,
   });
   const check = (name: string, ...args: string[]): Check => ({ name, args, isTests: false });
+  // What computes on the GPU, once more on another driver.
+  const oldDriver = ["ops", "optim", "models", "training/step", ...sourcesIn("tests/old_driver")];
   return [
     check("fmt", "fmt", "--check"),
     check("lint", "lint"),
@@ -119,6 +124,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     tests("house", ["mod.ts", ...sourcesIn("tests/house")]),
     tests("end to end", sourcesIn("tests/tasks")),
     tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
+    { ...tests("old driver", oldDriver), prepare: unpackOldDriver },
     ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],
     check("publish", "publish", "--dry-run", "--allow-dirty"),
   ].filter(({ isTests, args }) => !isTests || !args[args.length - 1].startsWith("--"));
@@ -135,6 +141,18 @@ function sourcesIn(folder: string): string[] {
   }
 }
 
+/** Mesa 22.3 beside the system's: the variable by which Vulkan takes it, or why it cannot be had. */
+async function unpackOldDriver(): Promise<Record<string, string> | string> {
+  try {
+    const args = [join(root, "tests/old_driver/unpack.sh")];
+    const { success, stdout, stderr } = await new Deno.Command("sh", { args }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+    return success ? { VK_DRIVER_FILES: text(stdout) } : text(stderr).split("\n").at(-1)!;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 async function capture(args: string[]): Promise<string> {
   const { stdout } = await new Deno.Command("deno", { args, cwd: root, stderr: "inherit" }).output();
   return new TextDecoder().decode(stdout);
@@ -146,8 +164,11 @@ async function capture(args: string[]): Promise<string> {
  * A suite that a signal ends is run once more, and that is said: Mesa 22.3 was seen to abort while the process
  * exits, after all of its tests had passed. A test that fails is never run again.
  */
-async function runCheck({ name, args, isTests }: Check, again = false): Promise<Result> {
-  const child = new Deno.Command("deno", { args, cwd: root, stdin: "null", stdout: "piped" }).spawn();
+async function runCheck(check: Check, again = false): Promise<Result> {
+  const { name, args, isTests, prepare } = check;
+  const env = await prepare?.();
+  if (typeof env === "string") return { name, passed: 0, failed: 0, skipped: [env] };
+  const child = new Deno.Command("deno", { args, cwd: root, env, stdin: "null", stdout: "piped" }).spawn();
   const decoder = new TextDecoder();
   let text = "";
   for await (const bytes of child.stdout) {
@@ -158,7 +179,7 @@ async function runCheck({ name, args, isTests }: Check, again = false): Promise<
   const { success, signal } = await child.status;
   if (isTests && signal && !again && readReport(text).failed === 0) {
     console.log(`\n${name}: ended by ${signal} without a failed test, so it is run once more`);
-    return runCheck({ name, args, isTests }, true);
+    return runCheck(check, true);
   }
   if (!isTests) return { name, passed: success ? 1 : 0, failed: success ? 0 : 1, skipped: [] };
   const { passed, failed, skipped } = readReport(text);
