@@ -1,5 +1,5 @@
 /**
- * `deno task bench`: our products, training step and optimizers beside peers, in one run, in turns.
+ * `deno task bench`: our products, training step, optimizers and tokenizer beside peers, in one run, in turns.
  *
  * @module
  */
@@ -11,8 +11,9 @@ import { optimizerBench } from "./optimizer_bench.ts";
 import type { Section } from "./section.ts";
 import { stepBench } from "./step_bench.ts";
 import { formatTable, type Heat, rowsOf } from "./table.ts";
+import { tokenizerBench } from "./tokenizer_bench.ts";
 
-const sections: readonly Section[] = [matmulBench, stepBench, optimizerBench];
+const sections: readonly Section[] = [matmulBench, stepBench, optimizerBench, tokenizerBench];
 
 const options = {
   "rounds": {
@@ -23,11 +24,15 @@ const options = {
   },
   "only": {
     type: "choice",
-    choices: ["matmul", "step", "optimizer"],
+    choices: ["matmul", "step", "optimizer", "tokenizer"],
     multiple: true,
     description: "measure only these; the adapter's ceilings always",
   },
-  "python": { type: "string", placeholder: "PATH", description: "a Python with PyTorch, to measure it too" },
+  "python": {
+    type: "string",
+    placeholder: "PATH",
+    description: "a Python with PyTorch and tokenizers, to measure them too",
+  },
   "json": jsonOption,
 } as const;
 
@@ -40,7 +45,7 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
       for (const implementation of section.implementations(python)) {
         const runner = await start(implementation);
         runners.push(runner);
-        if (implementation !== koala) continue;
+        if (implementation.name !== koala.name) continue;
         // Without us there is nothing to compare with.
         if (runner.failure !== undefined) throw new Error(`koala-lm does not run: ${runner.failure}`);
         description ??= runner.description;
@@ -76,8 +81,9 @@ if (import.meta.main) {
   await runTask({
     name: "bench",
     summary:
-      "Measures matrix products, the training step and optimizers beside jax-js, TensorFlow.js and, with " +
-      "--python, PyTorch, which it installs itself (not PyTorch). Takes about four minutes on a CPU.",
+      "Measures matrix products, the training step, optimizers and the tokenizer beside jax-js and TensorFlow.js, " +
+      "which it installs itself, and, with --python, PyTorch and Hugging Face's tokenizers. Takes about five " +
+      "minutes on a CPU.",
     options,
     examples: [
       "deno task bench",

@@ -29,6 +29,11 @@ function deno(script: string, args: readonly string[] = [], permissions: readonl
   };
 }
 
+/** Without leaving compiled files beside the scripts. */
+function pythonCommand(program: string, script: string): Command {
+  return { program, args: ["-B", pathOf(script)] };
+}
+
 function pathOf(script: string): string {
   return fileURLToPath(new URL(script, import.meta.url));
 }
@@ -70,7 +75,27 @@ export function torch(python: string): Implementation {
   return {
     name: "PyTorch CPU",
     packages: [],
-    command: { program: python, args: [pathOf("./peers/torch_gpt.py")] },
+    command: pythonCommand(python, "./peers/torch_gpt.py"),
+  };
+}
+
+/** The same on the CPU alone, for tokenising. */
+export const koalaTokenizer: Implementation = {
+  name: koala.name,
+  packages: [],
+  command: deno("./koala/tokenizer.ts"),
+};
+
+/**
+ * Hugging Face's Rust library of tokenizers.
+ *
+ * @param python The Python that has it.
+ */
+export function huggingFaceTokenizers(python: string): Implementation {
+  return {
+    name: "Hugging Face tokenizers (Rust)",
+    packages: [],
+    command: pythonCommand(python, "./peers/hugging_face_tokenizers.py"),
   };
 }
 

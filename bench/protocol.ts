@@ -47,8 +47,20 @@ export interface ModelCase {
   readonly optimizer: string;
 }
 
+/** Text to token ids, on one thread. */
+export interface TokenizerCase {
+  /** Tells the cases apart. */
+  readonly kind: "tokenizer";
+  /** What a `tokenizer.json` holds. */
+  readonly tokenizer: string;
+  /** The texts of a run. */
+  readonly texts: readonly string[];
+  /** Whether each run begins with a new tokenizer, which has met no word yet. */
+  readonly cold: boolean;
+}
+
 /** What a child may be asked to measure. */
-export type Case = MatmulCase | ModelCase;
+export type Case = MatmulCase | ModelCase | TokenizerCase;
 
 /** What a child says once it is ready to measure, its results checked. */
 export interface Ready {
@@ -60,6 +72,8 @@ export interface Ready {
   readonly work?: number;
   /** Losses of the first steps on one batch. */
   readonly losses?: readonly number[];
+  /** SHA-256 of all token ids as 32-bit little-endian numbers, in hexadecimal digits. */
+  readonly ids?: string;
   /** Largest relative error of the result. */
   readonly error?: number;
 }

@@ -21,5 +21,7 @@ await serve(gpu.description, (what: Case): Promise<Prepared> => {
       return prepareStep(gpu, what);
     case "update":
       return prepareUpdate(gpu, what);
+    case "tokenizer":
+      throw new Error("a GPU's process can measure no tokenizer");
   }
 }, () => measureCeilings(gpu));

@@ -1,5 +1,4 @@
 """PyTorch on the CPU in a process of its own: the GPT step of the bench, with biases as koala-lm has them."""
-import json
 import math
 import sys
 import time
@@ -7,6 +6,7 @@ import time
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from serve import serve
 
 
 def hashed(count, seed):
@@ -77,11 +77,12 @@ class Step:
         )
         self.losses = []
         self.run(1)
-        self.first = time.perf_counter() - began
+        first = time.perf_counter() - began
         self.run(1)
         began = time.perf_counter()
         self.run(1)
-        self.once = time.perf_counter() - began
+        once = time.perf_counter() - began
+        self.ready = {"first": first, "once": once, "losses": self.losses[:3]}
 
     def batch(self, step):
         """One batch for the three steps that are checked, then one of its own for each."""
@@ -99,25 +100,5 @@ class Step:
             self.losses.append(loss.item())
 
 
-prepared = {}
 
-
-def answer(question):
-    if question["ask"] == "hello":
-        return f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"
-    if question["ask"] == "prepare":
-        step = prepared[question["id"]] = Step(question["case"]["model"])
-        return {"first": step.first, "once": step.once, "losses": step.losses[:3]}
-    if question["ask"] == "time":
-        began = time.perf_counter()
-        prepared[question["id"]].run(question["count"])
-        return (time.perf_counter() - began) / question["count"]
-    prepared.pop(question["id"], None)
-
-
-for line in sys.stdin:
-    try:
-        reply = {"value": answer(json.loads(line))}
-    except Exception as error:
-        reply = {"error": str(error)}
-    print(json.dumps(reply), flush=True)
+serve(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads", lambda case: Step(case["model"]))
