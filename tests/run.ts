@@ -92,7 +92,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     house: [read, write, "--allow-run", "--allow-net=127.0.0.1"],
     "end to end": [read, write, "--allow-run", "--allow-net=127.0.0.1"],
     interop: [read, write, "--allow-run"],
-    "old driver": [read, "--allow-run"],
+    "old driver": [read, write, "--allow-run"],
     slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],
   };
   const tests = (name: string, paths: string[]): Check => ({
