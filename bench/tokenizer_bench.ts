@@ -4,11 +4,12 @@
  * @module
  */
 import { readGutenberg } from "../data/corpus/gutenberg.ts";
-import { END_OF_TEXT, trainBpe } from "../data/tokenizer/bpe_trainer.ts";
+import { trainBpe } from "../data/tokenizer/bpe_trainer.ts";
 import { utf8Length } from "../data/tokenizer/byte_level.ts";
 import { documentPieces } from "../data/tokenizer/pieces.ts";
 import { formatTokenizerJson } from "../data/tokenizer/tokenizer_json.ts";
 import { WordCounts } from "../data/tokenizer/word_counts.ts";
+import { END_OF_TEXT } from "../files/hugging_face_names.ts";
 import { huggingFaceTokenizers, koalaTokenizer } from "./implementations.ts";
 import type { Ready } from "./protocol.ts";
 import { race } from "./rounds.ts";
