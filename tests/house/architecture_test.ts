@@ -33,8 +33,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
  * `*` stands for the files without a place of their own, and `mod.ts`, a room's way in, is above all.
  */
 const FROM_THE_GROUND: Record<string, readonly string[]> = {
-  ops: ["matmul", "*", "attention"],
-  optim: ["optimizer.ts", "matrices", "*", "koala"],
+  ops: ["vector_type.ts", "matmul", "*", "attention"],
+  optim: ["optimizer.ts", "matrices", "packed", "*", "koala"],
   data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "*"],
   checkpoint: ["safetensors", "*", "adapter", "run", "open_model.ts"],
   training: ["step", "generate", "loop", "*", "run", "compare", "model_card.ts"],
