@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { withoutSecrets } from "../../files/address.ts";
 import { RUN_VERSION, type RunConfig } from "./config.ts";
 import type { HyperValue, OptimizerConfig } from "./hyper_parameters.ts";
 import { hyperParameters, resolveOptimizer } from "./optimizer.ts";
@@ -26,7 +27,7 @@ const VERSION_1: Readonly<Record<string, string>> = {
  *
  * @param run What run.json holds.
  * @param path Where it is, for the message.
- * @returns The configuration as this version writes it; it makes the same optimizers.
+ * @returns The configuration as this version writes it, with no secret of an address; it makes the same optimizers.
  * @throws {RangeError} If it is of a version that this code does not know.
  */
 export function recordedConfig(run: Readonly<Record<string, unknown>>, path: string): RunConfig {
@@ -35,7 +36,12 @@ export function recordedConfig(run: Readonly<Record<string, unknown>>, path: str
     throw new RangeError(`${path} must be of a version from 1 to ${RUN_VERSION}, got ${version}`);
   }
   const config = run.config as Readonly<Record<string, unknown>>;
-  const kept = Object.entries(config).filter(([key]) => !Object.hasOwn(VERSION_1, key));
+  const kept = Object.entries(config).filter(([key]) => !Object.hasOwn(VERSION_1, key)).map(
+    ([key, value]) => {
+      const isSources = (key === "data" || key === "validationData") && Array.isArray(value);
+      return [key, isSources ? value.map((source) => withoutSecrets(String(source))) : value];
+    },
+  );
   return { ...Object.fromEntries(kept), optimizer: recordedOptimizer(config) } as unknown as RunConfig;
 }
 

@@ -94,6 +94,16 @@ Deno.test("recordedConfig() reads a run.json of version 1 as the optimizer that 
   }
 });
 
+Deno.test("recordedConfig() leaves out what is secret in addresses of older records", () => {
+  const secret = "https://me:pass@example.org/a.txt?token=1:0.5";
+  const config = { ...cases[0][0], data: ["b.txt:0.5", secret], validationData: [secret] };
+  const { data, validationData } = recordedConfig({ version: 1, config }, "run.json");
+  deepEqual([data, validationData], [
+    ["b.txt:0.5", "https://example.org/a.txt:0.5"],
+    ["https://example.org/a.txt:0.5"],
+  ]);
+});
+
 Deno.test("recordedConfig() refuses a version that it does not know", () => {
   throws(
     () => recordedConfig({ version: 3, config: {} }, "a/run.json"),
