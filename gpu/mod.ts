@@ -5,7 +5,7 @@
  * @example Run a kernel of your own
  * ```ts
  * import { deepEqual } from "node:assert/strict";
- * import { compileProgram, Graph, requestGpu } from "@koala-lm/koala-lm/gpu";
+ * import { compileProgram, Graph, perThread, requestGpu } from "@koala-lm/koala-lm/gpu";
  *
  * const gpu = await requestGpu();
  * const g = new Graph({ profile: gpu.profile });
@@ -15,8 +15,7 @@
  *   label: "double",
  *   read: { x },
  *   write: { y },
- *   workgroups: [1, 1, 1],
- *   body: "@compute @workgroup_size(4) fn main(@builtin(local_invocation_index) i: u32) { y[i] = 2.0 * x[i]; }",
+ *   ...perThread({ count: 4, statements: "y[i] = 2.0 * x[i];" }),
  * });
  * const program = await compileProgram(gpu, g);
  * program.write("x", Float32Array.of(1, 2, 3, 4));
