@@ -121,14 +121,15 @@ Deno.test("evaluateTokens() gives the same bits for ids that come piece by piece
   parameters.destroy();
 });
 
-Deno.test("evaluationBatchSize() takes about 2,048 tokens at a time, or what training takes if that is more", () => {
+Deno.test("evaluationBatchSize() takes about 2,048 tokens at a time, or what training takes if that is more or on a CPU", () => {
   const cases = [[16, 128, 16], [2, 64, 32], [1, 1024, 2], [1, 1500, 1], [3, 4096, 3], [64, 128, 64], [
     1,
     1,
     2048,
   ]];
   for (const [batchSize, seqLen, expected] of cases) {
-    equal(evaluationBatchSize({ batchSize, seqLen }), expected);
+    equal(evaluationBatchSize({ batchSize, seqLen }, { isSoftware: false }), expected);
+    equal(evaluationBatchSize({ batchSize, seqLen }, { isSoftware: true }), batchSize);
   }
 });
 

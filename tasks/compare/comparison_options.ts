@@ -92,7 +92,7 @@ export const comparisonOptions = {
     default: 20,
     group: LENGTH,
     description:
-      "batches of each, of --batch-size sequences or about 2,048 tokens, whichever is more; 0 for all " +
+      "batches of each, of --batch-size sequences, or on a GPU of about 2,048 tokens if that is more; 0 for all " +
       "held-out text, which the end always takes",
   },
   "timing-rounds": {

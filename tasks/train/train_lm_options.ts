@@ -182,9 +182,8 @@ const runOptions = {
     min: 0,
     default: 20,
     group: RUN,
-    description:
-      "batches per evaluation on the way, of --batch-size sequences or about 2,048 tokens, whichever is " +
-      "more; 0 for all held-out text, which the end always takes",
+    description: "batches per evaluation on the way, of --batch-size sequences, or on a GPU of about 2,048 " +
+      "tokens if that is more; 0 for all held-out text, which the end always takes",
   },
   "save-every": {
     type: "integer",

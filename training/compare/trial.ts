@@ -88,11 +88,11 @@ export async function trainTrial(
   const trainer = parts.adopt(await Trainer.create(gpu, stepOptions(config, model)), (t) => t.destroy());
   if (context.embeddings) await loadSome(gpu, trainer.parameters, context.embeddings);
   const evaluator = parts.adopt(
-    await Evaluator.create(gpu, model, trainer.parameters, evaluationBatchSize(config), seqLen),
+    await Evaluator.create(gpu, model, trainer.parameters, evaluationBatchSize(config, gpu.profile), seqLen),
     (e) => e.destroy(),
   );
   const evaluate = (maxBatches: number): Promise<Evaluation> => {
-    const shape = { batchSize: evaluationBatchSize(config), seqLen };
+    const shape = { batchSize: evaluationBatchSize(config, gpu.profile), seqLen };
     const batches = sequentialBatches(dataset.validation, {
       ...shape,
       ...(maxBatches > 0 ? { maxBatches } : {}),

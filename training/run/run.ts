@@ -126,7 +126,7 @@ export async function startRun(options: RunOptions): Promise<Run> {
       gpu,
       model,
       trainer.parameters,
-      evaluationBatchSize(config),
+      evaluationBatchSize(config, gpu.profile),
       seqLen,
       endId !== undefined,
     ),
@@ -235,9 +235,9 @@ export class Run implements Disposable {
   }
 
   async #evaluate(maxBatches: number, signal: AbortSignal): Promise<Evaluation> {
-    const { dataset, tokenizer: { byteLengths }, onEvaluation, config } = this.#options;
+    const { gpu, dataset, tokenizer: { byteLengths }, onEvaluation, config } = this.#options;
     const { evaluator, endId } = this.#parts;
-    const batchSize = evaluationBatchSize(config);
+    const batchSize = evaluationBatchSize(config, gpu.profile);
     const shape = { batchSize, seqLen: config.seqLen, endId, ...(maxBatches > 0 ? { maxBatches } : {}) };
     const totalBatches = sequentialBatchCount(dataset.validation.length, shape);
     const onProgress = onEvaluation &&
