@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Ceilings } from "../gpu/ceilings.ts";
+import type { Ceilings } from "../gpu/measure/ceilings.ts";
 import { koala } from "./implementations.ts";
 import type { Section } from "./section.ts";
 import type { Heat } from "./table.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Ceilings } from "../gpu/ceilings.ts";
+import type { Ceilings } from "../gpu/measure/ceilings.ts";
 import { quantile } from "../training/compare/statistics.ts";
 import type { Measured } from "./rounds.ts";
 

@@ -3,7 +3,7 @@ import { add } from "../ops/add.ts";
 import { elementwise } from "../ops/elementwise.ts";
 import { linear } from "../ops/linear.ts";
 import { testGpu } from "../tests/check_op.ts";
-import { measureCeilings } from "./ceilings.ts";
+import { measureCeilings } from "./measure/ceilings.ts";
 import { timeSubmission } from "./clock.ts";
 import type { Gpu } from "./device.ts";
 import { Graph } from "./graph.ts";

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { GeluKind } from "../ops/gelu.ts";
+import type { GeluKind } from "../ops/activation/gelu.ts";
 import {
   type GptConfig,
   gptConfig,

@@ -10,8 +10,8 @@ import { add } from "../ops/add.ts";
 import { packedAttention } from "../ops/attention/attention.ts";
 import { dropout } from "../ops/dropout.ts";
 import { addPositions, embedding } from "../ops/embedding.ts";
-import { gelu, type GeluKind } from "../ops/gelu.ts";
-import { layerNorm } from "../ops/layer_norm.ts";
+import { gelu, type GeluKind } from "../ops/activation/gelu.ts";
+import { layerNorm } from "../ops/norm/layer_norm.ts";
 import type { Layers } from "./layers.ts";
 import { constant, type HiddenOptions, normal } from "./model.ts";
 

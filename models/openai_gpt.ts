@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { GeluKind } from "../ops/gelu.ts";
+import type { GeluKind } from "../ops/activation/gelu.ts";
 import { type GptConfig, gptConfig, gptDefaults, type GptKind, gptLayers } from "./gpt_layers.ts";
 import { type Layers, plainLayers } from "./layers.ts";
 import type { LanguageModel } from "./model.ts";

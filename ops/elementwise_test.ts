@@ -2,8 +2,8 @@ import { Graph } from "../gpu/graph.ts";
 import { compileProgram } from "../gpu/program.ts";
 import { checkOp, closeTo, testGpu, testProfiles } from "../tests/check_op.ts";
 import { add } from "./add.ts";
-import { gelu } from "./gelu.ts";
-import { geluReference } from "./gelu_reference.ts";
+import { gelu } from "./activation/gelu.ts";
+import { geluReference } from "./activation/gelu_reference.ts";
 
 for (const shape of [[1], [3, 5], [2, 3, 64]]) {
   Deno.test(`add() matches the reference at ${shape}`, async () => {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Ceilings, measureCeilings } from "../gpu/ceilings.ts";
+import { type Ceilings, measureCeilings } from "../gpu/measure/ceilings.ts";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { modelFromConfig } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";

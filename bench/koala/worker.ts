@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { measureCeilings } from "../../gpu/ceilings.ts";
+import { measureCeilings } from "../../gpu/measure/ceilings.ts";
 import { requestGpu } from "../../gpu/device.ts";
 import type { Case } from "../protocol.ts";
 import { type Prepared, serve } from "../serve.ts";

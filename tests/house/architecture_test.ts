@@ -33,7 +33,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
  * `*` stands for the files without a place of their own, and `mod.ts`, a room's way in, is above all.
  */
 const FROM_THE_GROUND: Record<string, readonly string[]> = {
-  ops: ["vector_type.ts", "matmul", "*", "attention"],
+  gpu: ["*", "measure"],
+  ops: ["vector_type.ts", "matmul", "*", "activation", "norm", "attention"],
   optim: ["optimizer.ts", "matrices", "packed", "*", "koala"],
   data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "*"],
   checkpoint: ["safetensors", "*", "adapter", "run", "open_model.ts"],
@@ -142,6 +143,23 @@ Deno.test("what runs in browsers needs neither Deno nor Node, and nor does what 
       if (!/^[a-z]+:/.test(target) && !needed.has(target)) needed.set(target, `${way} -> ${target}`);
     }
   }
+});
+
+Deno.test("no folder has more than 15 source files, and no function of training/ and tasks/ more than 80 lines", () => {
+  const isSource = ({ path }: Source) => path.includes("/") && !path.endsWith("_reference.ts");
+  const folders = Map.groupBy(nonTests.filter(isSource), ({ path }) => dirname(path));
+  deepEqual([...folders].filter(([, files]) => files.length > 15).map(([folder]) => folder), []);
+  const long = nonTests.filter(({ folder }) => ["training", "tasks"].includes(folder)).flatMap(({ path }) => {
+    const text = Deno.readTextFileSync(join(root, path));
+    const functions = text.matchAll(/^(?:export )?(?:async )?function\*? (\w+)[\s\S]*?^}/gm);
+    // Not a declaration in an interface, which ends in a semicolon.
+    const methods = text.matchAll(
+      /^ {2}(?:static )?(?:async )?\*?([#\w]+)\((?:(?!;\n)[\s\S])*? \{\n[\s\S]*?^ {2}\}/gm,
+    );
+    return [...functions, ...methods].filter(([body]) => body.split("\n").length > 80)
+      .map(([, name]) => `${path}: ${name}()`);
+  });
+  deepEqual(long, []);
 });
 
 Deno.test("no file imports itself by way of others, not even for types", () => {

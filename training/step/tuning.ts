@@ -4,7 +4,7 @@
  * @module
  */
 import type { Gpu } from "../../gpu/device.ts";
-import { fastestCandidate } from "../../gpu/tuning.ts";
+import { fastestCandidate } from "../../gpu/measure/tuning.ts";
 import { recordStep, type TrainerOptions } from "./recording.ts";
 
 /** Kernels by what they are for; see `Graph.choose`. */

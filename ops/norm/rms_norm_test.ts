@@ -1,6 +1,6 @@
 import { throws } from "node:assert/strict";
-import { Graph } from "../gpu/graph.ts";
-import { checkOp, testGpu } from "../tests/check_op.ts";
+import { Graph } from "../../gpu/graph.ts";
+import { checkOp, testGpu } from "../../tests/check_op.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormReference } from "./rms_norm_reference.ts";
 

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { clockMethod, Timestamps } from "./clock.ts";
-import type { Gpu } from "./device.ts";
-import { type Choice, Graph } from "./graph.ts";
-import { compileProgram, type Program } from "./program.ts";
+import { clockMethod, Timestamps } from "../clock.ts";
+import type { Gpu } from "../device.ts";
+import { type Choice, Graph } from "../graph.ts";
+import { compileProgram, type Program } from "../program.ts";
 
 /** How often each candidate runs, in turns; the best run counts. The first compiles. */
 const ROUNDS = 4;

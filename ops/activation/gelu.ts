@@ -8,9 +8,9 @@
  *
  * @module
  */
-import type { Graph } from "../gpu/graph.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { elementwise } from "./elementwise.ts";
+import type { Graph } from "../../gpu/graph.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { elementwise } from "../elementwise.ts";
 
 /** `tanh` is Hugging Face's `gelu_new` and `gelu_pytorch_tanh`, `erf` its `gelu`. */
 export type GeluKind = "tanh" | "erf";

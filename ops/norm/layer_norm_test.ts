@@ -1,4 +1,4 @@
-import { checkOp } from "../tests/check_op.ts";
+import { checkOp } from "../../tests/check_op.ts";
 import { layerNorm } from "./layer_norm.ts";
 import { layerNormReference } from "./layer_norm_reference.ts";
 

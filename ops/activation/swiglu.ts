@@ -7,10 +7,10 @@
  *
  * @module
  */
-import { type Graph, type Operand, vec4 } from "../gpu/graph.ts";
-import { expectShape, type Tensor } from "../gpu/tensor.ts";
-import { perThread } from "../gpu/wgsl.ts";
-import { elementwise } from "./elementwise.ts";
+import { type Graph, type Operand, vec4 } from "../../gpu/graph.ts";
+import { expectShape, type Tensor } from "../../gpu/tensor.ts";
+import { perThread } from "../../gpu/wgsl.ts";
+import { elementwise } from "../elementwise.ts";
 
 // exp(-x) leaves f32 below -88; at -80 the sigmoid is 1e-35 already.
 const sigmoid = `

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { timeSubmission } from "./clock.ts";
-import type { Gpu } from "./device.ts";
+import { timeSubmission } from "../clock.ts";
+import type { Gpu } from "../device.ts";
 
 /** The best of several measurements, so that other work on the machine counts as little as possible. */
 export interface Ceilings {

@@ -8,12 +8,12 @@
  *
  * @module
  */
-import type { Graph } from "../gpu/graph.ts";
-import { expectShape, type Tensor } from "../gpu/tensor.ts";
-import { f32, opaque } from "../gpu/wgsl.ts";
-import { columnSums } from "./matmul/column_sum.ts";
-import { perRow } from "./rows.ts";
-import { vectorType } from "./vector_type.ts";
+import type { Graph } from "../../gpu/graph.ts";
+import { expectShape, type Tensor } from "../../gpu/tensor.ts";
+import { f32, opaque } from "../../gpu/wgsl.ts";
+import { columnSums } from "../matmul/column_sum.ts";
+import { perRow } from "../rows.ts";
+import { vectorType } from "../vector_type.ts";
 
 /**
  * Divides each row by its root mean square.
