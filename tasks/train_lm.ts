@@ -60,21 +60,22 @@ async function trainIn(
   if (outcome.end.stopped) Deno.exitCode = interrupts.exitCode;
   const sample = outcome.end.stopped || values.sampleTokens === 0
     ? undefined
-    : await sampleOf(options, run.trainer.parameters, values, say);
+    : await sampleOf({ ...options, parameters: run.trainer.parameters }, values, interrupts.signal, say);
   const seconds = (performance.now() - started) / 1000;
   tell({ runDir, outcome, sample, seconds, prompt: values.prompt }, output);
 }
 
 /** Generates the sample; the run is done, whatever comes of it. */
 async function sampleOf(
-  { gpu, model, config, tokenizer }: Pick<RunOptions, "gpu" | "model" | "config" | "tokenizer">,
-  parameters: ParameterStore,
+  { gpu, model, config, tokenizer, parameters }: RunOptions & { parameters: ParameterStore },
   { prompt, sampleTokens: maxTokens, seed }: TrainLmValues,
+  signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<string | undefined> {
   const ends = boundaryIds({ generationConfig: null, config: config.model }, tokenizer);
   try {
-    return await sampleText(gpu, model, parameters, tokenizer, { prompt, maxTokens, seed, ...ends });
+    const request = { prompt, maxTokens, seed, signal, ...ends };
+    return await sampleText(gpu, model, parameters, tokenizer, request);
   } catch (error) {
     say(`no sample: ${explainError(error)}`);
     return undefined;

@@ -19,6 +19,8 @@ export interface TextRequest extends Omit<GenerateOptions, "onToken"> {
   readonly startId?: number;
   /** The text ends before the first of these strings, wherever tokens begin and end; default none. */
   readonly stop?: readonly string[];
+  /** Ends the text at its next token when it is aborted; default nothing does. */
+  readonly signal?: AbortSignal;
   /** Called with each new piece of text, without half characters and without any part of a stop string. */
   readonly onText?: (piece: string) => void;
 }
@@ -29,8 +31,8 @@ export interface GeneratedText {
   readonly text: string;
   /** The ids that were added, all of them. */
   readonly ids: readonly number[];
-  /** Why it ended: at an end token, at a stop string, or at `maxTokens`. */
-  readonly ended: "eos" | "stop" | "length";
+  /** Why it ended: at an end token, at a stop string, at `maxTokens`, or since it was aborted. */
+  readonly ended: "eos" | "stop" | "length" | "aborted";
 }
 
 /**
@@ -62,7 +64,7 @@ export async function generateTexts(
   tokenizer: Tokenizer,
   requests: readonly TextRequest[],
 ): Promise<GeneratedText[]> {
-  const texts = requests.map(({ prompt, startId, stop = [], onText, ...options }) => {
+  const texts = requests.map(({ prompt, startId, stop = [], signal, onText, ...options }) => {
     if (stop.includes("")) throw new RangeError("A stop string must not be empty, got one that is");
     const ids = promptIds(tokenizer, prompt, startId);
     const stream = new TextStream(tokenizer, ids, stop);
@@ -75,16 +77,17 @@ export async function generateTexts(
       // What an end token says is no text, whether or not the tokenizer calls it special.
       if (options.stopIds?.includes(id)) return false;
       show(stream.push(id));
-      return !stream.stopped;
+      return !stream.stopped && !signal?.aborted;
     };
-    return { request: { ...options, prompt: ids, onToken }, stream, show, text: () => text };
+    return { request: { ...options, prompt: ids, onToken }, signal, stream, show, text: () => text };
   });
   const added = await generator.generateAll(texts.map(({ request }) => request));
   return added.map((ids, i) => {
-    const { stream, show, text, request } = texts[i];
+    const { stream, show, text, request, signal } = texts[i];
     show(stream.end());
     const atEnd = request.stopIds?.includes(ids[ids.length - 1]);
-    return { text: text(), ids, ended: stream.stopped ? "stop" : atEnd ? "eos" : "length" };
+    const ended = stream.stopped ? "stop" : atEnd ? "eos" : signal?.aborted ? "aborted" : "length";
+    return { text: text(), ids, ended };
   });
 }
 

@@ -1,11 +1,11 @@
-import { deepEqual, equal, notEqual, rejects, throws } from "node:assert/strict";
+import { deepEqual, equal, notEqual, ok, rejects, throws } from "node:assert/strict";
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
 import { trainOrLoadTokenizer } from "../../data/tokens/dataset.ts";
 import { llama } from "../../models/llama.ts";
 import { testGpu } from "../../tests/check_op.ts";
 import { declareParameters } from "../run/load_weights.ts";
 import { Generator } from "./generation.ts";
-import { boundaryIds, promptIds, sampleText } from "./text_generation.ts";
+import { boundaryIds, generateTexts, promptIds, sampleText, type TextRequest } from "./text_generation.ts";
 
 const tokenizer = (eosId: number | null, ids: number[] = [], startIds: number[] = []) =>
   ({ eosId, startIds, encode: () => ids }) as unknown as Tokenizer;
@@ -55,7 +55,7 @@ Deno.test("sampleText() needs memory for its own text alone, stops at end tokens
   parameters.allocate(gpu, 4);
   // A cache for all that the model could read takes four times what fits.
   await rejects(Generator.create(gpu, model, parameters), RangeError);
-  const sample = (prompt: string, options: { startId?: number; stopIds?: number[] } = {}) =>
+  const sample = (prompt: string, options: Partial<TextRequest> = {}) =>
     sampleText(gpu, model, parameters, tokenizer, { prompt, maxTokens: 24, seed: 3, ...options });
 
   const prompt = tokenizer.encode("the sea");
@@ -68,6 +68,12 @@ Deno.test("sampleText() needs memory for its own text alone, stops at end tokens
   const begun = await generator.generate([tokenizer.eosId!], { maxTokens: 24, seed: 3 });
   equal(await sample("", { startId: tokenizer.eosId! }), decode(begun));
   notEqual(decode(begun), "");
+  const stop = new AbortController();
+  const [cut] = await generateTexts(generator, tokenizer, [
+    { prompt: "the sea", maxTokens: 24, seed: 3, signal: stop.signal, onText: () => stop.abort() },
+  ]);
+  deepEqual([cut.ended, cut.ids], ["aborted", ids.slice(0, cut.ids.length)]);
+  ok(cut.ids.length < 24);
   await rejects(sample(""), { name: "RangeError", message: /at least one token/ });
   generator.destroy();
   parameters.destroy();
