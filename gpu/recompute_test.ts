@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { add } from "../ops/add.ts";
-import { linearCrossEntropy } from "../ops/cross_entropy.ts";
+import { linearCrossEntropy, MICRO_WEIGHT } from "../ops/cross_entropy.ts";
 import { dropout, RANDOM_SEED } from "../ops/dropout.ts";
 import { embedding } from "../ops/embedding.ts";
 import { gelu } from "../ops/activation/gelu.ts";
@@ -54,6 +54,7 @@ async function lossAndGradients(recompute: boolean) {
     program.write("tokens", tokens, micro);
     program.write("targets", tokens.map((id) => (id + 1) % 16), micro);
     program.write(RANDOM_SEED, Uint32Array.of(11 + micro), micro);
+    program.write(MICRO_WEIGHT, Float32Array.of(1), micro);
   }
   program.run();
   const values = await program.read(loss, ...segments.map((s) => s.gradients));
