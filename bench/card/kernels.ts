@@ -1,0 +1,77 @@
+/**
+ * The kernels of a training step as a graphics card would get them, recorded without one.
+ *
+ * @module
+ */
+import type { Profile } from "../../gpu/device.ts";
+import { modelFromConfig } from "../../models/load.ts";
+import type { StepConfig } from "../../training/run/config.ts";
+import { runOptimizer } from "../../training/run/optimizer.ts";
+import { recordStep } from "../../training/step/recording.ts";
+import { languageModelLoss } from "../../training/step/trainer.ts";
+
+/**
+ * What Deno says of AMD's cards under RADV. Kernels with subgroup operations are for 8 lanes; these have 32 and 64.
+ */
+const GRAPHICS_CARD: Profile = {
+  subgroupSize: 0,
+  isSoftware: false,
+  maxBindingBytes: 2 ** 31 - 4,
+  maxBufferBytes: 2 ** 32 - 4,
+};
+
+/** A kernel, and all its dispatches in a step. */
+export interface StepKernel {
+  /** Its name. */
+  readonly label: string;
+  /** Its WGSL. */
+  readonly code: string;
+  /** Threads of a workgroup. */
+  readonly threads: number;
+  /** Dispatches. */
+  readonly dispatches: number;
+  /** Workgroups of the dispatch that has the fewest. */
+  readonly fewestWorkgroups: number;
+  /** Floating point operations of all dispatches, of those kernels that declare them. */
+  readonly flops: number;
+  /** Bytes that all dispatches read and write. */
+  readonly bytes: number;
+}
+
+/**
+ * Records a step and gathers dispatches of the same code.
+ *
+ * @param config The step.
+ * @returns The kernels, those with the most operations first, then those with the most bytes.
+ */
+export function stepKernels(config: StepConfig): StepKernel[] {
+  const model = modelFromConfig({ ...config.model, vocab_size: config.vocabSize });
+  const { graph } = recordStep(GRAPHICS_CARD, {
+    record: languageModelLoss(model, config.batchSize, config.seqLen),
+    optimizer: runOptimizer(config),
+    gradAccum: config.gradAccum,
+    clip: config.clip,
+    recompute: config.recompute,
+  });
+  const phases = [[graph.microKernels, config.gradAccum], [graph.updateKernels, 1]] as const;
+  const all = phases.flatMap(([kernels, times]) => kernels.map((kernel) => ({ kernel, times })));
+  return [...Map.groupBy(all, ({ kernel }) => kernel.code)].map(([code, group]): StepKernel => {
+    const sum = (value: (kernel: typeof group[0]["kernel"]) => number) =>
+      group.reduce((total, { kernel, times }) => total + times * value(kernel), 0);
+    return {
+      label: group[0].kernel.label,
+      code,
+      threads: threadsOf(code),
+      dispatches: sum(() => 1),
+      fewestWorkgroups: Math.min(...group.map(({ kernel: { workgroups: [x, y, z] } }) => x * y * z)),
+      flops: sum(({ flops = 0 }) => flops),
+      bytes: sum(({ bytes }) => bytes),
+    };
+  }).sort((a, b) => b.flops - a.flops || b.bytes - a.bytes);
+}
+
+function threadsOf(code: string): number {
+  const sizes = /@workgroup_size\(([\d, ]+)\)/.exec(code);
+  if (!sizes) throw new Error(`a kernel must have a @workgroup_size of numbers, received ${code}`);
+  return sizes[1].split(",").reduce((product, size) => product * Number(size), 1);
+}

@@ -1,0 +1,108 @@
+/**
+ * `deno task card`, and what AMD's compiler made of our kernels when this was last changed, so that nothing gets worse
+ * unseen. Whoever makes a kernel better tightens its line.
+ *
+ * @module
+ */
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import type { CardRow } from "../../bench/card/card_table.ts";
+import { runTask } from "../cli.ts";
+
+/** What a kernel may do to registers and waves at most, and what its hot loop must reach. */
+interface Limits {
+  /** Most vector registers that are spilled; default none. */
+  readonly spilledVgprs?: number;
+  /** Most bytes of scratch memory of a wave; default none. */
+  readonly scratchBytes?: number;
+  /** Fewest waves on a SIMD, counted in 32 threads; default all that it holds: 16, be they of 32 or of 64. */
+  readonly waves?: number;
+  /** Smallest share of multiply-adds among vector operations of the hot loop; default any. */
+  readonly multiplyAdds?: number;
+  /** Most bytes of workgroup memory that are read for a multiply-add; default any. */
+  readonly workgroupBytes?: number;
+}
+
+/** Of GPT-2 124M's step on RDNA 3 by Mesa 25.0, by how a kernel's name begins; the others have the defaults. */
+const LIMITS: Readonly<Record<string, Limits>> = {
+  // Larger tiles may take registers for which there is room: 8 waves hide what memory makes them wait for.
+  matmul: { waves: 8, multiplyAdds: 0.7, workgroupBytes: 2 },
+  attention_forward: { waves: 10, multiplyAdds: 0.43 },
+  attention_backward_q: { waves: 6, multiplyAdds: 0.65 },
+  attention_backward_kv: { spilledVgprs: 11, scratchBytes: 1536, waves: 5, multiplyAdds: 0.62 },
+};
+
+/** The result of the task; undefined, and said, where this machine lacks something. */
+async function card(...args: readonly string[]): Promise<string | undefined> {
+  const { code, stdout, stderr } = await runTask("card", args);
+  const lacks = /^error: (this needs .*)/m.exec(stderr)?.[1];
+  if (lacks === undefined) equal(code, 0, stderr);
+  else console.log(`skipped: card: ${lacks}`);
+  return lacks === undefined ? stdout : undefined;
+}
+
+Deno.test("the table for an older card has a line of numbers for every kernel of a step", async () => {
+  const text = await card(
+    ...[
+      "--model",
+      "gpt2-nano",
+      "--batch-size",
+      "2",
+      "--seq-len",
+      "32",
+      "--vocab-size",
+      "512",
+      "--family",
+      "vega10",
+    ],
+  );
+  if (text === undefined) return;
+  const [adapter, step, , head, ...lines] = text.trimEnd().split("\n");
+  match(adapter, /VEGA10\), Mesa \d+\./);
+  const kernels = Number(/(\d+) kernels in \d+ dispatches/.exec(step)?.[1]);
+  ok(kernels > 20, step);
+  match(head, /^kernel .* GB$/);
+  equal(lines.length, kernels);
+  // Where a kernel has no multiply-add, or does not say its operations, cells are empty.
+  for (const line of lines) match(line, /^\w+( +\d+){11}( .*)? +\d+\.\d+$/);
+});
+
+Deno.test("no kernel of GPT-2's step on RDNA 3 is worse than when it was last looked at", async () => {
+  const text = await card("--family", "navi31", "--json");
+  if (text === undefined) return;
+  const { card: name, driver, kernels }: { card: string; driver: string; kernels: CardRow[] } = JSON.parse(
+    text,
+  );
+  match(name, /NAVI31/);
+  deepEqual(Object.keys(LIMITS).filter((name) => !kernels.some(({ kernel }) => kernel.startsWith(name))), []);
+  for (const row of kernels) {
+    for (const key of ["vgprs", "instructions", "waves_per_simd", "wave_size", "threads", "bytes"] as const) {
+      ok(row[key] > 0, `${row.kernel}: ${key} must be positive, received ${row[key]}`);
+    }
+  }
+  if (!driver.startsWith("Mesa 25.0.")) {
+    console.log(`skipped: limits of kernels, which are Mesa 25.0's: this is ${driver}`);
+    return;
+  }
+  deepEqual(kernels.flatMap(worse), []);
+});
+
+/** In what a kernel is beyond its limits. */
+function worse(row: CardRow): string[] {
+  const limits = Object.entries(LIMITS).find(([name]) => row.kernel.startsWith(name))?.[1] ?? {};
+  const { spilledVgprs = 0, scratchBytes = 0, waves = row.wave_size / 2, ...loop } = limits;
+  const { multiplyAdds = 0, workgroupBytes = Infinity } = loop;
+  const hot = row.hot_loop;
+  const share = hot ? hot.multiply_adds / hot.vector_operations : 0;
+  const read = hot ? hot.workgroup_bytes / hot.multiply_adds : 0;
+  const checks: [boolean, string][] = [
+    [row.spilled_vgprs <= spilledVgprs, `${row.spilled_vgprs} registers spilled, at most ${spilledVgprs}`],
+    [row.scratch_bytes <= scratchBytes, `${row.scratch_bytes} bytes of scratch, at most ${scratchBytes}`],
+    [row.waves_per_simd >= waves, `${row.waves_per_simd} waves, at least ${waves}`],
+    [share >= multiplyAdds, `${share} of the hot loop are multiply-adds, at least ${multiplyAdds}`],
+    [
+      read <= workgroupBytes,
+      `${read} bytes of workgroup memory for a multiply-add, at most ${workgroupBytes}`,
+    ],
+  ];
+  return checks.filter(([holds]) => !holds).map(([, words]) => `${row.kernel}: ${words}`);
+}
