@@ -87,12 +87,12 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     optim: [read],
     ops: [read],
     models: [read],
+    bench: [read, write, "--allow-run"],
     // Not --allow-run=deno: Deno then refuses to start anything where LD_LIBRARY_PATH is set, as on many machines
     // with CUDA, and whoever may run deno may run everything anyway.
     house: [read, write, "--allow-run", "--allow-net=127.0.0.1"],
     "end to end": [read, write, "--allow-run", "--allow-net=127.0.0.1"],
     interop: [read, write, "--allow-run"],
-    card: [read, write, "--allow-run"],
     "old driver": [read, write, "--allow-run"],
     slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],
   };
@@ -125,7 +125,6 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     tests("house", ["mod.ts", ...sourcesIn("tests/house")]),
     tests("end to end", sourcesIn("tests/tasks")),
     tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
-    tests("card", sourcesIn("tests/card")),
     { ...tests("old driver", oldDriver), prepare: unpackOldDriver },
     ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],
     check("publish", "publish", "--dry-run", "--allow-dirty"),

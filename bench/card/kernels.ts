@@ -11,7 +11,8 @@ import { recordStep } from "../../training/step/recording.ts";
 import { languageModelLoss } from "../../training/step/trainer.ts";
 
 /**
- * What Deno says of AMD's cards under RADV. Kernels with subgroup operations are for 8 lanes; these have 32 and 64.
+ * An AMD card, as Deno sees it by Vulkan. Its subgroups have 32 or 64 lanes, and kernels with subgroup operations are
+ * for 8.
  */
 const GRAPHICS_CARD: Profile = {
   subgroupSize: 0,

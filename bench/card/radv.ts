@@ -9,6 +9,7 @@ import {
   addressOf,
   allocate,
   cString,
+  type Field,
   type Loader,
   openLoader,
   question,
@@ -37,8 +38,11 @@ export interface Compiled {
   readonly assembly?: string;
 }
 
+// Structs begin with their type, a number of Vulkan's registry, and a pointer to another one: 16 bytes.
+
 /** `VK_MAX_DESCRIPTION_SIZE`: names and descriptions have this many bytes each. */
 const WORDS = 256;
+/** 1.3. */
 const API_VERSION = 1 << 22 | 3 << 12;
 /** More than any kernel has. */
 const BINDINGS = 32;
@@ -67,6 +71,7 @@ function openCard(loader: Loader): { physical: bigint; driver: Driver } {
   const instance = allocate(8);
   const info = struct(1, null, 0, application, 0, null, 0, null);
   succeeded("vkCreateInstance", loader.vkCreateInstance(info, null, instance));
+  // There is one: the environment has chosen the driver, and RADV's null device is alone.
   const [count, physical] = [struct(1), allocate(8)];
   succeeded(
     "vkEnumeratePhysicalDevices",
@@ -74,7 +79,7 @@ function openCard(loader: Loader): { physical: bigint; driver: Driver } {
   );
   if (uint32At(count) === 0) throw new Error("the driver gives no card: it knows no such --family");
   const driver = allocate(1024);
-  new DataView(driver.buffer).setUint32(0, 1000196000, true);
+  driver.set(struct(1000196000, null));
   const properties = allocate(1024);
   properties.set(struct(1000059001, driver));
   loader.vkGetPhysicalDeviceProperties2(uint64At(physical), properties);
@@ -104,24 +109,21 @@ function openDevice(loader: Loader, physical: bigint): bigint {
 }
 
 function compiler(loader: Loader, device: bigint): (module: Uint8Array) => Compiled {
-  const make = (what: "vkCreateDescriptorSetLayout" | "vkCreatePipelineLayout" | "vkCreateShaderModule") =>
-  (
-    info: Uint8Array<ArrayBuffer>,
-  ) => {
+  type Create = "vkCreateDescriptorSetLayout" | "vkCreatePipelineLayout" | "vkCreateShaderModule";
+  const make = (what: Create, ...info: readonly Field[]) => {
     const made = allocate(8);
-    succeeded(what, loader[what](device, info, null, made));
+    succeeded(what, loader[what](device, struct(...info), null, made));
     return uint64At(made);
   };
-  const bindings = struct(
-    ...Array.from({ length: BINDINGS }, (_, i) => [i, 7, 1, COMPUTE, null]).flat(),
-  );
-  const set = make("vkCreateDescriptorSetLayout")(struct(32, null, 0, BINDINGS, bindings));
-  const layout = make("vkCreatePipelineLayout")(struct(30, null, 0, 1, struct(set), 0, null));
+  // Storage buffers, whose type is 7, one at each binding.
+  const bindings = struct(...Array.from({ length: BINDINGS }, (_, i) => [i, 7, 1, COMPUTE, null]).flat());
+  const set = make("vkCreateDescriptorSetLayout", 32, null, 0, BINDINGS, bindings);
+  const layout = make("vkCreatePipelineLayout", 30, null, 0, 1, struct(set), 0, null);
   const describe = describer(loader, device);
   return (module) => {
     const code = allocate(module.length);
     code.set(module);
-    const shader = make("vkCreateShaderModule")(struct(16, null, 0, BigInt(code.length), code));
+    const shader = make("vkCreateShaderModule", 16, null, 0, BigInt(code.length), code);
     const stage = [18, null, 0, COMPUTE, shader, cString(ENTRY), null];
     // The zero before the stage keeps it, which is a struct, at a multiple of 8 bytes.
     const info = struct(29, null, CAPTURE, 0, ...stage, layout, 0n, 0);

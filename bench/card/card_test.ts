@@ -5,8 +5,8 @@
  * @module
  */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import type { CardRow } from "../../bench/card/card_table.ts";
-import { runTask } from "../cli.ts";
+import { runTask } from "../../tests/cli.ts";
+import type { CardRow } from "./card_table.ts";
 
 /** What a kernel may do to registers and waves at most, and what its hot loop must reach. */
 interface Limits {
@@ -44,7 +44,7 @@ async function card(...args: readonly string[]): Promise<string | undefined> {
   const { code, stdout, stderr } = await runTask("card", args);
   const lacks = /^error: (this needs .*)/m.exec(stderr)?.[1];
   if (lacks === undefined) equal(code, 0, stderr);
-  else console.log(`skipped: ${lacks}`);
+  else console.log(`skipped: deno task card: ${lacks}`);
   return lacks === undefined ? stdout : undefined;
 }
 
