@@ -2,9 +2,11 @@
  * The commands, without a clone of the repository:
  *
  * ```sh
- * deno run --allow-read --allow-write --allow-env=XDG_RUNTIME_DIR jsr:@koala-lm/koala-lm/cli train-lm --data my_texts/
+ * deno run --allow-read --allow-write --allow-env=XDG_RUNTIME_DIR,VK_DRIVER_FILES,VK_ICD_FILENAMES,DENO_WEBGPU_BACKEND \
+ *   jsr:@koala-lm/koala-lm/cli train-lm --data my_texts/
  *
- * deno install --global --name koala-lm --allow-read --allow-write --allow-env=XDG_RUNTIME_DIR jsr:@koala-lm/koala-lm/cli
+ * deno install --global --name koala-lm --allow-read --allow-write \
+ *   --allow-env=XDG_RUNTIME_DIR,VK_DRIVER_FILES,VK_ICD_FILENAMES,DENO_WEBGPU_BACKEND jsr:@koala-lm/koala-lm/cli
  * koala-lm train-lm --data my_texts/
  * ```
  *

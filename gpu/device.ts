@@ -52,6 +52,10 @@ export class GpuUnavailableError extends Error {
 export interface GpuOptions {
   /** Use subgroup operations where they work; default true. False is for testing the other kernels. */
   subgroups?: boolean;
+  /** Which of several adapters: the fastest, by default, or the one that takes the least power. */
+  powerPreference?: GPUPowerPreference;
+  /** Take OpenGL's software renderer where that is all there is; default false, since Vulkan's is faster. */
+  softwareGl?: boolean;
 }
 
 /** What to do where there is no adapter, by how the platform's name begins. */
@@ -63,22 +67,47 @@ const REMEDIES = {
   Win: "update the graphics driver: Deno needs Direct3D 12 or Vulkan",
 };
 
+/** What to do on this platform where there is no adapter. */
+function remedy(): string {
+  const { platform } = navigator;
+  return Object.entries(REMEDIES).find(([name]) => platform.startsWith(name))?.[1] ??
+    "install a Vulkan driver";
+}
+
+/**
+ * Whether an adapter is Mesa's software renderer by way of OpenGL: what there is without a Vulkan driver.
+ *
+ * It has the name of Mesa's Vulkan adapter, but wgpu's OpenGL knows no subgroup sizes, so WebGPU's bounds stand in
+ * their place; Vulkan's have one size.
+ *
+ * @param info The adapter's `info`.
+ */
+export function isSoftwareGl(info: GPUAdapterInfo): boolean {
+  return /llvmpipe|softpipe/i.test(info.description) && info.subgroupMinSize === 4 &&
+    info.subgroupMaxSize === 128;
+}
+
 /**
  * Opens the fastest adapter with its own limits and runs a self-test with known answers, since drivers
  * have been seen to return zeros without an error.
  *
  * @param options See {@linkcode GpuOptions}.
  * @returns The device. Call `destroy()` when done.
- * @throws {GpuUnavailableError} If there is no adapter, with the remedy for this platform.
+ * @throws {GpuUnavailableError} If there is no adapter, or none but OpenGL's software renderer, with the remedy for
+ * this platform.
  * @throws {GpuError} If the self-test fails.
  */
 export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const { powerPreference = "high-performance" } = options;
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference });
   if (!adapter) {
-    const { platform } = navigator;
-    const remedy = Object.entries(REMEDIES).find(([name]) => platform.startsWith(name))?.[1];
     throw new GpuUnavailableError(
-      `WebGPU needs a graphics adapter and found none on ${platform}: ${remedy ?? "install a Vulkan driver"}`,
+      `WebGPU needs a graphics adapter and found none on ${navigator.platform}: ${remedy()}`,
+    );
+  }
+  if (!options.softwareGl && isSoftwareGl(adapter.info)) {
+    throw new GpuUnavailableError(
+      `WebGPU needs a Vulkan driver and found only OpenGL's software renderer: ${remedy()}`,
     );
   }
   // lavapipe does not list "subgroups" but grants it, so it is asked for and done without if refused.
@@ -97,9 +126,7 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   let refusal: unknown;
   for (const features of wanted) {
     // A refused request uses up the adapter, so the next try asks for a fresh one.
-    const fresh = features === wanted[0]
-      ? adapter
-      : await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+    const fresh = features === wanted[0] ? adapter : await navigator.gpu.requestAdapter({ powerPreference });
     try {
       device = await fresh!.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits });
       break;

@@ -8,7 +8,7 @@ import { writeTextAtomically } from "../files/atomic_file.ts";
 import { writeJsonFile } from "../files/json_file.ts";
 import { holdFolder } from "../files/lock_file.ts";
 import { type TokenDataset, tokenizerDigest } from "../data/tokens/dataset.ts";
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
 import type { LanguageModel } from "../models/model.ts";
 import {
   compareSteps,
@@ -38,6 +38,7 @@ import { watchInterrupts } from "./command/interrupts.ts";
 import { withGivenSources } from "./train/given_sources.ts";
 import { prepareData } from "./train/prepare_data.ts";
 import { sayAdapter, withFastestKernels } from "./train/fastest_kernels.ts";
+import { openGpu } from "./gpu/open_gpu.ts";
 
 async function main(asked: ComparisonValues, { given, output }: TaskContext): Promise<void> {
   const say = (line: string) => output.say(line);
@@ -48,7 +49,7 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
   try {
     using _lock = await holdFolder(outDir, "the folder of a comparison");
     using devices = new DisposableStack();
-    const gpu = devices.adopt(await requestGpu(), (gpu) => gpu.destroy());
+    const gpu = devices.adopt(await openGpu(values.gpu), (gpu) => gpu.destroy());
     sayAdapter(gpu, say);
     const prepared = await withGivenSources(
       contestants[0].config,

@@ -6,7 +6,6 @@
 import { readRunOf } from "../checkpoint/run/run_folder.ts";
 import { scanCorpus } from "../data/corpus/split.ts";
 import { streamTokens } from "../data/tokens/stream.ts";
-import { requestGpu } from "../gpu/device.ts";
 import { evaluateTokens, type EvaluationProgress, evaluationRecord } from "../training/evaluation.ts";
 import { loadParameters } from "../training/run/load_weights.ts";
 import { createProgress, formatCount } from "../training/progress.ts";
@@ -22,6 +21,7 @@ import {
 import { dataChoice, openData, sourceOptions } from "./data/data_options.ts";
 import { baseOption } from "./model/open_checkpoint.ts";
 import { checkpointOption, openTextModel, type TextModel } from "./model/text_model.ts";
+import { gpuOption, openGpu } from "./gpu/open_gpu.ts";
 
 /** The longest sequences by default, since many a Llama names a length that would take minutes and much memory. */
 const DEFAULT_LONGEST = 1024;
@@ -52,6 +52,7 @@ const options = {
       "seq-len / stride times as long",
   },
   "batch-size": { type: "integer", min: 1, default: 8, description: "sequences at a time" },
+  "gpu": gpuOption,
   "json": jsonOption,
 } as const;
 
@@ -61,7 +62,7 @@ async function main(values: Values, { output }: TaskContext): Promise<void> {
   using opened = await openTextModel(values.checkpoint, values.base);
   const { folder, model, tokenizer } = opened;
   const { seqLen, stride } = await sequences(values, opened);
-  const gpu = await requestGpu();
+  const gpu = await openGpu(values.gpu);
   try {
     const data = openData(dataChoice(values));
     // What can be read twice is: damage is found before the work, and it is known how much work there is.

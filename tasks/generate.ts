@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { requestGpu } from "../gpu/device.ts";
 import { Generator } from "../training/generate/generation.ts";
 import { loadParameters } from "../training/run/load_weights.ts";
 import {
@@ -23,6 +22,7 @@ import {
 } from "./command/command_line.ts";
 import { baseOption } from "./model/open_checkpoint.ts";
 import { checkpointOption, openTextModel } from "./model/text_model.ts";
+import { gpuOption, openGpu } from "./gpu/open_gpu.ts";
 
 /** Texts that are continued side by side at most. */
 const SIDE_BY_SIDE = 16;
@@ -79,6 +79,7 @@ const options = {
       "\\n, \\t and \\\\ in it stand for a line break, a tab and a backslash",
   },
   "seed": { type: "integer", min: 0, default: 0, description: "seed of the draws" },
+  "gpu": gpuOption,
   "json": jsonOption,
 } as const;
 
@@ -104,7 +105,7 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
       seed: values.seed + sample,
     }))
   );
-  const gpu = await requestGpu();
+  const gpu = await openGpu(values.gpu);
   try {
     const parameters = await loadParameters(gpu, model, folder);
     const longest = lengths.reduce((most, length) => Math.max(most, length), 0) + values.maxTokens;

@@ -4,7 +4,6 @@
  * @module
  */
 import { holdFolder } from "../files/lock_file.ts";
-import { requestGpu } from "../gpu/device.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
 import { boundaryIds, sampleText } from "../training/generate/text_generation.ts";
@@ -25,6 +24,7 @@ import { type Outcome, runDisplay } from "./train/follow_run.ts";
 import { runOptions } from "./train/run_options.ts";
 import { trainLmOptions, type TrainLmValues, withEmptyResume } from "./train/train_lm_options.ts";
 import { type WhichRun, whichRun } from "./train/which_run.ts";
+import { openGpu } from "./gpu/open_gpu.ts";
 
 async function main(values: TrainLmValues, { given, output }: TaskContext): Promise<void> {
   const which = await whichRun(values, given);
@@ -48,7 +48,7 @@ async function trainIn(
   const say = (line: string) => output.say(line);
   using resources = new DisposableStack();
   const lock = resources.use(await holdFolder(runDir, "the run folder"));
-  const gpu = resources.adopt(await requestGpu(), (gpu) => gpu.destroy());
+  const gpu = resources.adopt(await openGpu(values.gpu), (gpu) => gpu.destroy());
   sayAdapter(gpu, say);
   const options = await runOptions({ which, runDir, values, given, gpu, resources, say });
   using interrupts = watchInterrupts(() =>

@@ -13,8 +13,8 @@ export interface Command {
 }
 
 const [READ, WRITE] = ["--allow-read", "--allow-write"];
-/** Whatever opens a graphics driver: see `quietDriver`. */
-const DRIVER = "--allow-env=XDG_RUNTIME_DIR";
+/** Whatever opens a graphics driver: see `quietDriver` and `openGpu`. */
+const DRIVER = "--allow-env=XDG_RUNTIME_DIR,VK_DRIVER_FILES,VK_ICD_FILENAMES,DENO_WEBGPU_BACKEND";
 
 /** The commands by name, the most used first. Each is the file of its name in `tasks/`. */
 export const COMMANDS = {
@@ -49,7 +49,8 @@ export const COMMANDS = {
   },
   "doctor": {
     summary: "show the graphics adapter, test it and say what to do",
-    permissions: [READ, DRIVER],
+    // A report lands in the folder where it is started.
+    permissions: [READ, `${WRITE}=.`, DRIVER],
   },
   "profile": {
     summary: "show where the time of a training step goes",

@@ -5,6 +5,7 @@
  */
 import type { Contestant } from "../../training/compare/comparison.ts";
 import { OPTIMIZERS } from "../../training/run/optimizer_table.ts";
+import { gpuOption } from "../gpu/open_gpu.ts";
 import { jsonOption, type OptionValues } from "../command/command_line.ts";
 import { contestantsFor, entryOptions, parseContestants, parseGrids } from "./contestants.ts";
 import { embeddingOptions } from "../train/embedding_options.ts";
@@ -109,6 +110,7 @@ export const comparisonOptions = {
   ...embeddingOptions,
   ...scheduleOptions,
   ...entryOptions,
+  "gpu": gpuOption,
   "json": jsonOption,
 } as const;
 

@@ -9,6 +9,7 @@ import { DEFAULT_VALIDATION_FRACTION } from "../../data/corpus/split.ts";
 import { dropoutKeys, modelFromConfig, modelPresets } from "../../models/load.ts";
 import type { ScheduleKind } from "../../optim/schedule.ts";
 import type { RunConfig, StepConfig } from "../../training/run/config.ts";
+import { gpuOption } from "../gpu/open_gpu.ts";
 import { jsonOption, type OptionValues, UsageError } from "../command/command_line.ts";
 import { DATA_GROUP as DATA, dataChoice, sourceOptions } from "../data/data_options.ts";
 import { embeddingOptions, readEmbeddings } from "./embedding_options.ts";
@@ -206,6 +207,7 @@ const runOptions = {
     description: "beginning of the sample at the end",
   },
   "sample-tokens": { type: "integer", min: 0, default: 120, group: RUN, description: "length of the sample" },
+  "gpu": gpuOption,
   "json": jsonOption,
 } as const;
 

@@ -22,7 +22,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   data: ["ops/ignored_target.ts", "ops/random.ts", "files", "hub"],
   checkpoint: ["files", "hub"],
   training: ["deno.json", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
-  tasks: ["training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
+  tasks: ["deno.json", "training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
   "cli.ts": ["tasks"],
   // Files at the root: mod.ts re-exports the library, which the tasks are no part of.
   "": ["training", "models", "optim", "data", "checkpoint", "hub", "files", "ops", "gpu"],
@@ -39,7 +39,7 @@ const FROM_THE_GROUND: Record<string, readonly string[]> = {
   data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "*"],
   checkpoint: ["safetensors", "*", "adapter", "run", "open_model.ts"],
   training: ["step", "generate", "loop", "*", "run", "compare", "model_card.ts"],
-  tasks: ["command", "data", "model", "train", "compare", "*"],
+  tasks: ["command", "gpu", "data", "model", "train", "compare", "doctor", "*"],
 };
 
 /** Folders and files that run in browsers: neither they nor what they import need Deno or Node. */
