@@ -75,14 +75,11 @@ function remedy(): string {
 }
 
 /**
- * Whether an adapter is Mesa's software renderer by way of OpenGL: what there is without a Vulkan driver.
- *
- * It has the name of Mesa's Vulkan adapter, but wgpu's OpenGL knows no subgroup sizes, so WebGPU's bounds stand in
- * their place; Vulkan's have one size.
- *
- * @param info The adapter's `info`.
+ * Whether an adapter is Mesa's software renderer by way of OpenGL, which is what there is without a Vulkan driver. It
+ * has the name of Mesa's Vulkan adapter, but wgpu's OpenGL knows no subgroup sizes, so that WebGPU's bounds stand in
+ * their place; on Vulkan there is one size.
  */
-export function isSoftwareGl(info: GPUAdapterInfo): boolean {
+function isSoftwareGl(info: GPUAdapterInfo): boolean {
   return /llvmpipe|softpipe/i.test(info.description) && info.subgroupMinSize === 4 &&
     info.subgroupMaxSize === 128;
 }

@@ -21,8 +21,8 @@ const options = {
     type: "string",
     placeholder: "FILE",
     description:
-      "also measure the adapter for a minute or so, and write all of it to a JSON file without names or " +
-      "paths, to be attached to an issue; the file must be in the current folder or one in it",
+      "also measure the adapter, for about a minute, and write everything to a JSON file to attach to an issue; " +
+      "no user names or paths are in it, and it must be in the folder where the command runs",
   },
   "gpu": gpuOption,
   "json": jsonOption,

@@ -5,6 +5,7 @@
  */
 import { basename } from "node:path";
 import { type Gpu, requestGpu } from "../../gpu/device.ts";
+import { asTyped } from "../command/commands.ts";
 import { type StringOption, UsageError } from "../command/command_line.ts";
 import { askedBackends, BACKENDS, type FoundAdapter, listAdapters, useDriversOf } from "./adapters.ts";
 
@@ -14,8 +15,10 @@ export const gpuOption = {
   placeholder: "INDEX|NAME",
   group: "General",
   description:
-    "the adapter to use: its number in the list of `deno task doctor`, or a part of its name or its " +
-    "driver's (default: the fastest)",
+    `the adapter to use: its number in the list of ${
+      asTyped("deno task doctor")
+    }, or a part of its name or ` +
+    "its driver's (default: the fastest)",
 } as const satisfies StringOption;
 
 /**

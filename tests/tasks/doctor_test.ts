@@ -1,5 +1,5 @@
 /** `doctor`, `--gpu`, and what happens without a Vulkan driver. */
-import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
+import { deepEqual, doesNotMatch, equal, match, notEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { filesIn, refused, runTask, startCommand, taskCommand } from "../cli.ts";
@@ -46,15 +46,23 @@ Deno.test("--gpu chooses between two drivers", { ignore }, async () => {
   const list = async (files: string) => {
     const { code, stdout, stderr } = await runTask("doctor", ["--json"], { VK_DRIVER_FILES: files });
     equal(code, 0, stderr);
-    return JSON.parse(stdout).adapters as { driver: string; max_storage_buffers: number }[];
+    const { adapters, advice } = JSON.parse(stdout);
+    return { adapters, advice: advice.join("\n") } as {
+      adapters: { driver_vulkan: string; max_storage_buffers: number }[];
+      advice: string;
+    };
   };
   const installed = "/usr/share/vulkan/icd.d";
   const system = [...Deno.readDirSync(installed)].find(({ name }) => /^lvp_icd/.test(name))!;
   const drivers = [said, join(installed, system.name)];
-  const adapters = await list(drivers.join(":"));
+  const { adapters } = await list(drivers.join(":"));
   equal(adapters.length, 2);
   if (adapters[0].max_storage_buffers === adapters[1].max_storage_buffers) {
     return console.log("skipped: two drivers side by side: the system's Mesa cannot be told from 22.3");
+  }
+  match((await list(drivers[0])).advice, /a newer Mesa is faster/);
+  if (adapters[1].driver_vulkan.startsWith("1.4")) {
+    doesNotMatch((await list(drivers[1])).advice, /a newer Mesa/);
   }
   const dir = await Deno.makeTempDir();
   try {
