@@ -42,6 +42,7 @@ Deno.test("train-lm refuses bad input with one message and leaves nothing half-w
     [["--tokenizer", at("none.json")], 1, /none\.json/],
     [["--bacth-size", "3"], 2, /unknown option --bacth-size; did you mean --batch-size\?/],
     [["--batch-size", "0"], 2, /--batch-size must be an integer of at least 1, received "0"/],
+    [["--gpu", "no such card"], 2, /--gpu must mean one adapter, got no such card, which means none of 0: /],
     [["--lr", "-1"], 2, /--lr must be a number greater than 0/],
     [["--optimizer", "adam"], 2, /--optimizer must be one of koala\+\+, .*adamw/],
     [
