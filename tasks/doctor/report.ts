@@ -74,7 +74,6 @@ export async function writeReport(
     }
   };
   const measured = gpu instanceof Error ? { error: explainError(gpu) } : {
-    device_limits: numbersOf(gpu.device.limits),
     known_losses: await attempt("training two tiny models, whose losses are known", async () => {
       const checks = await checkKnownLosses(gpu);
       isWell &&= checks.every(({ passed }) => passed);
@@ -94,13 +93,4 @@ async function measureNano(gpu: Gpu) {
   const config = await stepConfig(values, chosenOptimizer(values, given));
   const model = modelFromConfig({ ...config.model, vocab_size: config.vocabSize });
   return await measureStep(gpu, model, config, { model: values.model, steps: 2, warmupSteps: 1 });
-}
-
-/** WebGPU's limits are getters of a class, which JSON leaves out. */
-function numbersOf(limits: GPUSupportedLimits): Record<string, number> {
-  const names = Object.keys(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(limits)));
-  const entries = names.map((name) => [name, limits[name as keyof GPUSupportedLimits]] as const);
-  return Object.fromEntries(
-    entries.filter((entry): entry is [string, number] => typeof entry[1] === "number"),
-  );
 }

@@ -17,10 +17,10 @@ export interface AdapterFacts {
   readonly software: boolean;
   /** WebGPU features that the toolkit looks at and that it does not list. */
   readonly lacks: readonly string[];
-  /** Storage buffers that a kernel may bind. */
-  readonly max_storage_buffers: number;
-  /** The largest binding in bytes. */
-  readonly max_binding_bytes: number;
+  /** All that it lists. */
+  readonly features: readonly string[];
+  /** WebGPU's limits by their names. */
+  readonly limits: Readonly<Record<string, number>>;
   /** The power preference by which it was asked for. */
   readonly power_preference: GPUPowerPreference;
 }
@@ -39,8 +39,8 @@ async function adapters(): Promise<AdapterFacts[]> {
       device: info.device,
       software: info.isFallbackAdapter,
       lacks: wanted.filter((feature) => !features.has(feature)),
-      max_storage_buffers: limits.maxStorageBuffersPerShaderStage,
-      max_binding_bytes: limits.maxStorageBufferBindingSize,
+      features: [...features].sort(),
+      limits: numbersOf(limits),
     };
     const isKnown = found.some(({ power_preference: _, ...other }) =>
       JSON.stringify(other) === JSON.stringify(facts)
@@ -48,6 +48,16 @@ async function adapters(): Promise<AdapterFacts[]> {
     if (!isKnown) found.push({ ...facts, power_preference });
   }
   return found;
+}
+
+/** The limits are getters of a class, which neither JSON nor messages carry. */
+function numbersOf(limits: GPUSupportedLimits): Record<string, number> {
+  const numbers: Record<string, number> = {};
+  for (const name in limits) {
+    const value: unknown = limits[name as keyof GPUSupportedLimits];
+    if (typeof value === "number") numbers[name] = value;
+  }
+  return numbers;
 }
 
 const thread = self as unknown as {
