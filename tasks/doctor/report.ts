@@ -48,7 +48,8 @@ export function checkReportPath(path: string): void {
 }
 
 /**
- * Writes the report. What fails on the adapter is in it as `{"error": ...}` in the place of what was to be measured.
+ * Writes the report. What fails on the adapter is in it as `{"error": ...}` in the place of what was to be measured. It is
+ * written before each measurement too, since Deno may end with a panic where a driver loses the device.
  *
  * @param path The file; one that is there is replaced.
  * @param found What is known of the machine and its adapters.
@@ -63,26 +64,32 @@ export async function writeReport(
   gpu: Gpu | Error,
   say: (line: string) => void,
 ): Promise<boolean> {
-  let isWell = !(gpu instanceof Error);
-  const attempt = async <T>(words: string, measure: () => Promise<T>): Promise<T | { error: string }> => {
+  const document: Record<string, unknown> = { report: 1, koala_lm: manifest.version, ...found };
+  const save = () => writeTextAtomically(path, `${JSON.stringify(document, null, 2)}\n`);
+  let isWell = true;
+  const measure = async (key: string, words: string, work: () => Promise<unknown>) => {
+    document[key] = { error: "the command ended here" };
+    await save();
+    say(words);
     try {
-      say(words);
-      return await measure();
+      document[key] = await work();
     } catch (error) {
       isWell = false;
-      return { error: explainError(error) };
+      document[key] = { error: explainError(error) };
     }
   };
-  const measured = gpu instanceof Error ? { error: explainError(gpu) } : {
-    known_losses: await attempt("training two tiny models, whose losses are known", async () => {
+  if (gpu instanceof Error) {
+    document.error = explainError(gpu);
+    isWell = false;
+  } else {
+    await measure("known_losses", "training two tiny models, whose losses are known", async () => {
       const checks = await checkKnownLosses(gpu);
-      isWell &&= checks.every(({ passed }) => passed);
+      isWell = checks.every(({ passed }) => passed);
       return checks;
-    }),
-    speed: await attempt("measuring a training step of gpt2-nano", () => measureNano(gpu)),
-  };
-  const document = { report: 1, koala_lm: manifest.version, ...found, ...measured };
-  await writeTextAtomically(path, `${JSON.stringify(document, null, 2)}\n`);
+    });
+    await measure("speed", "measuring a training step of gpt2-nano", () => measureNano(gpu));
+  }
+  await save();
   return isWell;
 }
 

@@ -2,24 +2,31 @@
 import { deepEqual, doesNotMatch, equal, match, notEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { filesIn, refused, runTask, startCommand, taskCommand } from "../cli.ts";
+import { exists, filesIn, refused, runTask, startCommand, taskCommand } from "../cli.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const ignore = Deno.build.os !== "linux";
 /** A Vulkan driver that is not there. */
 const withoutVulkan = { VK_DRIVER_FILES: "/nowhere/lvp_icd.json" };
 
-/** Runs the doctor in a folder, and gives its exit code and what it printed. */
-async function doctorIn(cwd: string, args: readonly string[], env: Record<string, string> = {}) {
+/** Starts the doctor in a folder. */
+function startIn(cwd: string, args: readonly string[], env: Record<string, string> = {}): Deno.ChildProcess {
   const [command, ...words] = taskCommand("doctor", args).map((word) =>
     word === "tasks/doctor.ts" ? join(root, word) : word
   );
-  const { code, stdout, stderr } = await new Deno.Command(command, {
+  return new Deno.Command(command, {
     args: words,
     cwd,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
-  }).output();
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Runs the doctor in a folder, and gives its exit code and what it printed. */
+async function doctorIn(...[cwd, args, env]: Parameters<typeof startIn>) {
+  const { code, stdout, stderr } = await startIn(cwd, args, env).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
@@ -146,6 +153,22 @@ Deno.test("doctor --report says why there is no adapter, and refuses places wher
     match(error, /found none/);
     deepEqual(adapters, []);
     notEqual(deno, undefined);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("doctor --report leaves what it knows where it is killed by what it measures", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const child = startIn(dir, ["--report", "report.json"]);
+    const ended = child.output();
+    while (!await exists(join(dir, "report.json"))) await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill("SIGKILL");
+    await ended;
+    const { self_test, known_losses } = JSON.parse(await Deno.readTextFile(join(dir, "report.json")));
+    equal(self_test, "passed");
+    deepEqual(known_losses, { error: "the command ended here" });
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
