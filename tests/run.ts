@@ -96,7 +96,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     "old driver": [read, write, "--allow-run"],
     slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],
   };
-  const tests = (name: string, paths: string[]): Check => ({
+  const tests = (name: string, paths: string[], ...more: string[]): Check => ({
     name,
     // Types are checked for all files at once before; --doc also runs the examples in the documentation.
     args: [
@@ -108,6 +108,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
       "--sanitize-ops",
       "--sanitize-resources",
       "--trace-leaks",
+      ...more,
       ...permissions[name] ?? [read, write],
       ...paths,
     ],
@@ -123,7 +124,8 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     check("doc", "doc", "--lint", ...entryPoints),
     ...unitFolders.filter((name) => sourcesIn(name).length > 0).map((name) => tests(name, [name])),
     tests("house", ["mod.ts", ...sourcesIn("tests/house")]),
-    tests("end to end", sourcesIn("tests/tasks")),
+    // They mostly wait for the processes that they start.
+    tests("end to end", sourcesIn("tests/tasks"), "--parallel"),
     tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
     { ...tests("old driver", oldDriver), prepare: unpackOldDriver },
     ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],
