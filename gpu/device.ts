@@ -14,6 +14,12 @@ export interface Profile {
   readonly maxBindingBytes: number;
   /** The largest byte length that one buffer may have. */
   readonly maxBufferBytes: number;
+  /** The most tensors that one kernel may bind; default 8, which WebGPU guarantees. */
+  readonly maxStorageBuffers?: number;
+  /** The most threads of a workgroup; default 256, which WebGPU guarantees. */
+  readonly maxInvocations?: number;
+  /** The most bytes of a workgroup's memory; default 16,384, which WebGPU guarantees. */
+  readonly maxWorkgroupBytes?: number;
 }
 
 /** A WebGPU device that passed its self-test. Made by {@linkcode requestGpu}. */
@@ -114,7 +120,7 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   const requiredLimits = {
     maxBufferSize: limits.maxBufferSize,
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-    maxStorageBuffersPerShaderStage: Math.min(limits.maxStorageBuffersPerShaderStage, 16),
+    maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
     maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
     maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
     maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
@@ -174,6 +180,9 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
         isSoftware: info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader/i.test(info.description),
         maxBindingBytes: Math.min(opened.limits.maxStorageBufferBindingSize, opened.limits.maxBufferSize),
         maxBufferBytes: opened.limits.maxBufferSize,
+        maxStorageBuffers: opened.limits.maxStorageBuffersPerShaderStage,
+        maxInvocations: opened.limits.maxComputeInvocationsPerWorkgroup,
+        maxWorkgroupBytes: opened.limits.maxComputeWorkgroupStorageSize,
       },
       check,
       destroy,

@@ -11,9 +11,9 @@
 import { withoutUnusedKernels } from "./dead_kernels.ts";
 import type { Profile } from "./device.ts";
 import { type Access, type Binding, type Kernel, kernelCode, type WgslType } from "./kernel.ts";
+import { requireLimits } from "./limits.ts";
 import { packSegments, type Parameter, type ParameterSpec, ParameterStore } from "./parameters.ts";
 import { type Dtype, Storage, Tensor } from "./tensor.ts";
-import { MAX_WORKGROUPS } from "./wgsl.ts";
 
 /** A tensor under a WGSL name; the short form of a {@linkcode Binding}. */
 export type Operand = Tensor | { readonly tensor: Tensor; readonly type: WgslType };
@@ -280,25 +280,16 @@ export class Graph {
   /**
    * Records a kernel.
    *
-   * @throws {RangeError} If a binding is larger than the adapter allows or there are too many workgroups.
+   * @throws {RangeError} If the kernel exceeds a limit of the adapter: bytes of a binding, bindings, workgroups in a
+   * dimension, threads or memory of a workgroup.
    */
   dispatch(options: DispatchOptions): void {
     const { label, read = {}, write, constants = {}, body, workgroups, flops } = options;
     const bytes = options.bytes ?? bytesOf(read) + bytesOf(write);
     const bindings = [...asBindings(read, "read"), ...asBindings(write, "write")];
-    for (const { tensor } of bindings) {
-      if (tensor.byteLength > this.profile.maxBindingBytes) {
-        throw new RangeError(
-          `${label}: ${tensor.label} has ${tensor.byteLength} bytes, but this adapter binds at most ` +
-            `${this.profile.maxBindingBytes}; use a smaller batch, sequence or vocabulary`,
-        );
-      }
-    }
-    if (workgroups.some((n) => n < 1 || n > MAX_WORKGROUPS)) {
-      throw new RangeError(`${label}: a dispatch has 1 to ${MAX_WORKGROUPS} workgroups, got ${workgroups}`);
-    }
     const code = kernelCode(bindings, constants, body);
     const kernel = { label, bindings, code, workgroups, flops, bytes };
+    requireLimits(this.profile, kernel);
     (this.#updating ? this.updateKernels : this.microKernels).push(kernel);
   }
 
