@@ -16,6 +16,7 @@
  */
 import type { GradientTarget, Graph } from "../../gpu/graph.ts";
 import { expectShape, type Tensor } from "../../gpu/tensor.ts";
+import { perThread } from "../../gpu/wgsl.ts";
 import { randomSeed } from "../dropout.ts";
 import {
   type AttentionText,
@@ -110,11 +111,11 @@ function record(
   const packed = q.tensor === k.tensor;
   const named = (name: string, columns: Columns) => ({ ...columns, array: packed ? "qkv" : name });
   const places = { q: named("q", q), k: named("k", k), v: named("v", v) };
-  const text: AttentionText = { row, places, channels, scale, dropout, hasStarts: starts !== undefined };
+  const text: AttentionText = { row, places, channels, scale, dropout, starts: starts?.size };
   const inputs = Object.fromEntries(
     Object.values(places).map(({ array, tensor }) => [array, row.wrap(tensor)] as const),
   );
-  const extra: Record<string, Tensor> = {
+  const extra: Record<string, Tensor> = starts && dropout > 0 ? { starts: startsAndSeed(g, starts) } : {
     ...(dropout > 0 ? { seed: randomSeed(g) } : {}),
     ...(starts ? { starts } : {}),
   };
@@ -132,11 +133,13 @@ function record(
   const causalProduct = batch * numHeads * length * length * headDim / 2;
 
   const o = g.activation("attention", [batch, length, channels], [q.tensor, k.tensor, v.tensor]);
-  const l = g.activation("attention.logsumexp", [batch, numHeads, length]);
+  // l and D of each query side by side, since all that the backward kernels bind must be at most eight.
+  const rows = g.activation("attention.rows", [batch, numHeads, length, 2]);
+  const asPairs = { rows: { tensor: rows, type: "vec2f" } } as const;
   g.dispatch({
     label: "attention_forward",
     read: { ...inputs, ...extra },
-    write: { o: row.wrap(o), l },
+    write: { o: row.wrap(o), ...asPairs },
     flops: 4 * causalProduct,
     ...over(numHeads),
     body: forwardWgsl(text),
@@ -148,11 +151,10 @@ function record(
     const { dq, dk, dv } = targets;
     const write = (...gradients: (NamedTarget | undefined)[]) =>
       Object.fromEntries(gradients.flatMap((t) => t ? [[t.array, row.wrap(t.tensor)] as const] : []));
-    const d = g.activation("attention.d", [batch, numHeads, length]);
     g.dispatch({
       label: "attention_backward_q",
-      read: { ...inputs, o: row.wrap(o), l, dO: row.wrap(dO), ...extra },
-      write: { ...write(dq), d },
+      read: { ...inputs, o: row.wrap(o), dO: row.wrap(dO), ...extra },
+      write: { ...write(dq), ...asPairs },
       flops: 6 * causalProduct,
       ...over(numHeads),
       body: backwardQueriesWgsl(text, dq),
@@ -160,7 +162,7 @@ function record(
     if (!dk && !dv) return;
     g.dispatch({
       label: "attention_backward_kv",
-      read: { ...inputs, l, d, dO: row.wrap(dO), ...extra },
+      read: { ...inputs, ...asPairs, dO: row.wrap(dO), ...extra },
       write: write(dk, dv),
       flops: 8 * causalProduct,
       ...over(numKeyValueHeads),
@@ -168,6 +170,21 @@ function record(
     });
   });
   return o;
+}
+
+/** u32 [B * T + 1]: the starts, and behind them dropout's seed, so that both take one binding. */
+function startsAndSeed(g: Graph, starts: Tensor): Tensor {
+  const both = g.activation("attention.starts_and_seed", [starts.size + 1], [], "u32");
+  g.dispatch({
+    label: "starts_and_seed",
+    read: { starts, seed: randomSeed(g) },
+    write: { both },
+    ...perThread({
+      count: both.size,
+      statements: "if (i + 1u < COUNT) { both[i] = starts[i]; } else { both[i] = seed[0]; }",
+    }),
+  });
+  return both;
 }
 
 function requireHeads(channels: number, numHeads: number, numKeyValueHeads: number): void {

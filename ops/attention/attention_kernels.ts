@@ -21,10 +21,10 @@ export interface AttentionText {
   readonly channels: number;
   /** Factor of the scores. */
   readonly scale: number;
-  /** Probability of dropping a weight, drawn from `seed`; 0 drops none. */
+  /** Probability of dropping a weight, drawn from `seed[0]` or, where there are starts, the value behind them. */
   readonly dropout: number;
-  /** Whether queries see keys from `starts` on only. */
-  readonly hasStarts: boolean;
+  /** How many `starts` there are, from which on queries see keys; default none, and they see keys from the first on. */
+  readonly starts?: number;
 }
 
 /** Where a kernel puts a gradient: the array's name, and whether it adds to it. */
@@ -33,7 +33,7 @@ export interface GradientText {
   readonly accumulate: boolean;
 }
 
-/** o and l of the queries. */
+/** o and l of the queries. `rows` holds l and D of each as a pair. */
 export function forwardWgsl(text: AttentionText): string {
   const { each, loadOwn, loadShared, zeros, dot, store } = text.row;
   return `${declarations(text)}
@@ -62,7 +62,7 @@ ${mainOver("NH")}
   if (t >= T) { return; }
   let o_start = o_at(b, row, head);
   ${store("sum", (value, c) => `o[o_start + ${c}] = ${value} / total;`)}
-  l[l_at(b, row, head)] = top + log(total);
+  rows[row_at(b, row, head)].x = top + log(total);
 }`;
 }
 
@@ -79,7 +79,7 @@ ${mainOver("NH")}
   ${zeros("sum")}
   var d_row = 0.0;
   ${forPieces((c) => `d_row += product(g_own[${c}], o[o_start + ${c}]);`)}
-  let l_row = l[l_at(b, row, head)];
+  let l_row = rows[row_at(b, row, head)].x;
   let last = min(group.x * ${THREADS}u + ${THREADS - 1}u, T - 1u);
   for (var j = 0u; j <= last; j++) {
     let k_start = k_at(b, j, head / GROUP);
@@ -91,7 +91,7 @@ ${mainOver("NH")}
     ${each((n) => `sum${n} += ds * k${n};`)}
   }
   if (t >= T) { return; }
-  d[l_at(b, row, head)] = d_row;
+  rows[row_at(b, row, head)].y = d_row;
   ${storeGradient(text.row, dq, "sum", "q_start")}
 }`;
 }
@@ -118,10 +118,10 @@ ${mainOver("KV")}
       let o_start = o_at(b, i, head);
       ${loadShared("q", (c) => `load_q(q_start, ${c})`)}
       ${loadShared("g", (c) => `dO[o_start + ${c}]`)}
-      let at = l_at(b, i, head);
-      let p = select(0.0, exp(${dot("k", "q")} - l[at]), sees(b, i, row));
+      let l_and_d = rows[row_at(b, i, head)];
+      let p = select(0.0, exp(${dot("k", "q")} - l_and_d.x), sees(b, i, row));
       let mask = keep(b, head, i, row);
-      let ds = p * ((${dot("v", "g")}) * mask - d[at]) * SCALE;
+      let ds = p * ((${dot("v", "g")}) * mask - l_and_d.y) * SCALE;
       let kept = p * mask;
       ${each((n) => `dv${n} += kept * g${n}; dk${n} += ds * q${n};`)}
     }
@@ -150,7 +150,7 @@ function mainOver(heads: "NH" | "KV"): string {
 }
 
 /** Functions: where rows of batch b, position t and a head begin, what is seen and what is kept. */
-function declarations({ row, places, channels, scale, dropout, hasStarts }: AttentionText): string {
+function declarations({ row, places, channels, scale, dropout, starts }: AttentionText): string {
   const { width } = row;
   const rowsOf = (name: "q" | "k" | "v") => {
     const { array, offset, stride } = places[name];
@@ -164,15 +164,15 @@ fn load_${name}(at: u32, c: u32) -> V { return ${array}[at + c]; }`;
 ${row.declarations}
 ${rowsOf("q")}${rowsOf("k")}${rowsOf("v")}
 fn o_at(b: u32, t: u32, head: u32) -> u32 { return ((b * T + t) * ${channels}u + head * HS) / ${width}u; }
-fn l_at(b: u32, t: u32, head: u32) -> u32 { return (b * NH + head) * T + t; }
+fn row_at(b: u32, t: u32, head: u32) -> u32 { return (b * NH + head) * T + t; }
 // Whether query i sees key j.
-fn sees(b: u32, i: u32, j: u32) -> bool { return j <= i${hasStarts ? " && j >= starts[b * T + i]" : ""}; }
+fn sees(b: u32, i: u32, j: u32) -> bool { return j <= i${starts ? " && j >= starts[b * T + i]" : ""}; }
 // The mask of dropout.
 ${
     dropout > 0
       ? `${keepFactorWgsl(dropout)}
 fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 {
-  return keep_factor(seed[0], STREAM, ((b * NH + head) * T + i) * T + j);
+  return keep_factor(${starts ? `starts[${starts}]` : "seed[0]"}, STREAM, ((b * NH + head) * T + i) * T + j);
 }`
       : "fn keep(b: u32, head: u32, i: u32, j: u32) -> f32 { return 1.0; }"
   }`;

@@ -12,6 +12,25 @@ const shapes: AttentionShape[] = [
   { batch: 1, length: 17, numHeads: 1, numKeyValueHeads: 1, headDim: 36 },
   { batch: 1, length: 21, numHeads: 4, numKeyValueHeads: 2, headDim: 8 },
 ];
+
+/** The mask of dropout that the kernel draws with seed 5: stream 0 of its graph. */
+const keepFactor =
+  ({ numHeads, length }: AttentionShape, dropout: number) => (b: number, h: number, i: number, j: number) =>
+    hashCombine(5, 0, ((b * numHeads + h) * length + i) * length + j) < dropout * 2 ** 32
+      ? 0
+      : 1 / (1 - dropout);
+
+/** Where documents of 1 to 7 tokens begin, so that many queries see nothing of what comes before them. */
+function documentStarts({ batch, length }: AttentionShape): Uint32Array {
+  const starts = new Uint32Array(batch * length);
+  for (let at = 0, start = 0; at < starts.length; at++) {
+    const t = at % length;
+    if (t === 0 || hashCombine(3, at) % 4 === 0) start = t;
+    starts[at] = start;
+  }
+  return starts;
+}
+
 const text = (s: AttentionShape) => Object.values(s).join(", ");
 
 for (const shape of shapes) {
@@ -27,13 +46,7 @@ for (const shape of shapes) {
     });
   });
   Deno.test(`attention() over documents matches the reference at ${text(shape)}`, async () => {
-    // Documents of 1 to 7 tokens, so that many queries see nothing of what comes before them.
-    const starts = new Uint32Array(batch * length);
-    for (let at = 0, start = 0; at < starts.length; at++) {
-      const t = at % length;
-      if (t === 0 || hashCombine(3, at) % 4 === 0) start = t;
-      starts[at] = start;
-    }
+    const starts = documentStarts(shape);
     await checkOp({
       inputs: { q: [batch, length, channels], k: [batch, length, kv], v: [batch, length, kv] },
       ids: { starts: { shape: [batch, length], values: starts } },
@@ -43,8 +56,23 @@ for (const shape of shapes) {
       tolerance: 5e-5,
     });
   });
-  if (kv !== channels) continue;
   const dropout = 0.25;
+  Deno.test(`attention() over documents with dropout matches the reference at ${text(shape)}`, async () => {
+    const starts = documentStarts(shape);
+    await checkOp({
+      inputs: { q: [batch, length, channels], k: [batch, length, kv], v: [batch, length, kv] },
+      ids: {
+        starts: { shape: [batch, length], values: starts },
+        random_seed: { shape: [1], values: Uint32Array.of(5) },
+      },
+      record: (g, { q, k, v, starts }) =>
+        attention(g, q, k, v, { numHeads, numKeyValueHeads, dropout, starts }),
+      reference: ({ q, k, v }) =>
+        attentionReference(q, k, v, shape, keepFactor(shape, dropout), (b, i) => starts[b * length + i]),
+      tolerance: 5e-5,
+    });
+  });
+  if (kv !== channels) continue;
   Deno.test(`packedAttention() with dropout matches the reference at ${text(shape)}`, async () => {
     await checkOp({
       inputs: { qkv: [batch, length, 3 * channels] },
@@ -52,12 +80,7 @@ for (const shape of shapes) {
       record: (g, { qkv }) => packedAttention(g, qkv, { numHeads, dropout }),
       reference: ({ qkv }) => {
         const part = (p: number) => qkv.filter((_, i) => Math.floor(i % (3 * channels) / channels) === p);
-        // The mask that the kernel draws: stream 0 of this graph.
-        const keep = (b: number, h: number, i: number, j: number) =>
-          hashCombine(5, 0, ((b * numHeads + h) * length + i) * length + j) < dropout * 2 ** 32
-            ? 0
-            : 1 / (1 - dropout);
-        return attentionReference(part(0), part(1), part(2), shape, keep);
+        return attentionReference(part(0), part(1), part(2), shape, keepFactor(shape, dropout));
       },
       tolerance: 5e-5,
     });

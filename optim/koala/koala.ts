@@ -210,7 +210,7 @@ function scalarPass(
 ): void {
   g.dispatch({
     label: "koala_scalars",
-    read: { statistics, scalars, ranges: { tensor: t.ranges, type: "vec2u" }, dots: dots.partials },
+    read: { statistics, scalars, ranges: { tensor: t.ranges, type: "vec4u" }, dots: dots.partials },
     write: {
       coefficients: { tensor: t.coefficients, type: "vec4f" },
       run: t.run,

@@ -130,12 +130,9 @@ function* record(
   const run = g.state(`${prefix}.run`, [2]);
   const coefficients = g.activation(`${prefix}.coefficients`, [items.length, 4]);
   const summary = g.output(`${prefix}.summary`, [SUMMARY.length]);
-  const ranges = chunkRanges(g, prefix, segments);
-  const scales = orthogonal === "none" ? undefined : g.constant(
-    `${prefix}.scales`,
-    Float32Array.from(items, ({ item }) => scaleOf(item, orthogonal)),
-  );
-  scalarPass(g, io, options, { dots, ranges, coefficients, perTensor, run, summary, scales });
+  const scale = orthogonal === "none" ? undefined : (item: Parameter) => scaleOf(item, orthogonal);
+  const ranges = chunkRanges(g, prefix, segments, scale);
+  scalarPass(g, io, options, { dots, ranges, coefficients, perTensor, run, summary });
   for (const part of parts) {
     const tensors = { v0: v.packed[part.index], h0: h.packed[part.index], coefficients, perTensor };
     updateChunks(g, part, { ...elementwisePass(part, options, tensors), statistics: io.statistics });

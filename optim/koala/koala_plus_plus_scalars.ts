@@ -44,7 +44,10 @@ export function writesH({ weightDecay, beta, orthogonal }: Required<KoalaPlusPlu
 export interface ScalarTensors {
   /** From {@linkcode dotTerms}. */
   readonly dots: Sums;
-  /** u32 [tensors, 2], from `chunkRanges`. */
+  /**
+   * u32 [tensors, 4], from `chunkRanges`; its numbers are, for an orthogonal step, what the tensors' matrices are
+   * multiplied with.
+   */
   readonly ranges: Tensor;
   /** [tensors, 4], written: the coefficients of v0, h and h0 in v, and the step size or {@linkcode LEFT_ALONE}. */
   readonly coefficients: Tensor;
@@ -57,8 +60,6 @@ export interface ScalarTensors {
   readonly run: Tensor;
   /** [5], written: {@linkcode SUMMARY}. */
   readonly summary: Tensor;
-  /** [tensors], for an orthogonal step: what its matrices are multiplied with. */
-  readonly scales?: Tensor;
 }
 
 /** Names of the numbers for metrics. */
@@ -120,11 +121,11 @@ function dotsOfH({ beta }: Required<KoalaPlusPlusOptions>): string {
 /** WGSL that turns `step` into the length of an orthogonal step: |v + Q h|, as the filter gives it, or none of the filter's. */
 const ORTHOGONAL_STEP: Readonly<Record<Required<KoalaPlusPlusOptions>["orthogonal"], string>> = {
   none: "",
-  unit: "step = select(0.0, scalars[0] * scales[tensor], S > 0.0);",
+  unit: "step = select(0.0, scalars[0] * bitcast<f32>(ranges[tensor].z), S > 0.0);",
   gain: `let along = c.y + Q;
     let norm2 = c.x * c.x * sum_vv + along * along * hh + c.z * c.z * old.y +
       2.0 * (c.x * along * hv0 + c.x * c.z * old.z + along * c.z * hh0);
-    step *= sqrt(max(norm2, 0.0)) * scales[tensor];`,
+    step *= sqrt(max(norm2, 0.0)) * bitcast<f32>(ranges[tensor].z);`,
 };
 
 /** One workgroup turns dot products into coefficients; a lane takes every 64th tensor. */
@@ -139,9 +140,8 @@ export function scalarPass(
     read: {
       statistics,
       scalars,
-      ranges: { tensor: t.ranges, type: "vec2u" },
+      ranges: { tensor: t.ranges, type: "vec4u" },
       dots: t.dots.partials,
-      ...(t.scales ? { scales: t.scales } : {}),
     },
     write: {
       coefficients: { tensor: t.coefficients, type: "vec4f" },

@@ -15,7 +15,7 @@
  * @module
  */
 import { type Graph, vec4 } from "../../gpu/graph.ts";
-import { f32, mainInputs, opaque } from "../../gpu/wgsl.ts";
+import { f32, flatWorkgroups, mainInputs, opaque } from "../../gpu/wgsl.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { matmul } from "../../ops/matmul/matmul.ts";
 
@@ -32,20 +32,22 @@ export const EIGENBASIS_SHIFT = 1e-6;
 export function readBases(g: Graph, stored: Tensor): { readonly bases: Tensor; readonly transposed: Tensor } {
   const [count, size] = stored.shape;
   const [bases, transposed] = ["bases", "transposed_bases"].map((label) => g.activation(label, stored.shape));
+  const [x, y] = flatWorkgroups(Math.ceil(size * size / 64));
   g.dispatch({
     label: "read_bases",
     read: { stored, sizes: g.sizes(size) },
     write: { bases, transposed },
-    workgroups: [Math.ceil(size * size / 64), count, 1],
+    workgroups: [x, y, count],
     body: `
 @compute @workgroup_size(64) fn main(${mainInputs}) {
   let size = sizes[0];
-  if (id.x >= size * size) { return; }
-  let first = group.y * size * size;
-  let row = id.x / size;
-  let column = id.x % size;
-  let value = stored[first + id.x] + select(0.0, 1.0, row == column);
-  bases[first + id.x] = value;
+  let own = (group.x + group.y * groups.x) * 64u + lane;
+  if (own >= size * size) { return; }
+  let first = group.z * size * size;
+  let row = own / size;
+  let column = own % size;
+  let value = stored[first + own] + select(0.0, 1.0, row == column);
+  bases[first + own] = value;
   transposed[first + column * size + row] = value;
 }`,
   });

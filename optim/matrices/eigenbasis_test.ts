@@ -39,6 +39,28 @@ for (const size of [4, 36, 128, 200]) {
   });
 }
 
+Deno.test("readBases() reads bases of 65,536 workgroups each", async () => {
+  const gpu = await testGpu();
+  const size = 2048;
+  const g = new Graph({ profile: gpu.profile });
+  const stored = g.input("stored", [2, size, size], "f32");
+  const { bases, transposed } = readBases(g, stored);
+  const read = [g.collect(bases), g.collect(transposed)];
+  const program = await compileProgram(gpu, g);
+  const values = Float32Array.from({ length: 2 * size * size }, (_, i) => i % 65_521);
+  program.write("stored", values);
+  program.run();
+  const [q, turned] = await program.read(...read);
+  program.destroy();
+  const expected = (b: number, row: number, column: number) =>
+    values[(b * size + row) * size + column] + (row === column ? 1 : 0);
+  for (let i = 0; i < q.length; i++) {
+    const [b, row, column] = [Math.floor(i / size / size), Math.floor(i / size) % size, i % size];
+    if (q[i] === expected(b, row, column) && turned[i] === expected(b, column, row)) continue;
+    deepEqual([q[i], turned[i]], [expected(b, row, column), expected(b, column, row)], `value ${i}`);
+  }
+});
+
 Deno.test("columnRanges() takes every column once, in order, and keeps to its iterations", () => {
   for (const size of [4, 128, 500, 1024, LARGEST_BASIS]) {
     const ranges = columnRanges(size, 64);

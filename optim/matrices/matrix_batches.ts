@@ -12,7 +12,7 @@
  * @module
  */
 import { type Graph, type UpdateSegment, vec4 } from "../../gpu/graph.ts";
-import { mainInputs } from "../../gpu/wgsl.ts";
+import { flatWorkgroups, mainInputs } from "../../gpu/wgsl.ts";
 import type { Parameter } from "../../gpu/parameters.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { padded } from "../../ops/matmul/transpose.ts";
@@ -164,18 +164,19 @@ function visit(
   { count, rows, columns }: MatrixBatch,
   statements: string,
 ): { readonly workgroups: readonly [number, number, number]; readonly body: string } {
+  const [x, y] = flatWorkgroups(Math.ceil(rows * columns / 256));
   return {
-    workgroups: [Math.ceil(rows * columns / 256), count, 1],
+    workgroups: [x, y, count],
     body: `
 fn at(place: vec4u, row: u32, column: u32) -> u32 { return place.x + row * place.y + column * place.z; }
 @compute @workgroup_size(64) fn main(${mainInputs}) {
-  let own = group.x * 64u + lane;
+  let own = (group.x + group.y * groups.x) * 64u + lane;
   if (own >= sizes[0] * sizes[1]) { return; }
-  let index = group.y * sizes[0] * sizes[1] + own;
+  let index = group.z * sizes[0] * sizes[1] + own;
   let row = own / sizes[1];
   let column = own % sizes[1] * 4u;
-  let place = table[group.y * 2u]; // start, steps, rows
-  let last = table[group.y * 2u + 1u].x - 1u; // column
+  let place = table[group.z * 2u]; // start, steps, rows
+  let last = table[group.z * 2u + 1u].x - 1u; // column
   ${statements}
 }`,
   };

@@ -90,16 +90,24 @@ export function chunkSegments(
 }
 
 /**
- * Which rows of `chunkSums` belong to a tensor.
+ * Which rows of `chunkSums` belong to a tensor, and a number for it, for kernels that go through the tensors.
  *
- * @returns u32 [tensors, 2]: the tensor's first chunk among all, and how many it has.
+ * @param number The number of a tensor; default 0.
+ * @returns u32 [tensors, 4]: the tensor's first chunk among all, how many it has, the bits of its number as an f32, and
+ * zero.
  */
-export function chunkRanges(g: Graph, label: string, segments: readonly UpdateSegment[]): Tensor {
+export function chunkRanges(
+  g: Graph,
+  label: string,
+  segments: readonly UpdateSegment[],
+  number: (item: Parameter) => number = () => 0,
+): Tensor {
   let first = 0;
-  const ranges = segments.flatMap((s) => s.items).flatMap(({ size }) => {
-    const range = [first, Math.ceil(size / CHUNK_VALUES)];
+  const ranges = segments.flatMap((s) => s.items).flatMap(({ item, size }) => {
+    const [bits] = new Uint32Array(Float32Array.of(number(item)).buffer);
+    const range = [first, Math.ceil(size / CHUNK_VALUES), bits, 0];
     first += range[1];
     return range;
   });
-  return g.constant(`${label}.ranges`, Uint32Array.from(ranges), [ranges.length / 2, 2]);
+  return g.constant(`${label}.ranges`, Uint32Array.from(ranges), [ranges.length / 4, 4]);
 }

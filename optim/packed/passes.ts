@@ -182,7 +182,7 @@ var<workgroup> shared_sums: array<array<f32, ${terms.length}>, ${threads}>;`,
 
 /**
  * WGSL that adds the rows of `tensor` in `dots`, the partials of {@linkcode chunkSums}, into `sum_NAME` for each of
- * its names; `ranges`, from `chunkRanges`, is bound as `vec2u`.
+ * its names; `ranges`, from `chunkRanges`, is bound as `vec4u`.
  */
 export function tensorSumsWgsl({ names }: Sums): string {
   return `
