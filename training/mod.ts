@@ -39,12 +39,8 @@ export {
   type EvaluatorOptions,
   type TokenBatch,
 } from "./evaluation.ts";
-export {
-  type GenerateOptions,
-  type GenerateRequest,
-  Generator,
-  type GeneratorOptions,
-} from "./generate/generation.ts";
+export { type GenerateOptions, type GenerateRequest, Generator } from "./generate/generation.ts";
+export type { GeneratorOptions } from "./generate/recording.ts";
 export type {
   CheckpointEvent,
   EndEvent,

@@ -7,32 +7,13 @@
  * @module
  */
 import type { Gpu } from "../../gpu/device.ts";
-import { Graph } from "../../gpu/graph.ts";
-import { withoutUnusedKernels } from "../../gpu/dead_kernels.ts";
 import type { ParameterStore } from "../../gpu/parameters.ts";
 import { compileProgram, type Program } from "../../gpu/program.ts";
 import { Readback } from "../../gpu/readback.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import { headLogits } from "../../ops/cross_entropy.ts";
-import { KeyValueCache } from "../../ops/attention/key_value_cache.ts";
+import type { KeyValueCache } from "../../ops/attention/key_value_cache.ts";
+import { type GeneratorOptions, PIECE, recordGeneration } from "./recording.ts";
 import { checkSampling, sampleToken, type SamplingOptions } from "./sampling.ts";
-
-/** Tokens of a prompt that are read at once. */
-const PIECE = 32;
-
-/** The most sequences side by side: further ones would be computed by another kernel and may round otherwise. */
-const MAX_BATCH = 32;
-
-/** Options of {@linkcode Generator.create}. */
-export interface GeneratorOptions {
-  /**
-   * Sequences that are continued side by side, from 1 to 32; further ones wait for a free place. What a sequence
-   * becomes does not depend on it. Default 1.
-   */
-  readonly batchSize?: number;
-  /** Tokens that the model sees at most, no more than its `maxSeqLen`; less needs less memory. Default that. */
-  readonly contextLength?: number;
-}
 
 /** Options of {@linkcode Generator.generate}. */
 export interface GenerateOptions extends SamplingOptions {
@@ -102,23 +83,7 @@ export class Generator {
     parameters: ParameterStore,
     options: GeneratorOptions = {},
   ): Promise<Generator> {
-    const { batchSize = 1, contextLength = model.maxSeqLen } = options;
-    expectInteger("The batch size of a generator", batchSize, MAX_BATCH);
-    expectInteger("The context length of a generator", contextLength, model.maxSeqLen);
-    const cache = new KeyValueCache(batchSize, contextLength);
-    const record = (batch: number, length: number) => {
-      const g = new Graph({ profile: gpu.profile, parameters });
-      const tokens = g.input("tokens", [batch, length], "u32");
-      return { g, hidden: model.hidden(g, tokens, { context: cache.context(g, batch) }) }; // [B, T, C]
-    };
-    const { g: prefill } = record(1, Math.min(PIECE, contextLength));
-    // Only the cache counts here: the last block's output and what follows are not computed.
-    const kernels = prefill.microKernels;
-    kernels.splice(0, kernels.length, ...withoutUnusedKernels(kernels, kernels.length));
-    const { g: decode, hidden } = record(batchSize, 1);
-    const [, , channels] = hidden.shape;
-    const logits = headLogits(decode, hidden.reshape(batchSize, channels), model.head(decode)); // [B, V]
-    const collected = logits.map((block) => decode.collect(block));
+    const { cache, prefill, decode, logits } = recordGeneration(gpu.profile, model, parameters, options);
     const programs: Program[] = [];
     try {
       cache.allocate(gpu);
@@ -132,9 +97,9 @@ export class Generator {
       cache,
       prefill: programs[0],
       decode: programs[1],
-      readback: new Readback(gpu, collected),
+      readback: new Readback(gpu, logits),
     };
-    return new Generator(parts, batchSize, model.vocabSize);
+    return new Generator(parts, cache.sequences, model.vocabSize);
   }
 
   /**
@@ -278,9 +243,4 @@ function extend({ request, ids }: Sequence, logits: Float32Array): boolean {
 
 function maxTokensOf({ maxTokens = 100 }: GenerateOptions): number {
   return maxTokens;
-}
-
-function expectInteger(what: string, value: number, most: number): void {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return;
-  throw new RangeError(`${what} must be an integer from 1 to ${most}, got ${value}`);
 }

@@ -7,7 +7,8 @@ import { openaiGpt } from "../../models/openai_gpt.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import { headLogits } from "../../ops/cross_entropy.ts";
 import { closeTo, objectsMade, testGpu, testProfiles } from "../../tests/check_op.ts";
-import { type GenerateRequest, Generator, type GeneratorOptions } from "./generation.ts";
+import { type GenerateRequest, Generator } from "./generation.ts";
+import type { GeneratorOptions } from "./recording.ts";
 import { declareParameters } from "../run/load_weights.ts";
 
 const VOCAB = 70;
