@@ -1,4 +1,4 @@
-import { ok, rejects } from "node:assert/strict";
+import { deepEqual, ok, rejects } from "node:assert/strict";
 import { GpuUnavailableError, requestGpu } from "./device.ts";
 
 Deno.test("requestGpu() opens an adapter that passed its self-test", async () => {
@@ -6,6 +6,19 @@ Deno.test("requestGpu() opens an adapter that passed its self-test", async () =>
   ok(gpu.description.length > 0);
   ok(gpu.profile.maxBindingBytes >= 128 << 20);
   gpu.check();
+  gpu.destroy();
+});
+
+Deno.test("requestGpu() gives kernels all that the adapter has, and says so", async () => {
+  const gpu = await requestGpu();
+  const { maxBufferBytes, maxStorageBuffers, maxInvocations, maxWorkgroupBytes } = gpu.profile;
+  const { limits } = (await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }))!;
+  deepEqual([maxBufferBytes, maxStorageBuffers, maxInvocations, maxWorkgroupBytes], [
+    limits.maxBufferSize,
+    limits.maxStorageBuffersPerShaderStage,
+    limits.maxComputeInvocationsPerWorkgroup,
+    limits.maxComputeWorkgroupStorageSize,
+  ]);
   gpu.destroy();
 });
 
