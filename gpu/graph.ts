@@ -10,8 +10,14 @@
  */
 import { withoutUnusedKernels } from "./dead_kernels.ts";
 import type { Profile } from "./device.ts";
-import { type Access, type Binding, type Kernel, kernelCode, type WgslType } from "./kernel.ts";
-import { requireLimits } from "./limits.ts";
+import {
+  type Access,
+  type Binding,
+  type Kernel,
+  kernelCode,
+  requireLimits,
+  type WgslType,
+} from "./kernel.ts";
 import { packSegments, type Parameter, type ParameterSpec, ParameterStore } from "./parameters.ts";
 import { type Dtype, Storage, Tensor } from "./tensor.ts";
 
