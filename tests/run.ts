@@ -91,7 +91,8 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     // Not --allow-run=deno: Deno then refuses to start anything where LD_LIBRARY_PATH is set, as on many machines
     // with CUDA, and whoever may run deno may run everything anyway.
     house: [read, write, "--allow-run", "--allow-net=127.0.0.1"],
-    "end to end": [read, write, "--allow-run", "--allow-net=127.0.0.1"],
+    // The doctor's test looks for the driver that is installed.
+    "end to end": [`${read},/usr/share/vulkan`, write, "--allow-run", "--allow-net=127.0.0.1"],
     interop: [read, write, "--allow-run"],
     "old driver": [read, write, "--allow-run"],
     slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],

@@ -258,7 +258,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
   const intervals = { "log-every": 1, "eval-every": 2, "eval-batches": 1, "save-every": 1, "keep": 9 };
   const sample = { "prompt": "the sea", "sample-tokens": 3, "json": true };
   const first = { ...recorded, ...optimizer, ...others, ...data, ...intervals, ...sample };
-  const later = { resume: out, steps: 40, json: true };
+  const later = { resume: out, steps: 40, gpu: "0", json: true };
   await Deno.writeTextFile(file, JSON.stringify(first));
   const { stdout: report } = await train("--config", file, "--seed", "6");
 
