@@ -4,6 +4,7 @@
  * @module
  */
 import { jaxWasm, jaxWebGpu, koala, tensorflow, torch } from "./implementations.ts";
+import { ORTHOGONAL } from "./koala/optimizers.ts";
 import type { ModelShape, Ready } from "./protocol.ts";
 import { race } from "./rounds.ts";
 import type { Section } from "./section.ts";
@@ -31,7 +32,7 @@ export const stepBench: Section = {
     const title = "GPT step: 4 layers, d=128, 4 heads, T=128, B=8, V=2048";
     say(title);
     const contestants = runners.map((runner, i) => {
-      const optimizer = i === 1 ? "koala++" : "adamw";
+      const optimizer = i === 1 ? ORTHOGONAL : "adamw"; // as train-lm takes it
       const ours = runner.name === koala.name;
       return {
         name: ours ? `${runner.name} ${i === 1 ? "KOALA++" : "AdamW"}` : runner.name,
