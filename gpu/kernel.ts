@@ -102,14 +102,14 @@ export function requireLimits(profile: Profile, { label, bindings, code, workgro
   requireAtMost(bytes, maxWorkgroupBytes, "bytes of workgroup memory", "use less of var<workgroup>");
 }
 
-/** Threads of a workgroup: the product of the numbers in `@workgroup_size`. */
-function threadsOf(code: string): number {
+/** Threads of a workgroup: the product of the numbers in a kernel's `@workgroup_size`. */
+export function threadsOf(code: string): number {
   const [, sizes = "1"] = /@workgroup_size\(([\du\s,]+)\)/.exec(code) ?? [];
   return sizes.split(",").map((n) => parseInt(n) || 1).reduce((a, b) => a * b, 1);
 }
 
 /** Bytes of all that is declared with `var<workgroup>`. */
-function workgroupBytes(code: string): number {
+export function workgroupBytes(code: string): number {
   const types = [...code.matchAll(/var<workgroup>\s*\w+\s*:\s*([^;]+);/g)].map(([, type]) => type.trim());
   // Each begins at a multiple of the largest alignment, as browsers count.
   return types.reduce((sum, type) => sum + Math.ceil(bytesOf(type) / 16) * 16, 0);

@@ -43,7 +43,7 @@ export async function measureStep(
   const profile = await profileSteps(gpu, trainer, inputs, { warmupSteps, steps });
   // Again, since what a shared machine has to give changes.
   const ceilings = higher(before, await measureCeilings(gpu));
-  const flops = modelFlops(gpu, model, trainer, seqLen);
+  const flops = modelFlops(gpu.profile, model, trainer.parameters, seqLen);
   const { dispatches, ...memory } = trainer.plan;
   const parameters = trainer.parameters.count;
   trainer.destroy();

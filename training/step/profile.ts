@@ -12,8 +12,9 @@
  * @module
  */
 import { type ClockMethod, idleWait, type SubmissionTime, waitForGpu } from "../../gpu/clock.ts";
-import type { Gpu } from "../../gpu/device.ts";
+import type { Gpu, Profile } from "../../gpu/device.ts";
 import { Graph } from "../../gpu/graph.ts";
+import type { ParameterStore } from "../../gpu/parameters.ts";
 import type { KernelTime, ReplayProfile } from "../../gpu/profile.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import type { StepInputs } from "./recording.ts";
@@ -153,16 +154,20 @@ export interface ModelFlops {
 /**
  * Counts the operations that the model itself needs, whatever the kernels do; see the top of this file.
  *
- * @param gpu The device of the trainer.
+ * @param profile The adapter's.
  * @param model The model, whose config names its layers and width as GPT, GPT-2 or Llama do.
- * @param trainer A trainer of it.
+ * @param store The parameters of a recorded step.
  * @param seqLen Tokens per sequence, T.
  */
-export function modelFlops(gpu: Gpu, model: LanguageModel, trainer: Trainer, seqLen: number): ModelFlops {
-  const { parameters: store } = trainer;
+export function modelFlops(
+  profile: Profile,
+  model: LanguageModel,
+  store: ParameterStore,
+  seqLen: number,
+): ModelFlops {
   const matrices = store.all.filter((p) => p.role === "matrix");
   // Any graph over the same parameters finds the same head.
-  const head = model.head(new Graph({ profile: gpu.profile, parameters: store }));
+  const head = model.head(new Graph({ profile, parameters: store }));
   const parameters = matrices.reduce((sum, p) => sum + p.tensor.size, head.size);
   const { n_layer, num_hidden_layers } = model.config;
   const layers = Number(n_layer ?? num_hidden_layers);
