@@ -18,7 +18,7 @@ import {
 } from "./command/command_line.ts";
 import { measureStep } from "./model/measure_step.ts";
 import { profileTable } from "./model/profile_table.ts";
-import { rooflineOn, rooflineSummary, rooflineTable } from "./model/roofline_table.ts";
+import { rooflineOn, rooflineReport, rooflineSummary, rooflineTable } from "./model/roofline_table.ts";
 import { chosenOptimizer, optimizerOptions } from "./train/optimizer_options.ts";
 import { modelOptions, stepConfig, trainLmOptions } from "./train/train_lm_options.ts";
 import { gpuOption, openGpu } from "./gpu/open_gpu.ts";
@@ -93,7 +93,10 @@ function reportCards(
     ...(chosen.length === 1 ? [...rooflineTable(all[0]), ""] : []),
     ...rooflineSummary(all),
   ];
-  output.result(Object.fromEntries(all), text.join("\n"));
+  output.result(
+    { cards: Object.fromEntries(all.map((one) => [one[0], rooflineReport(one)])) },
+    text.join("\n"),
+  );
 }
 
 /** The command; started here, or by `cli.ts`. */

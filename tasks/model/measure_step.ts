@@ -5,6 +5,7 @@
  */
 import type { Gpu } from "../../gpu/device.ts";
 import { type Ceilings, measureCeilings } from "../../gpu/measure/ceilings.ts";
+import { ceilingTime } from "../../gpu/measure/roofline.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import { hashCombine } from "../../ops/random.ts";
 import type { StepConfig } from "../../training/run/config.ts";
@@ -81,6 +82,11 @@ function report(
       tokens,
       tokens_per_second: tokens / profile.inARow * 1e9,
       kernels: dispatches,
+      at_ceilings_ms: profile.groups.reduce(
+        (sum, group) =>
+          sum + group.count * ceilingTime(group, ceilings.multiplyAddGflops, ceilings.kernelCopyGBps),
+        0,
+      ) / 1e6,
     },
     parts: {
       kernels: part(profile.kernels, profile.alone),

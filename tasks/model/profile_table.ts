@@ -65,7 +65,10 @@ export interface StepReport {
   readonly measured_steps: number;
   /** How times on the GPU were measured. */
   readonly method: ClockMethod;
-  /** The step as a whole; tokens per second are those in a row. */
+  /**
+   * The step as a whole; tokens per second are those in a row. `at_ceilings_ms` is the roofline's prediction: every kernel
+   * at the adapter's ceiling, of operations or of bytes.
+   */
   readonly step: {
     readonly in_a_row_ms: number;
     readonly alone_ms: number;
@@ -73,6 +76,7 @@ export interface StepReport {
     readonly tokens: number;
     readonly tokens_per_second: number;
     readonly kernels: number;
+    readonly at_ceilings_ms: number;
   };
   /** What the step alone consists of. */
   readonly parts: {
@@ -216,6 +220,10 @@ function totals({ step, ceilings, model_flops: model, memory_bytes: memory }: St
     `in a row:     ${
       step.in_a_row_ms.toFixed(2)
     } ms per step, the mean; ${rate}; ${step.kernels} kernels per step`,
+    `roofline:     ${
+      step.at_ceilings_ms.toFixed(2)
+    } ms if each kernel ran at the ceilings below; measured in a row ` +
+    `${(step.in_a_row_ms / step.at_ceilings_ms).toFixed(2)} times that`,
     `peak:         ${peak.toFixed(1)} GFLOPS, multiply-adds without loads`,
     `copy:         ${copy.toFixed(1)} GB/s read and written by a kernel, ${
       buffers.toFixed(1)

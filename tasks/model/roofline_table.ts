@@ -38,8 +38,14 @@ export const PEERS: readonly {
     tokensPerSecond: 51_200,
     source: "the same: 80 ms",
   },
-  // 135 ms for 12 x 1,024 tokens.
-  { what: "A100, nanoGPT, bf16", tokensPerSecond: 91_000, source: "nanoGPT's README and bench.py" },
+  // 562 ms for 5 x 12 x 1,024 tokens on each.
+  {
+    what: "A100, nanoGPT, bf16, of eight",
+    tokensPerSecond: 109_000,
+    source: "nanoGPT's issue 110, its default batch",
+  },
+  // 29% of an A100's 312 TFLOPS, as nanoGPT counts: 855 million operations for a token.
+  { what: "RTX 4090, nanoGPT, bf16", tokensPerSecond: 106_000, source: "nanoGPT's issue 182" },
   // 10 billion tokens in 45 minutes on 8 cards.
   { what: "H100, llm.c, bf16, of eight", tokensPerSecond: 463_000, source: "modded-nanogpt's README" },
 ];
@@ -123,6 +129,38 @@ export function rooflineTable([name, roofline]: NamedRoofline): string[] {
       head.length,
     ),
   ];
+}
+
+/** What `--json` prints of a card. */
+export function rooflineReport([name, roofline]: NamedRoofline): Record<string, unknown> {
+  const { least, weak, kernels } = roofline;
+  return {
+    card: CARDS[name].title,
+    peak_gflops: peakGflops(CARDS[name]),
+    ms_per_step: roofline.nanoseconds / 1e6,
+    tokens_per_second: roofline.tokensPerSecond,
+    model_flops: roofline.modelFlops,
+    utilization: roofline.utilization,
+    bytes: roofline.bytes,
+    least_bytes: least.activations + least.weights,
+    weak: Object.fromEntries(weak.map(({ kind, share, largest, label }) => [
+      kind.replaceAll(" ", "_"),
+      { share, largest, kernel: label ?? null },
+    ])),
+    kernels: kernels.map((k) => ({
+      label: k.label,
+      count: k.count,
+      workgroups: k.workgroups,
+      threads: k.threads,
+      private_values: k.privateValues,
+      bytes_per_multiply_add: k.bytesPerMultiplyAdd ?? null,
+      resident_threads: k.residentThreads,
+      flops: k.flops,
+      bytes: k.bytes,
+      ms_per_step: k.nanoseconds / 1e6,
+      bound: k.bound,
+    })),
+  };
 }
 
 /** A line for each card, and what others measured. */

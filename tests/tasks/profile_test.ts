@@ -52,6 +52,14 @@ Deno.test("profile --json accounts for the whole step", async () => {
   equal(model_flops.per_token, 6 * model_flops.product_parameters + 12 * 2 * 32 * 16 / 2);
   equal(step.tokens, 2 * 4 * 16);
   ok(near(model_flops.per_step, model_flops.per_token * step.tokens));
+  const longer = (k: Row & { flops: number | null }) =>
+    Math.max((k.flops ?? 0) / ceilings.multiply_add_gflops, k.bytes / ceilings.kernel_copy_gb_per_s);
+  ok(
+    near(
+      step.at_ceilings_ms,
+      sum(kernels.map((k: Row & { flops: number | null }) => k.count * longer(k))) / 1e6,
+    ),
+  );
   ok(near(step.tokens_per_second, step.tokens / step.in_a_row_ms * 1000));
   ok(near(model_flops.utilization, model_flops.gflops / ceilings.multiply_add_gflops));
   ok(model_flops.utilization > 0 && Object.values<number>(ceilings).every((rate) => rate > 0));
@@ -72,6 +80,7 @@ Deno.test("profile prints a table and its summary", async () => {
       "step alone ",
       "  kernels ",
       "in a row: ",
+      "roofline: ",
       "peak: ",
       "copy: ",
       "model FLOPs: ",
