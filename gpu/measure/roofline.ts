@@ -42,8 +42,8 @@ export interface Work {
   readonly cost: WgslCost;
 }
 
-/** What a kernel's time comes from. */
-export type Bound = "multiply-adds" | "workgroup memory" | "memory" | "latency" | "dispatch";
+/** What a kernel's time comes from; spills, where most of what goes through workgroup memory is spilled values. */
+export type Bound = "multiply-adds" | "workgroup memory" | "spills" | "memory" | "latency" | "dispatch";
 
 /** The model's answer. */
 export interface ModelledTime {
@@ -80,14 +80,15 @@ export function modelTime(card: Card, work: Work): ModelledTime {
   const multiplyAdds = flops / (peakGflops(card) * balance * lanes * issue * hidden);
 
   const turns = hotLoop.multiplyAdds > 0 ? flops / 2 / hotLoop.multiplyAdds : 0;
-  const near = turns * (hotLoop.workgroupBytes + spilled * 2 * 4);
+  const spilledBytes = spilled * 2 * 4;
+  const near = turns * (hotLoop.workgroupBytes + spilledBytes);
   const workgroupMemory = near / (card.workgroupBytesPerClock * card.clockGHz * card.cores * balance);
 
   const onTheWay = Math.min(card.cores, work.workgroups) * residentThreads * BYTES_ON_THE_WAY;
   const rate = Math.min(card.bandwidthGBps, onTheWay / MEMORY_NANOSECONDS);
   const times: Partial<Record<Bound, number>> = {
     "multiply-adds": multiplyAdds,
-    "workgroup memory": workgroupMemory,
+    [spilledBytes > hotLoop.workgroupBytes ? "spills" : "workgroup memory"]: workgroupMemory,
     [rate < card.bandwidthGBps ? "latency" : "memory"]: bytes / rate,
     "dispatch": card.dispatch,
   };

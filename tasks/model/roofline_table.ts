@@ -171,18 +171,16 @@ export function rooflineSummary(all: readonly NamedRoofline[]): string[] {
     (r.nanoseconds / 1e6).toFixed(1),
     r.tokensPerSecond.toFixed(0),
     percent(r.utilization),
-    ...r.weak.map(({ share, largest, label }) =>
-      share === 0 ? "0.0%" : `${percent(share)}${label ? ` (${label} ${percent(largest)})` : ""}`
-    ),
+    ...r.weak.map(({ largest, label }) => label === undefined ? percent(0) : `${label} ${percent(largest)}`),
     (r.bytes / 1e9).toFixed(1),
     (r.bytes / (r.least.activations + r.least.weights)).toFixed(2),
   ];
   return [
     ...align([["card", "ms/step", "tokens/s", "of f32 peak", ...weak, "GB", "of least"], ...all.map(row)], 1),
     "",
-    "modelled, not measured: what kernels cannot beat. Shares are of the time, and of the name that has most:",
-    "few workgroups: fewer than 4 for each core; small: fewer than 64 threads; many private values: more than 128 f32.",
-    "of least: bytes that kernels move, over those that layers must read and write once",
+    "modelled, not measured: what kernels cannot beat. Of kernels with fewer than 4 workgroups for each core, with fewer",
+    "than 64 threads, with more than 128 private f32: that which has most of the time. of least: bytes that kernels move,",
+    "over those that layers must read and write once",
     "",
     "measured by others, GPT-2 124M, in tokens/s, all with matrix units:",
     ...align(
