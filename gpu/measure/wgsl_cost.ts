@@ -3,8 +3,8 @@
  * multiplies most. An estimate, made from the text:
  *
  * - Private values are the floating point numbers of `var` and `let` that are needed at the same time, at most: each
- *   from its declaration to the last line that names it, or to the end of the loop that names it last where it was
- *   declared before that loop. A compiler may keep fewer, by computing or loading them again, or more, for addresses.
+ *   from its declaration to where it is named last in its block, or to the end of the loop that names it last where it was
+ *   declared before that loop; and in a call those of the function. A compiler may keep fewer, by computing or loading them again, or more, for addresses.
  * - The hot loop is the one with the most multiply-adds in a turn, without the loops inside of it; the whole kernel
  *   where no loop has any. Calls count as what the function does; a loop within the function counts as one turn.
  *
@@ -44,7 +44,13 @@ const NOTHING: WgslType = { size: 0, float: false, bytes: 4 };
 
 /** Reads a kernel. */
 export function wgslCost(code: string): WgslCost {
-  const all = tokens(code);
+  const numbers = new Map(
+    [...code.matchAll(/\bconst (\w+) = (\d+)u?;/g)].map(([, name, value]) => [name, value]),
+  );
+  const all = tokens(code.replaceAll(/\bconst \w+ = \d+u?;/g, "")).map((token) => {
+    const number = numbers.get(token);
+    return number === undefined ? token : `${number}u`;
+  });
   const types = new Map<string, WgslType>();
   const functions = new Map<string, Body>();
   const scope = { type: (name: string) => types.get(name), call: (name: string) => functions.get(name) };
@@ -56,11 +62,10 @@ export function wgslCost(code: string): WgslCost {
     else if (token === "var") declareShared(reader, types);
     else if (token === "fn") {
       const name = reader.take();
-      main = readFunction(reader, all, types);
+      main = readFunction(reader, all, types, functions);
       functions.set(name, main);
     }
   }
-  // A helper is inlined while the values around it live on; what it keeps itself is small.
   return { privateValues: Math.ceil(main.privateValues), hotLoop: main.hot };
 }
 
@@ -87,7 +92,12 @@ function declareShared(reader: ExpressionReader, types: Map<string, WgslType>): 
 }
 
 /** From a function's parameters to its end. */
-function readFunction(reader: ExpressionReader, all: readonly string[], types: Map<string, WgslType>): Body {
+function readFunction(
+  reader: ExpressionReader,
+  all: readonly string[],
+  types: Map<string, WgslType>,
+  functions: ReadonlyMap<string, Body>,
+): Body {
   const outer = new Map(types);
   let type = NOTHING;
   reader.took("(");
@@ -97,7 +107,7 @@ function readFunction(reader: ExpressionReader, all: readonly string[], types: M
     else if (reader.took(":")) types.set(name, parameterType(reader));
   }
   if (reader.took("->")) type = reader.type();
-  const body = new BodyReader(reader, all, types).read();
+  const body = new BodyReader(reader, all, types, functions).read();
   types.clear();
   for (const [name, known] of outer) types.set(name, known);
   return { ...body, type };
@@ -124,27 +134,36 @@ function parameterType(reader: ExpressionReader): WgslType {
 class BodyReader {
   readonly #loops: Loop[] = [];
   readonly #open: (Loop | null)[] = [];
+  /** Where the innermost open block's private values begin, and those of the blocks around it. */
+  readonly #firsts: number[] = [];
   readonly #privates: Private[] = [];
   #cost: Cost = NO_COST;
+  #start = 0;
 
   constructor(
     private readonly reader: ExpressionReader,
     private readonly all: readonly string[],
     private readonly types: Map<string, WgslType>,
+    private readonly functions: ReadonlyMap<string, Body>,
   ) {}
 
   read(): Omit<Body, "type"> {
     const { reader } = this;
+    this.#start = reader.at;
     let loop: Loop | null = null;
     do {
       const token = reader.next;
       if (token === "{") {
         this.#open.push(loop);
+        this.#firsts.push(this.#privates.length);
         loop = null;
         reader.take();
       } else if (token === "}") {
         const closed = this.#open.pop();
         if (closed) closed.end = reader.at;
+        // Those of blocks within have ended before.
+        const ended = this.#privates.slice(this.#firsts.pop());
+        for (const p of ended) p.to = Math.min(p.to, reader.at);
         reader.take();
       } else if (token === "for" || token === "while" || token === "loop") {
         loop = { start: reader.at, end: Infinity, cost: NO_COST };
@@ -208,7 +227,7 @@ class BodyReader {
     this.types.set(name, type);
     if (word === "const" || !type.float) return;
     const values = type.size * type.bytes / 4;
-    this.#privates.push({ name, values, from, to: from });
+    this.#privates.push({ name, values, from, to: Infinity });
   }
 
   #add(cost: Cost): void {
@@ -218,17 +237,21 @@ class BodyReader {
   }
 
   #mostAtOnce(): number {
-    const uses = new Map<string, number>();
-    const end = this.reader.at;
-    const start = this.#privates[0]?.from ?? end;
-    for (let i = start; i < end; i++) uses.set(this.all[i], i);
-    for (const p of this.#privates) {
-      const last = uses.get(p.name) ?? p.from;
-      const around = this.#loops.find((l) => l.start > p.from && l.start < last && last < l.end);
-      p.to = around ? around.end : last;
+    const { all, reader, functions } = this;
+    const uses = new Map<string, number[]>(this.#privates.map(({ name }) => [name, []]));
+    const live: Private[] = [];
+    for (let i = this.#start; i < reader.at; i++) {
+      uses.get(all[i])?.push(i);
+      const values = functions.get(all[i])?.privateValues ?? 0;
+      if (values > 0) live.push({ name: all[i], values, from: i, to: i });
     }
-    const atOnce = this.#privates.map(({ from }) =>
-      this.#privates.reduce((sum, p) => p.from <= from && from <= p.to ? sum + p.values : sum, 0)
+    for (const { name, values, from, to } of this.#privates) {
+      const last = uses.get(name)!.findLast((use) => use < to) ?? from;
+      const around = this.#loops.find((l) => l.start > from && l.start < last && last < l.end);
+      live.push({ name, values, from, to: around ? around.end : last });
+    }
+    const atOnce = live.map(({ from }) =>
+      live.reduce((sum, p) => p.from <= from && from <= p.to ? sum + p.values : sum, 0)
     );
     return Math.max(0, ...atOnce);
   }
