@@ -1,6 +1,7 @@
 /**
- * How long a kernel would take on a graphics card that is not at hand. **A model, not a measurement**: it says what a kernel
- * cannot beat, and which limit it meets first. Real cards are slower: clocks fall, caches miss, instructions wait.
+ * How long a kernel would take on a graphics card that is not at hand. **A model, not a measurement**: it says about the best
+ * that a kernel could reach, and which limit it meets first. Real cards are mostly slower: clocks fall, caches miss,
+ * instructions wait.
  *
  * time = max(multiply-adds, workgroup memory, memory, dispatch)
  *

@@ -178,7 +178,7 @@ export function rooflineSummary(all: readonly NamedRoofline[]): string[] {
   return [
     ...align([["card", "ms/step", "tokens/s", "of f32 peak", ...weak, "GB", "of least"], ...all.map(row)], 1),
     "",
-    "modelled, not measured: what kernels cannot beat. Of kernels with fewer than 4 workgroups for each core, with fewer",
+    "modelled, not measured: about the best they could reach. Of kernels with fewer than 4 workgroups a core, with fewer",
     "than 64 threads, with more than 128 private f32: that which has most of the time. of least: bytes that kernels move,",
     "over those that layers must read and write once",
     "",
