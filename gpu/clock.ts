@@ -3,6 +3,8 @@
  *
  * WebGPU's timestamps are nanoseconds, but wgpu (and so Deno) may hand out the adapter's own ticks, which are
  * nanoseconds on some adapters only. So the length of a tick is measured once per device against the wall clock.
+ * Some adapters give zeros: Metal for passes without a dispatch (wgpu-native issue 625), and on macOS 26 for others too
+ * (wgpu issue 9414). Where stamps are zero or fall, it is the wall clock that counts.
  *
  * A wait costs about 10 ms in Deno even when the queue is idle. That floor is measured too and taken off times
  * that were measured by waiting.
@@ -10,6 +12,8 @@
  * @module
  */
 import type { Gpu } from "./device.ts";
+import { mapForReading } from "./readback.ts";
+import { measuredWait, submitCommands } from "./replay.ts";
 
 /** How a time was measured. */
 export type ClockMethod = "timestamps" | "waiting";
@@ -19,18 +23,38 @@ const SET_SIZE = 4096;
 /** Wall time over which the length of a tick is measured; the wait's jitter is about 1% of it. */
 const CALIBRATION_MS = 150;
 
-/** Whether the device can write timestamps, and so how times are measured on it. */
-export function clockMethod(gpu: Gpu): ClockMethod {
-  return gpu.features.includes("timestamp-query") ? "timestamps" : "waiting";
+/** Whether the device can write timestamps and writes right ones, and so how times are measured on it. */
+export async function clockMethod(gpu: Gpu): Promise<ClockMethod> {
+  if (!gpu.features.includes("timestamp-query")) return "waiting";
+  return await nanosecondsPerTick(gpu) === undefined ? "waiting" : "timestamps";
 }
 
-const ticks = new WeakMap<GPUDevice, Promise<number>>();
+const ticks = new WeakMap<GPUDevice, Promise<number | undefined>>();
 const idleWaits = new WeakMap<GPUDevice, Promise<number>>();
+const emptyKernels = new WeakMap<GPUDevice, GPUComputePipeline>();
 
 /** Waits until the queue is idle. */
 export async function waitForGpu(gpu: Gpu): Promise<void> {
-  await gpu.device.queue.onSubmittedWorkDone();
+  await measuredWait(gpu.device, () => gpu.device.queue.onSubmittedWorkDone());
   gpu.check();
+}
+
+/** Encodes a pass of a kernel that does nothing: a stamp by itself. */
+export function encodeMark(
+  { device }: Gpu,
+  encoder: GPUCommandEncoder,
+  timestampWrites: GPUComputePassTimestampWrites,
+): void {
+  let pipeline = emptyKernels.get(device);
+  if (!pipeline) {
+    const module = device.createShaderModule({ code: "@compute @workgroup_size(1) fn main() {}" });
+    pipeline = device.createComputePipeline({ layout: "auto", compute: { module } });
+    emptyKernels.set(device, pipeline);
+  }
+  const pass = encoder.beginComputePass({ timestampWrites });
+  pass.setPipeline(pipeline);
+  pass.dispatchWorkgroups(1);
+  pass.end();
 }
 
 /** Nanoseconds that {@linkcode waitForGpu} takes after an empty submission: the median of some. */
@@ -38,7 +62,12 @@ export function idleWait(gpu: Gpu): Promise<number> {
   return remember(idleWaits, gpu.device, async () => {
     const waits: number[] = [];
     await waitForGpu(gpu);
-    for (let i = 0; i < 5; i++) waits.push(await wallTime(gpu, () => {}));
+    for (let i = 0; i < 5; i++) {
+      const started = performance.now();
+      submitCommands(gpu.device, () => {});
+      await waitForGpu(gpu);
+      waits.push((performance.now() - started) * 1e6);
+    }
     return waits.sort((a, b) => a - b)[2];
   });
 }
@@ -72,8 +101,12 @@ export class Timestamps {
     };
   }
 
-  /** Waits for the GPU and reads all queries, in ticks since the first; all must have been written. */
-  async read(): Promise<number[]> {
+  /**
+   * Waits for the GPU and reads all queries, which must have been written.
+   *
+   * @returns Ticks since the first, or nothing if one is zero or a stretch ends before it starts.
+   */
+  async read(): Promise<number[] | undefined> {
     const { device } = this.#gpu;
     const size = this.#sets.reduce((sum, { count }) => sum + count * 8, 0);
     const resolved = device.createBuffer({
@@ -82,15 +115,15 @@ export class Timestamps {
     });
     const staging = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
     try {
-      const encoder = device.createCommandEncoder();
-      this.#sets.forEach(({ set, count }, i) =>
-        encoder.resolveQuerySet(set, 0, count, resolved, i * SET_SIZE * 8)
-      );
-      encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
-      device.queue.submit([encoder.finish()]);
-      await staging.mapAsync(GPUMapMode.READ);
-      this.#gpu.check();
+      submitCommands(device, (encoder) => {
+        this.#sets.forEach(({ set, count }, i) =>
+          encoder.resolveQuerySet(set, 0, count, resolved, i * SET_SIZE * 8)
+        );
+        encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
+      });
+      await mapForReading(this.#gpu, staging, size);
       const values = new BigUint64Array(staging.getMappedRange());
+      if (values.some((value, i) => value === 0n || i % 2 === 1 && value < values[i - 1])) return undefined;
       return Array.from(values, (value) => Number(value - values[0]));
     } finally {
       resolved.destroy();
@@ -98,10 +131,10 @@ export class Timestamps {
     }
   }
 
-  /** Waits for the GPU. @returns The nanoseconds of each stretch. */
-  async nanoseconds(): Promise<number[]> {
-    const stamps = await this.read();
-    const tick = await nanosecondsPerTick(this.#gpu);
+  /** Waits for the GPU. @returns The nanoseconds of each stretch, or nothing if the stamps are wrong. */
+  async nanoseconds(): Promise<number[] | undefined> {
+    const [stamps, tick] = [await this.read(), await nanosecondsPerTick(this.#gpu)];
+    if (!stamps || tick === undefined) return undefined;
     return Array.from({ length: stamps.length / 2 }, (_, i) => (stamps[2 * i + 1] - stamps[2 * i]) * tick);
   }
 
@@ -111,7 +144,7 @@ export class Timestamps {
   }
 }
 
-/** How long one submission took. */
+/** How long one submission or several in a row took. */
 export interface SubmissionTime {
   /** Nanoseconds on the GPU, from the first command to the end of the last. */
   readonly gpu: number;
@@ -119,69 +152,65 @@ export interface SubmissionTime {
   readonly host: number;
 }
 
+/** Encodes what must come before the first command that is to be measured, or after the last. */
+type EncodeStamp = (encoder: GPUCommandEncoder) => void;
+
 /**
  * Encodes, submits and waits for some GPU work.
  *
  * @param gpu The device.
- * @param encode Encodes the work.
+ * @param submit Encodes and submits the work, with `start` before its first command and `end` after its last.
  */
-export async function timeSubmission(
+export async function timeSubmissions(
+  gpu: Gpu,
+  submit: (start: EncodeStamp, end: EncodeStamp) => void,
+): Promise<SubmissionTime> {
+  const idle = await idleWait(gpu);
+  const stamps = await clockMethod(gpu) === "timestamps" ? new Timestamps(gpu, 1) : undefined;
+  const stamp = (which: "start" | "end"): EncodeStamp => (encoder) => {
+    if (stamps) encodeMark(gpu, encoder, stamps.writes(0, which));
+  };
+  try {
+    const started = performance.now();
+    submit(stamp("start"), stamp("end"));
+    const host = (performance.now() - started) * 1e6;
+    const stretches = stamps ? await stamps.nanoseconds() : void await waitForGpu(gpu);
+    const wall = (performance.now() - started) * 1e6;
+    return { gpu: stretches?.[0] ?? Math.max(0, wall - idle - host), host };
+  } finally {
+    stamps?.destroy();
+  }
+}
+
+/** The same of one submission. */
+export function timeSubmission(
   gpu: Gpu,
   encode: (encoder: GPUCommandEncoder) => void,
 ): Promise<SubmissionTime> {
-  await idleWait(gpu);
-  if (clockMethod(gpu) === "waiting") {
-    let host = 0;
-    const wall = await wallTime(gpu, (encoder) => encode(encoder), (time) => host = time);
-    return { gpu: Math.max(0, wall - await idleWait(gpu) - host), host };
-  }
-  await nanosecondsPerTick(gpu);
-  const stamps = new Timestamps(gpu, 1);
-  try {
-    const started = performance.now();
-    const encoder = gpu.device.createCommandEncoder();
-    encoder.beginComputePass({ timestampWrites: stamps.writes(0, "start") }).end();
-    encode(encoder);
-    encoder.beginComputePass({ timestampWrites: stamps.writes(0, "end") }).end();
-    gpu.device.queue.submit([encoder.finish()]);
-    const host = (performance.now() - started) * 1e6;
-    return { gpu: (await stamps.nanoseconds())[0], host };
-  } finally {
-    stamps.destroy();
-  }
+  return timeSubmissions(gpu, (start, end) =>
+    submitCommands(gpu.device, (encoder) => {
+      start(encoder);
+      encode(encoder);
+      end(encoder);
+    }));
 }
 
-/** Nanoseconds from encoding until the wait is over. */
-async function wallTime(
-  gpu: Gpu,
-  encode: (encoder: GPUCommandEncoder) => void,
-  submitted?: (host: number) => void,
-): Promise<number> {
-  const started = performance.now();
-  const encoder = gpu.device.createCommandEncoder();
-  encode(encoder);
-  gpu.device.queue.submit([encoder.finish()]);
-  submitted?.((performance.now() - started) * 1e6);
-  await waitForGpu(gpu);
-  return (performance.now() - started) * 1e6;
-}
-
-function nanosecondsPerTick(gpu: Gpu): Promise<number> {
+/** The length of a tick; nothing if the stamps are wrong. */
+function nanosecondsPerTick(gpu: Gpu): Promise<number | undefined> {
   return remember(ticks, gpu.device, async () => {
     const stamps = new Timestamps(gpu, 1);
     try {
       await waitForGpu(gpu);
       const mark = (which: "start" | "end") => {
-        const encoder = gpu.device.createCommandEncoder();
-        encoder.beginComputePass({ timestampWrites: stamps.writes(0, which) }).end();
-        gpu.device.queue.submit([encoder.finish()]);
+        submitCommands(gpu.device, (encoder) => encodeMark(gpu, encoder, stamps.writes(0, which)));
         return performance.now();
       };
       const started = mark("start");
       await waitForGpu(gpu);
       await new Promise((resolve) => setTimeout(resolve, CALIBRATION_MS));
       const wall = (mark("end") - started) * 1e6;
-      const [start, end] = await stamps.read();
+      const [start, end] = await stamps.read() ?? [0, 0];
+      if (end === start) return undefined;
       const tick = wall / (end - start);
       // Ticks of a nanosecond are exact; the measurement is not.
       return Math.abs(tick - 1) < 0.05 ? 1 : tick;

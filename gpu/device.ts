@@ -33,9 +33,14 @@ export interface Gpu {
   /** What kernels are specialised for. */
   readonly profile: Profile;
   /**
+   * Milliseconds that one submission of a program should take, as far as kernels can be parted; default 100, and on
+   * software adapters without bound.
+   */
+  readonly submissionMs?: number;
+  /**
    * Throws the first error that WebGPU reported since the last call, or the loss of the device.
    *
-   * @throws {GpuError} If there was one.
+   * @throws {GpuError} If there was one; a {@linkcode DeviceLostError} if the device is lost.
    */
   check(): void;
   /** Gives all GPU memory back. Later use of the device does nothing. */
@@ -46,6 +51,12 @@ export interface Gpu {
 export class GpuError extends Error {
   /** Always `GpuError`. */
   override name = "GpuError";
+}
+
+/** The device is gone, and all that was in its memory: its driver reset it or crashed, or the card was taken away. */
+export class DeviceLostError extends GpuError {
+  /** Always `DeviceLostError`. */
+  override name = "DeviceLostError";
 }
 
 /** No adapter can be used. The message says what to install or update. */
@@ -142,21 +153,29 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   }
   const opened = device;
 
-  let firstError: string | undefined;
+  let firstError: GpuError | undefined;
   let destroyed = false;
   opened.addEventListener("uncapturederror", (event) => {
     event.preventDefault();
-    firstError ??= (event as GPUUncapturedErrorEvent).error.message;
+    const { message } = (event as GPUUncapturedErrorEvent).error;
+    firstError ??= new GpuError(`WebGPU reported an error on ${adapter.info.description}: ${message}`);
   });
-  opened.lost.then((lost) => {
-    if (!destroyed) firstError ??= `the device was lost: ${lost.message || lost.reason}`;
+  opened.lost.then(({ message, reason }) => {
+    if (destroyed) return;
+    // Other errors may have come of it.
+    firstError = new DeviceLostError(
+      `The device ${adapter.info.description} was lost (${
+        message || reason
+      }), and what it had computed with it: its ` +
+        "driver reset it or crashed. Update the driver, close what else uses the card, or use a smaller batch or model",
+    );
   });
 
   const check = () => {
     if (firstError === undefined) return;
-    const message = firstError;
+    const error = firstError;
     firstError = undefined;
-    throw new GpuError(`WebGPU reported an error on ${adapter.info.description}: ${message}`);
+    throw error;
   };
   const destroy = () => {
     destroyed = true;

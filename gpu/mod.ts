@@ -29,6 +29,7 @@
  * @module
  */
 export {
+  DeviceLostError,
   type Gpu,
   GpuError,
   type GpuOptions,

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { type ClockMethod, clockMethod, Timestamps, timeSubmission } from "./clock.ts";
-import type { Gpu } from "./device.ts";
+import { type ClockMethod, clockMethod, encodeMark, Timestamps, timeSubmission } from "./clock.ts";
+import { type Gpu, GpuError } from "./device.ts";
 import type { Access, Kernel } from "./kernel.ts";
-import { encodePass, type ReplayPart, type Step } from "./replay.ts";
+import { encodePass, type Pace, Pieces, type ReplayPart, type Step, submitCommands } from "./replay.ts";
 import { alignedBytes, type Storage } from "./tensor.ts";
 
 /** A dispatch and how long it took. */
@@ -52,12 +52,18 @@ const REPEAT_NANOSECONDS = 25e6;
  *
  * @param gpu The device.
  * @param parts What a replay consists of.
+ * @param pace How much work goes into one submission.
+ * @throws {GpuError} If the adapter's timestamps are wrong.
  */
-export async function profileParts(gpu: Gpu, parts: readonly ReplayPart[]): Promise<ReplayProfile> {
+export async function profileParts(
+  gpu: Gpu,
+  parts: readonly ReplayPart[],
+  pace: Pace,
+): Promise<ReplayProfile> {
   const kernels = parts.flatMap((part) => (typeof part === "function" ? [] : part.map((s) => s.kernel)));
-  const method = clockMethod(gpu);
+  const method = await clockMethod(gpu);
   const times = method === "timestamps"
-    ? await timeByTimestamps(gpu, parts, kernels.length)
+    ? await timeByTimestamps(gpu, parts, kernels.length, pace)
     : await timeByRepeating(gpu, parts);
   return { method, kernels: kernels.map((kernel, i) => kernelTime(kernel, times[i])) };
 }
@@ -75,35 +81,34 @@ function kernelTime({ label, workgroups, flops, bytes, bindings }: Kernel, nanos
   };
 }
 
-async function timeByTimestamps(gpu: Gpu, parts: readonly ReplayPart[], count: number): Promise<number[]> {
+async function timeByTimestamps(
+  gpu: Gpu,
+  parts: readonly ReplayPart[],
+  count: number,
+  pace: Pace,
+): Promise<number[]> {
   const stamps = new Timestamps(gpu, count + EMPTY_KERNELS);
-  const nothing = await gpu.device.createComputePipelineAsync({
-    layout: "auto",
-    compute: { module: gpu.device.createShaderModule({ code: "@compute @workgroup_size(1) fn main() {}" }) },
-  });
   try {
-    const encoder = gpu.device.createCommandEncoder();
+    const pieces = new Pieces(gpu.device, pace);
     let [kernel, empties] = [0, 0];
-    const encodeEmpty = () => {
-      const pass = encoder.beginComputePass({ timestampWrites: stamps.writes(count + empties++) });
-      pass.setPipeline(nothing);
-      pass.dispatchWorkgroups(1);
-      pass.end();
-    };
+    const encodeEmpty = () => encodeMark(gpu, pieces.encoder, stamps.writes(count + empties++));
     // Strewn among the kernels, so that other work on the machine meets both alike.
     const every = Math.ceil(count / EMPTY_KERNELS);
     for (const part of parts) {
-      if (typeof part === "function") part(encoder);
+      if (typeof part === "function") part(pieces.encoder);
       else {
         for (const step of part) {
-          encodePass(encoder, [step], stamps.writes(kernel));
+          pieces.encodePass([step], stamps.writes(kernel));
           if (kernel++ % every === 0) encodeEmpty();
         }
       }
     }
     while (empties < EMPTY_KERNELS) encodeEmpty();
-    gpu.device.queue.submit([encoder.finish()]);
+    pieces.submit();
     const times = await stamps.nanoseconds();
+    if (!times) {
+      throw new GpuError(`Timestamps must grow, but those of ${gpu.description} did not; try again`);
+    }
     const empty = times.splice(count).sort((a, b) => a - b)[EMPTY_KERNELS >> 1];
     return times.map((time) => Math.max(SHORTEST_NANOSECONDS, time - empty));
   } finally {
@@ -115,9 +120,7 @@ async function timeByRepeating(gpu: Gpu, parts: readonly ReplayPart[]): Promise<
   const times: number[] = [];
   for (const part of parts) {
     if (typeof part === "function") {
-      const encoder = gpu.device.createCommandEncoder();
-      part(encoder);
-      gpu.device.queue.submit([encoder.finish()]);
+      submitCommands(gpu.device, part);
     } else {
       for (const step of part) times.push(await timeRepeated(gpu, step));
     }
@@ -136,11 +139,7 @@ async function timeRepeated(gpu: Gpu, step: Step): Promise<number> {
       usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     }),
   }));
-  const submit = (encode: (encoder: GPUCommandEncoder) => void) => {
-    const encoder = gpu.device.createCommandEncoder();
-    encode(encoder);
-    gpu.device.queue.submit([encoder.finish()]);
-  };
+  const submit = (encode: (encoder: GPUCommandEncoder) => void) => submitCommands(gpu.device, encode);
   try {
     submit((encoder) => {
       for (const { buffer, copy } of saved) encoder.copyBufferToBuffer(buffer, 0, copy, 0, copy.size);

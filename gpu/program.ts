@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type SubmissionTime, timeSubmission } from "./clock.ts";
+import { type SubmissionTime, timeSubmissions } from "./clock.ts";
 import { type Gpu, GpuError } from "./device.ts";
 import type { Graph, Input } from "./graph.ts";
 import type { Kernel } from "./kernel.ts";
@@ -12,7 +12,7 @@ import { type MemoryPlan, planMemory } from "./memory.ts";
 import { allocateStorage, writeTensor } from "./parameters.ts";
 import { profileParts, type ReplayProfile } from "./profile.ts";
 import { readTensors } from "./readback.ts";
-import { encodeParts, encodePass, type ReplayPart, type Step } from "./replay.ts";
+import { encodePass, Pace, type ReplayPart, type Step, submitParts } from "./replay.ts";
 import { alignedBytes, formatShape, type Storage, type Tensor } from "./tensor.ts";
 
 /** A compiled {@linkcode Graph}. Made by {@linkcode compileProgram}. */
@@ -22,6 +22,7 @@ export class Program {
   readonly #owned: GPUBuffer[];
   /** For even and for odd runs: they differ where buffers are exchanged. */
   readonly #replays: readonly [readonly ReplayPart[], readonly ReplayPart[]];
+  readonly #pace: Pace;
   #parity: 0 | 1 = 0;
   readonly #staged: ReadonlyMap<Input, GPUBuffer>;
   /** Planned memory. */
@@ -44,6 +45,7 @@ export class Program {
     this.#owned = parts.owned;
     this.#staged = parts.staged;
     this.#replays = [replayParts(graph, parts, 0), replayParts(graph, parts, 1)];
+    this.#pace = new Pace(gpu);
     this.memory = parts.memory;
   }
 
@@ -88,11 +90,9 @@ export class Program {
     );
   }
 
-  /** Encodes and submits one step: all micro-batches, then the update phase. Makes no GPU object. */
+  /** Encodes and submits one step: all micro-batches, then the update phase. Makes no buffer, pipeline or bind group. */
   run(): void {
-    const encoder = this.#gpu.device.createCommandEncoder();
-    encodeParts(encoder, this.#nextReplay());
-    this.#gpu.device.queue.submit([encoder.finish()]);
+    submitParts(this.#gpu.device, this.#nextReplay(), this.#pace);
     this.#exchange();
   }
 
@@ -104,7 +104,10 @@ export class Program {
 
   /** Runs one step as {@linkcode Program.run} does, waits for it and says how long it took as a whole. */
   async timeRun(): Promise<SubmissionTime> {
-    const time = await timeSubmission(this.#gpu, (encoder) => encodeParts(encoder, this.#nextReplay()));
+    const time = await timeSubmissions(
+      this.#gpu,
+      (start, end) => submitParts(this.#gpu.device, [start, ...this.#nextReplay(), end], this.#pace),
+    );
     this.#exchange();
     return time;
   }
@@ -114,7 +117,7 @@ export class Program {
    * took. Makes GPU objects and waits.
    */
   async profile(): Promise<ReplayProfile> {
-    const profile = await profileParts(this.#gpu, this.#nextReplay());
+    const profile = await profileParts(this.#gpu, this.#nextReplay(), this.#pace);
     this.#exchange();
     return profile;
   }

@@ -4,11 +4,15 @@
  *
  * @module
  */
-import type { Gpu } from "./device.ts";
+import { type Gpu, GpuError } from "./device.ts";
+import { measuredWait, submitCommands } from "./replay.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** The most bytes that pass through one staging buffer at a time. */
 const STAGING_BYTES = 64 << 20;
+
+/** Milliseconds in which a device that is lost says so after a failed read. */
+const LOSS_MS = 200;
 
 /** Part of a tensor that passes through the staging buffer at once. */
 interface Piece {
@@ -35,6 +39,28 @@ export async function readTensors(gpu: Gpu, tensors: readonly Tensor[]): Promise
   } finally {
     readback.destroy();
   }
+}
+
+/**
+ * Waits for the work so far and maps a staging buffer.
+ *
+ * @param gpu The device.
+ * @param staging The buffer.
+ * @param bytes How much of it.
+ * @throws {GpuError} If the device reports an error or is lost.
+ */
+export async function mapForReading(gpu: Gpu, staging: GPUBuffer, bytes: number): Promise<void> {
+  try {
+    await measuredWait(gpu.device, () => staging.mapAsync(GPUMapMode.READ, 0, bytes));
+  } catch (error) {
+    // It may be known only later that the device is lost.
+    let timer;
+    await Promise.race([gpu.device.lost, new Promise((resolve) => timer = setTimeout(resolve, LOSS_MS))]);
+    clearTimeout(timer);
+    gpu.check();
+    throw new GpuError(`Reading from ${gpu.description} must work, got: ${(error as Error).message}`);
+  }
+  gpu.check();
 }
 
 /** Reads the same tensors again and again through one staging buffer, without making a GPU object. */
@@ -83,18 +109,17 @@ export class Readback {
     const [gpu, staging, pieces] = [this.#gpu, this.#staging, this.#pieces];
     if (!staging) return results;
     for (let next = 0; next < pieces.length;) {
-      const encoder = gpu.device.createCommandEncoder();
       const batch: Piece[] = [];
       let used = 0;
-      while (next < pieces.length && used + pieces[next].bytes <= staging.size) {
-        const piece = pieces[next++];
-        encoder.copyBufferToBuffer(piece.from, piece.offset, staging, used, piece.bytes);
-        used += piece.bytes;
-        batch.push(piece);
-      }
-      gpu.device.queue.submit([encoder.finish()]);
-      await staging.mapAsync(GPUMapMode.READ, 0, used);
-      gpu.check();
+      submitCommands(gpu.device, (encoder) => {
+        while (next < pieces.length && used + pieces[next].bytes <= staging.size) {
+          const piece = pieces[next++];
+          encoder.copyBufferToBuffer(piece.from, piece.offset, staging, used, piece.bytes);
+          used += piece.bytes;
+          batch.push(piece);
+        }
+      });
+      await mapForReading(gpu, staging, used);
       const mapped = new Float32Array(staging.getMappedRange(0, used));
       let at = 0;
       for (const { bytes, result, at: place } of batch) {

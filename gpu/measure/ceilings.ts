@@ -81,7 +81,8 @@ async function multiplyAdds(gpu: Gpu, chains: number): Promise<number> {
 }
 
 async function copyCeilings(gpu: Gpu): Promise<Pick<Ceilings, "bufferCopyGBps" | "kernelCopyGBps">> {
-  const size = Math.min(COPY_BYTES, gpu.profile.maxBindingBytes >> 8 << 8);
+  const { maxBindingBytes } = gpu.profile;
+  const size = Math.min(COPY_BYTES, maxBindingBytes - maxBindingBytes % 256);
   const vectors = size / 16;
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   const [from, to] = [gpu.device.createBuffer({ size, usage }), gpu.device.createBuffer({ size, usage })];

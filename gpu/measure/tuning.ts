@@ -7,6 +7,7 @@ import { clockMethod, Timestamps } from "../clock.ts";
 import type { Gpu } from "../device.ts";
 import { type Choice, Graph } from "../graph.ts";
 import { compileProgram, type Program } from "../program.ts";
+import { submitCommands } from "../replay.ts";
 
 /** How often each candidate runs, in turns; the best run counts. The first compiles. */
 const ROUNDS = 4;
@@ -33,9 +34,8 @@ export async function fastestCandidate(gpu: Gpu, { candidates, trial }: Choice):
       trial(g, candidate);
       programs.push(await compileProgram(gpu, g));
     }
-    const times = clockMethod(gpu) === "timestamps"
-      ? await stampedTimes(gpu, programs)
-      : await waitedTimes(programs);
+    const stamped = await clockMethod(gpu) === "timestamps" ? await stampedTimes(gpu, programs) : undefined;
+    const times = stamped ?? await waitedTimes(programs);
     const fastest = times.indexOf(Math.min(...times));
     return candidates[times[fastest] < ADVANTAGE * times[0] ? fastest : 0];
   } finally {
@@ -43,17 +43,16 @@ export async function fastestCandidate(gpu: Gpu, { candidates, trial }: Choice):
   }
 }
 
-/** All rounds in one submission, since every wait costs more than most kernels. In ticks. */
-async function stampedTimes(gpu: Gpu, programs: readonly Program[]): Promise<number[]> {
+/** All rounds before one wait, since a wait costs more than most kernels. In ticks; nothing where they are wrong. */
+async function stampedTimes(gpu: Gpu, programs: readonly Program[]): Promise<number[] | undefined> {
   const stamps = new Timestamps(gpu, ROUNDS * programs.length);
   try {
-    const encoder = gpu.device.createCommandEncoder();
     for (let i = 0; i < ROUNDS * programs.length; i++) {
-      programs[i % programs.length].encodeKernels(encoder, stamps.writes(i));
+      const program = programs[i % programs.length];
+      submitCommands(gpu.device, (encoder) => program.encodeKernels(encoder, stamps.writes(i)));
     }
-    gpu.device.queue.submit([encoder.finish()]);
     const ticks = await stamps.read();
-    return programs.map((_, p) => {
+    return ticks && programs.map((_, p) => {
       const own = Array.from({ length: ROUNDS }, (_, round) => 2 * (round * programs.length + p));
       return Math.min(...own.map((i) => ticks[i + 1] - ticks[i]));
     });
