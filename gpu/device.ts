@@ -154,14 +154,16 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   const opened = device;
 
   let firstError: GpuError | undefined;
-  let destroyed = false;
+  let gone = false;
   opened.addEventListener("uncapturederror", (event) => {
     event.preventDefault();
+    if (gone) return;
     const { message } = (event as GPUUncapturedErrorEvent).error;
     firstError ??= new GpuError(`WebGPU reported an error on ${adapter.info.description}: ${message}`);
   });
   opened.lost.then(({ message, reason }) => {
-    if (destroyed) return;
+    if (gone) return;
+    gone = true;
     // Other errors may have come of it.
     firstError = new DeviceLostError(
       `The device ${adapter.info.description} was lost (${
@@ -178,7 +180,7 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
     throw error;
   };
   const destroy = () => {
-    destroyed = true;
+    gone = true;
     opened.destroy();
   };
 

@@ -10,7 +10,7 @@ import { Batches, sequentialBatchCount, sequentialBatches } from "../../data/bat
 import { StepBatches } from "../../data/prefetch.ts";
 import type { TokenDataset } from "../../data/tokens/dataset.ts";
 import type { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
-import type { Gpu } from "../../gpu/device.ts";
+import { DeviceLostError, type Gpu } from "../../gpu/device.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import {
   type Evaluation,
@@ -198,7 +198,8 @@ export class Run implements Disposable {
    *
    * @param signal Ends the run after the step that is under way, which is saved; default: nothing does.
    * @throws {NonFiniteLossError} If the loss is not a number any more; the checkpoints before stay.
-   * @throws {GpuError} If the device reports an error or is lost.
+   * @throws {DeviceLostError} If the device is lost, with the checkpoint from which to go on.
+   * @throws {GpuError} If the device reports an error.
    * @throws {Error} If a file cannot be written, with what to do about it.
    */
   async *train(signal: AbortSignal = new AbortController().signal): AsyncGenerator<RunEvent, void, void> {
@@ -230,7 +231,8 @@ export class Run implements Disposable {
         }
       }
     } catch (error) {
-      throw error instanceof NonFiniteLossError ? this.#explained(error) : error;
+      if (error instanceof NonFiniteLossError) throw this.#explained(error);
+      throw error instanceof DeviceLostError ? this.#lost(error) : error;
     }
   }
 
@@ -271,6 +273,18 @@ export class Run implements Disposable {
       { step, loss, gradientNorm },
       `${kept}. Try a lower --lr (now ${lr}), a longer --warmup (now ${warmup}) or a lower --clip ` +
         `(now ${clip || "off"})`,
+    );
+  }
+
+  #lost({ message }: DeviceLostError): DeviceLostError {
+    const { runDir, config: { batchSize, gradAccum } } = this.#options;
+    const { checkpoint } = this.#parts.folder;
+    const kept = checkpoint
+      ? `The last checkpoint is ${checkpoint}; go on from it with --resume ${runDir}`
+      : "There was no checkpoint yet; a lower --save-every makes them more frequent";
+    return new DeviceLostError(
+      `${message}. ${kept}. Where it happens again, a new run with a smaller --batch-size (now ${batchSize}) and a ` +
+        `larger --grad-accum (now ${gradAccum}) gives the card less to do at a time`,
     );
   }
 

@@ -1,9 +1,10 @@
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { join } from "node:path";
 import { readMetricsFile } from "../../checkpoint/run/metrics_file.ts";
 import { latestCheckpoint } from "../../checkpoint/run/run_folder.ts";
 import { readCheckpoint } from "../../checkpoint/run/training_state.ts";
 import { prepareTokens, trainOrLoadTokenizer } from "../../data/tokens/dataset.ts";
+import { DeviceLostError, requestGpu } from "../../gpu/device.ts";
 import { gpt2 } from "../../models/gpt2.ts";
 import { testGpu } from "../../tests/check_op.ts";
 import { inTempDir } from "../../tests/temporary_files.ts";
@@ -95,4 +96,50 @@ Deno.test("a run's events are its metrics' lines", () =>
       events.filter((e) => ["step", "evaluation", "final"].includes(e.kind))
         .map(({ step, kind }) => [step, kind === "step", kind === "evaluation", kind === "final"]),
     );
+  }));
+
+Deno.test("a lost device ends a run with what to do, and the run goes on from its last checkpoint to the same weights", () =>
+  inTempDir(async (dir) => {
+    const at = (name: string) => join(dir, name);
+    using own = await options(at("lost"));
+    const intervals = { ...own.intervals, saveEvery: 1 };
+    using whole = await startRun({ ...own, intervals, runDir: at("whole") });
+    await Array.fromAsync(whole.train());
+
+    const gpu = await requestGpu();
+    const events: RunEvent[] = [];
+    await rejects(async () => {
+      using run = await startRun({ ...own, intervals, gpu });
+      for await (const event of run.train()) {
+        events.push(event);
+        // What is left of the loss of a real card is that the device says it is gone.
+        if (event.kind === "checkpoint" && event.step === 2) gpu.device.destroy();
+      }
+    }, (error: Error) => {
+      ok(error instanceof DeviceLostError, String(error));
+      ok(/^The device .* was lost .*Update the driver/.test(error.message), error.message);
+      const folder = join(at("lost"), "checkpoints", "step-00000002");
+      ok(
+        error.message.includes(`The last checkpoint is ${folder}; go on from it with --resume ${at("lost")}`),
+      );
+      ok(error.message.includes("a smaller --batch-size (now 2)"), error.message);
+      return true;
+    });
+    equal(story(events), "s1 e1 c1 s2 e2 c2");
+
+    using checkpoint = await readCheckpoint((await latestCheckpoint(at("lost")))!.path);
+    using run = await startRun({ ...own, intervals, checkpoint });
+    equal(story(await Array.fromAsync(run.train())), "s3 e3 c3 s4 e4 c4 f4 e4");
+    deepEqual(await run.trainer.parameters.read(own.gpu), await whole.trainer.parameters.read(own.gpu));
+  }));
+
+Deno.test("a device that is lost before the first checkpoint says that there is none", () =>
+  inTempDir(async (dir) => {
+    using own = await options(dir);
+    const gpu = await requestGpu();
+    await rejects(async () => {
+      using run = await startRun({ ...own, gpu });
+      for await (const event of run.train()) if (event.step === 1) gpu.device.destroy();
+    }, /There was no checkpoint yet; a lower --save-every/);
+    equal(await latestCheckpoint(dir), undefined);
   }));
