@@ -79,7 +79,7 @@ async function measure(gpu: Gpu, name: string, values: OptionValues<typeof optio
   const { vocabSize, promptTokens, tokens, fullTokens, batch } = values;
   const model = modelFromConfig({ ...modelPresets[name], vocab_size: vocabSize });
   const parameters = declareParameters(model);
-  parameters.allocate(gpu, 0);
+  await parameters.allocate(gpu, 0);
   const prompts = Array.from(
     { length: batch },
     (_, p) => Array.from({ length: promptTokens }, (_, i) => (p * 31 + i * 17) % vocabSize),

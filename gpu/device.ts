@@ -164,12 +164,15 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   opened.lost.then(({ message, reason }) => {
     if (gone) return;
     gone = true;
+    const why = message && message !== "device was lost"
+      ? ` (${message})`
+      : reason === "destroyed"
+      ? ` (${reason})`
+      : "";
     // Other errors may have come of it.
     firstError = new DeviceLostError(
-      `The device ${adapter.info.description} was lost (${
-        message || reason
-      }), and what it had computed with it: its ` +
-        "driver reset it or crashed. Update the driver, close what else uses the card, or use a smaller batch or model",
+      `The device ${adapter.info.description} was lost${why}: its driver reset it or crashed. Update the driver, ` +
+        "close what else uses the card, or give it less to do at a time",
     );
   });
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { alignedBytes, formatShape, Storage, type StorageKind, Tensor } from "./tensor.ts";
+import { formatBytes, withinMemory } from "./memory.ts";
 import { readTensors } from "./readback.ts";
 import type { Gpu } from "./device.ts";
 
@@ -111,15 +112,19 @@ export class ParameterStore {
    *
    * @param gpu The device.
    * @param seed Every parameter's values depend on this seed and its name alone.
+   * @throws {RangeError} If one is too large for the adapter, or memory runs out.
    */
-  allocate(gpu: Gpu, seed: number): void {
+  async allocate(gpu: Gpu, seed: number): Promise<void> {
     this.#allocated = true;
-    for (const { tensor } of this.all) allocateStorage(gpu, tensor.storage);
-    for (const { name, tensor, init } of this.all) {
-      const values = new Float32Array(tensor.size);
-      init(values, nameSeed(name, seed));
-      writeTensor(gpu, tensor, values);
-    }
+    const what = `${formatBytes(4 * this.count)} of weights`;
+    await withinMemory(gpu, what, "use a smaller model", () => {
+      for (const { tensor } of this.all) allocateStorage(gpu, tensor.storage);
+      for (const { name, tensor, init } of this.all) {
+        const values = new Float32Array(tensor.size);
+        init(values, nameSeed(name, seed));
+        writeTensor(gpu, tensor, values);
+      }
+    });
   }
 
   /** Copies parameters back to the host, all of them by default. */
@@ -191,21 +196,31 @@ export function packSegments<T>(
   return segments;
 }
 
-/** Gives a storage its buffer, once; new buffers are zero. */
+/**
+ * Gives a storage its buffer, once; new buffers are zero.
+ *
+ * @throws {RangeError} If it is larger than a buffer can be.
+ */
 export function allocateStorage(gpu: Gpu, storage: Storage): void {
-  if (storage.buffer) return;
-  const size = alignedBytes(storage.byteLength);
+  storage.buffer ??= createBuffer(gpu, storage.label, storage.byteLength);
+}
+
+/**
+ * Creates a buffer of zeros that kernels and copies read and write. Where many or large ones are created,
+ * {@linkcode withinMemory} tells whether there is memory for them.
+ *
+ * @throws {RangeError} If it is larger than a buffer can be.
+ */
+export function createBuffer(gpu: Gpu, label: string, bytes: number): GPUBuffer {
+  const size = alignedBytes(bytes);
   if (size > gpu.profile.maxBufferBytes) {
     throw new RangeError(
-      `${storage.label} needs ${size} bytes, but a buffer of ${gpu.description} holds at most ` +
+      `${label} needs ${size} bytes, but a buffer of ${gpu.description} holds at most ` +
         `${gpu.profile.maxBufferBytes}; use a smaller model or batch`,
     );
   }
-  storage.buffer = gpu.device.createBuffer({
-    label: storage.label,
-    size,
-    usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-  });
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  return gpu.device.createBuffer({ label, size, usage });
 }
 
 /**

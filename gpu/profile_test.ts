@@ -32,7 +32,7 @@ async function example(gpu: Gpu) {
     statements: "out[i] = out[i] * 0.75 + gradients[i] * 0.125;",
   });
   const out = g.collect(y);
-  g.parameters.allocate(gpu, 1);
+  await g.parameters.allocate(gpu, 1);
   const program = await compileProgram(gpu, g);
   return {
     g,

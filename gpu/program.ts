@@ -8,8 +8,8 @@ import { type SubmissionTime, timeSubmissions } from "./clock.ts";
 import { type Gpu, GpuError } from "./device.ts";
 import type { Graph, Input } from "./graph.ts";
 import type { Kernel } from "./kernel.ts";
-import { type MemoryPlan, planMemory } from "./memory.ts";
-import { allocateStorage, writeTensor } from "./parameters.ts";
+import { formatBytes, type MemoryPlan, planMemory, withinMemory } from "./memory.ts";
+import { createBuffer, writeTensor } from "./parameters.ts";
 import { profileParts, type ReplayProfile } from "./profile.ts";
 import { readTensors } from "./readback.ts";
 import { encodePass, Pace, type ReplayPart, type Step, submitParts } from "./replay.ts";
@@ -184,6 +184,19 @@ function replayParts(
   return [...parts, of(update)];
 }
 
+/** What to do where a program does not fit. */
+const MEMORY_REMEDY =
+  "use --recompute, a smaller batch with more gradient accumulation, shorter sequences, an " +
+  "optimizer with less state or a smaller model";
+
+/** What a program needs beside its parameters, which have their memory already. */
+function describeMemory({ parameters, ...rest }: MemoryPlan): string {
+  const needed = Object.entries(rest).filter(([, bytes]) => bytes > 0).map(([name, bytes]) =>
+    `${formatBytes(bytes)} of ${name}`
+  );
+  return `${needed.join(", ")} beside ${formatBytes(parameters)} of parameters`;
+}
+
 /** Pipelines by WGSL, for every graph of a device. */
 const pipelineCaches = new WeakMap<GPUDevice, Map<string, Promise<GPUComputePipeline>>>();
 
@@ -192,41 +205,38 @@ const pipelineCaches = new WeakMap<GPUDevice, Map<string, Promise<GPUComputePipe
  *
  * @param gpu The device.
  * @param graph A finished recording.
- * @throws {GpuError} If a kernel does not compile or memory runs out.
+ * @throws {RangeError} If a buffer is too large for the adapter, or memory runs out.
+ * @throws {GpuError} If a kernel does not compile.
  */
 export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
   const { buffers: plan, memory } = planMemory(graph);
-  const { device } = gpu;
+  const staging = graph.microBatches > 1
+    ? [...graph.inputs.values()].filter(({ per }) => per === "micro")
+    : [];
+  const stagedBytes = ({ tensor }: Input) => alignedBytes(tensor.byteLength * graph.microBatches);
+  const planned = {
+    ...memory,
+    other: staging.reduce((sum, input) => sum + stagedBytes(input), memory.other),
+  };
   const owned: GPUBuffer[] = [];
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  device.pushErrorScope("out-of-memory");
-  const shared = plan.bufferBytes.map((size, i) => {
-    const buffer = device.createBuffer({ label: `activations.${i}`, size, usage });
+  const staged = new Map<Input, GPUBuffer>();
+  const create = (label: string, bytes: number) => {
+    const buffer = createBuffer(gpu, label, bytes);
     owned.push(buffer);
     return buffer;
-  });
-  for (const [storage, index] of plan.assignment) storage.buffer = shared[index];
-  for (const storage of graph.persistent) {
-    allocateStorage(gpu, storage);
-    owned.push(storage.buffer!);
-  }
-  const staged = new Map<Input, GPUBuffer>();
-  if (graph.microBatches > 1) {
-    for (const input of graph.inputs.values()) {
-      if (input.per === "step") continue;
-      const buffer = device.createBuffer({
-        label: `staged.${input.tensor.label}`,
-        size: alignedBytes(input.tensor.byteLength * graph.microBatches),
-        usage,
-      });
-      owned.push(buffer);
-      staged.set(input, buffer);
-    }
-  }
-  const outOfMemory = await device.popErrorScope();
-  if (outOfMemory) {
+  };
+  try {
+    await withinMemory(gpu, describeMemory(planned), MEMORY_REMEDY, () => {
+      const shared = plan.bufferBytes.map((bytes, i) => create(`activations.${i}`, bytes));
+      for (const [storage, index] of plan.assignment) storage.buffer = shared[index];
+      for (const storage of graph.persistent) storage.buffer ??= create(storage.label, storage.byteLength);
+      for (const input of staging) {
+        staged.set(input, create(`staged.${input.tensor.label}`, stagedBytes(input)));
+      }
+    });
+  } catch (error) {
     owned.forEach((b) => b.destroy());
-    throw new RangeError(`The GPU is out of memory: ${outOfMemory.message}; use a smaller batch or model`);
+    throw error;
   }
   for (const { tensor, values } of graph.constants) writeTensor(gpu, tensor, values);
 
@@ -236,8 +246,6 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
   const [micro, update] = await Promise.all([compile(graph.microKernels), compile(graph.updateKernels)]);
   gpu.check();
 
-  const staging = [...staged.values()].reduce((n, buffer) => n + buffer.size, 0);
-  const planned = { ...memory, other: memory.other + staging };
   return new Program(gpu, graph, { owned, micro, update, staged, memory: planned });
 }
 

@@ -20,7 +20,7 @@ async function example(microBatches = 1) {
   g.backward();
   const [[segment]] = g.beginUpdate([g.parameters.all]);
   const out = g.collect(y);
-  g.parameters.allocate(gpu, 1);
+  await g.parameters.allocate(gpu, 1);
   return { gpu, g, out, segment, program: await compileProgram(gpu, g) };
 }
 
@@ -55,7 +55,7 @@ Deno.test("exchanged storages trade buffers after every run, and reading finds w
   g.exchange(now.storage, last.storage);
   // Each run sees the result of the run before in `last`, without a copy.
   elementwise(g, { label: "next", read: { last }, out: now, statements: "out[i] = 2.0 * last[i] + 1.0;" });
-  g.parameters.allocate(gpu, 0);
+  await g.parameters.allocate(gpu, 0);
   const program = await compileProgram(gpu, g);
   for (const expected of [1, 3, 7, 15, 31]) {
     if (expected === 7) await program.profile(); // counts as a run

@@ -47,7 +47,7 @@ async function lossAndGradients(recompute: boolean) {
   const loss = g.collect(recordLoss(g));
   g.backward();
   const [segments] = g.beginUpdate([g.parameters.all]);
-  g.parameters.allocate(gpu, 5);
+  await g.parameters.allocate(gpu, 5);
   const program = await compileProgram(gpu, g);
   for (const micro of [0, 1]) {
     const tokens = Uint32Array.from({ length: 8 }, (_, i) => (i * 5 + micro) % 16);

@@ -40,7 +40,7 @@ for (const { batch, length, channels, vocab } of cases) {
         g.backward();
         const [segments] = g.beginUpdate([g.parameters.all]);
         const [loss, sequences] = [g.collect(losses.loss), g.collect(losses.sequenceLosses)];
-        g.parameters.allocate(gpu, 3);
+        await g.parameters.allocate(gpu, 3);
         const program = await compileProgram(gpu, g);
         program.write("targets", targets);
         program.run();

@@ -14,7 +14,7 @@
  * const x = g.input("x", [2, 3], "f32");
  * const weight = g.parameter("weight", [3, 1], { init: (values) => void values.fill(2) });
  * const y = g.collect(linear(g, x, weight)); // [1, 2, 1]: one micro-batch
- * g.parameters.allocate(gpu, 0);
+ * await g.parameters.allocate(gpu, 0);
  * const program = await compileProgram(gpu, g);
  * program.write("x", Float32Array.of(1, 2, 3, 4, 5, 6));
  * program.run();

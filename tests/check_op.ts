@@ -115,7 +115,7 @@ async function checkOn(
   g.backward();
   const [segments] = g.beginUpdate([g.parameters.all]);
   const out = g.collect(y);
-  g.parameters.allocate(gpu, 7);
+  await g.parameters.allocate(gpu, 7);
   const program = await compileProgram(gpu, g);
   const dyValues = new Float32Array(y.size);
   fillNormal(dyValues, 99, 1);

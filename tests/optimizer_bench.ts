@@ -52,7 +52,7 @@ export class OptimizerBench {
       clip,
     });
     const state = optimizers.flatMap(({ update }) => update.state);
-    g.parameters.allocate(gpu, 0);
+    await g.parameters.allocate(gpu, 0);
     return new OptimizerBench(gpu, g, await compileProgram(gpu, g), rules, state, statistics, segments);
   }
 

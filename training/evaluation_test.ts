@@ -27,9 +27,9 @@ const model = gpt2({
 const ids = Uint16Array.from({ length: 101 }, (_, i) => hashCombine(3, i) % 32);
 
 /** Random weights. */
-function weights(gpu: Gpu): ParameterStore {
+async function weights(gpu: Gpu): Promise<ParameterStore> {
   const parameters = declareParameters(model, gpu.profile);
-  parameters.allocate(gpu, 1);
+  await parameters.allocate(gpu, 1);
   return parameters;
 }
 
@@ -51,7 +51,7 @@ async function lossOfEach(
 
 Deno.test("evaluateTokens() is the mean over tokens, each predicted from the context that the stride gives", async () => {
   const gpu = await testGpu();
-  const parameters = weights(gpu);
+  const parameters = await weights(gpu);
   // One for each number of tokens before the one that is predicted.
   const evaluators = await Promise.all(
     Array.from({ length: 8 }, (_, i) => Evaluator.create(gpu, model, parameters, 1, i + 1)),
@@ -86,7 +86,7 @@ Deno.test("evaluateTokens() is the mean over tokens, each predicted from the con
 
 Deno.test("evaluateTokens() gives the same bits for ids that come piece by piece, and ends their source", async () => {
   const gpu = await testGpu();
-  const parameters = weights(gpu);
+  const parameters = await weights(gpu);
   let ended = 0;
   async function* pieces(length: number) {
     try {
@@ -135,7 +135,7 @@ Deno.test("evaluationBatchSize() takes about 2,048 tokens at a time, or what tra
 
 Deno.test("an aborted evaluation ends with the signal's reason, also by what happens in the event loop meanwhile", async () => {
   const gpu = await testGpu();
-  const parameters = weights(gpu);
+  const parameters = await weights(gpu);
   const evaluator = await Evaluator.create(gpu, model, parameters, 1, 8);
   const [batch] = sequentialBatches(ids, { batchSize: 1, seqLen: 8 });
   let given = 0;
@@ -164,7 +164,7 @@ Deno.test("an aborted evaluation ends with the signal's reason, also by what hap
 
 Deno.test("the loss of a long text keeps its digits: 3,000 times a text has the loss of the text", async () => {
   const gpu = await testGpu();
-  const parameters = weights(gpu);
+  const parameters = await weights(gpu);
   const evaluator = await Evaluator.create(gpu, model, parameters, 1, 8);
   const texts = [...sequentialBatches(ids.subarray(0, 9), { batchSize: 1, seqLen: 8 })];
   const once = await evaluator.evaluate(texts);
@@ -181,7 +181,7 @@ Deno.test("the loss of a long text keeps its digits: 3,000 times a text has the 
 
 Deno.test("who watches an evaluation sees its batches to the end, and the same result", async () => {
   const gpu = await testGpu();
-  const parameters = weights(gpu);
+  const parameters = await weights(gpu);
   const shape = { batchSize: 1, seqLen: 2 };
   const seen: (EvaluationProgress & { totalBatches?: number })[] = [];
   const watched = await evaluateTokens(gpu, model, parameters, ids, {
@@ -201,7 +201,7 @@ Deno.test("who watches an evaluation sees its batches to the end, and the same r
 
 Deno.test("evaluateTokens() refuses a text of one token, and bits per byte need bytes", async () => {
   const gpu = await testGpu();
-  const parameters = weights(gpu);
+  const parameters = await weights(gpu);
   const shape = { batchSize: 2, seqLen: 8 };
   await rejects(evaluateTokens(gpu, model, parameters, ids.subarray(0, 1), shape), {
     name: "RangeError",

@@ -40,7 +40,7 @@ export async function prepareUpdate(gpu: Gpu, { model, optimizer }: ModelCase): 
   const all = g.parameters.all;
   const owned = rules.groups(all);
   const { optimizers } = recordUpdates(g, rules, { losses, sequenceLosses, clip: 0 });
-  g.parameters.allocate(gpu, 0);
+  await g.parameters.allocate(gpu, 0);
   const program = await compileProgram(gpu, g);
   const writeGradients = () =>
     all.forEach(({ tensor }, i) => writeTensor(gpu, g.gradientOf(tensor)!, gradientOf(tensor.size, i)));

@@ -52,7 +52,7 @@ for (const { packed = false, ...shape } of shapes) {
         : ["q", "k", "v"].map((name, i) => g.input(name, [batch, length, columns[i]], "f32"));
       const [q, k, v] = inputs as [Tensor, Tensor, Tensor];
       const out = g.collect(packed ? packedAttention(g, q, options) : attention(g, q, k, v, options));
-      cache.allocate(gpu);
+      await cache.allocate(gpu);
       const program = await compileProgram(gpu, g);
       program.write("slots", Uint32Array.of(2, 0));
       let starts: readonly number[] = [0, 0];

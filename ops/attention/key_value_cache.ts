@@ -6,6 +6,7 @@
  */
 import type { Gpu } from "../../gpu/device.ts";
 import type { Graph } from "../../gpu/graph.ts";
+import { formatBytes, withinMemory } from "../../gpu/memory.ts";
 import { allocateStorage } from "../../gpu/parameters.ts";
 import { Storage, Tensor } from "../../gpu/tensor.ts";
 
@@ -63,11 +64,25 @@ export class KeyValueCache {
     };
   }
 
-  /** Gives memory to what the graphs recorded so far use; before they are compiled. */
-  allocate(gpu: Gpu): void {
-    for (const { keys, values } of this.#layers.values()) {
-      for (const { storage } of [keys, values]) allocateStorage(gpu, storage);
-    }
+  /**
+   * Gives memory to what the graphs recorded so far use; before they are compiled.
+   *
+   * @throws {RangeError} If a layer's is too large for the adapter, or memory runs out.
+   */
+  async allocate(gpu: Gpu): Promise<void> {
+    const storages = [...this.#layers.values()].flatMap(({ keys, values }) => [keys.storage, values.storage]);
+    const bytes = storages.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const what = `${
+      formatBytes(bytes)
+    } of keys and values, for ${this.sequences} sequences of ${this.length} tokens`;
+    await withinMemory(
+      gpu,
+      what,
+      "generate fewer or shorter sequences at a time, or use a smaller model",
+      () => {
+        for (const storage of storages) allocateStorage(gpu, storage);
+      },
+    );
   }
 
   /** Gives the memory back. */

@@ -30,7 +30,7 @@ Deno.test("gatherMatrices() and scatterMatrices() copy matrices of 65,536 workgr
   for (var i = id.x; i < arrayLength(&gathered); i += 65536u) { out[i] = gathered[i]; }
 }`,
   });
-  g.parameters.allocate(gpu, 0);
+  await g.parameters.allocate(gpu, 0);
   const program = await compileProgram(gpu, g);
   program.run();
   const [matrix, back] = await program.read(out, scattered);

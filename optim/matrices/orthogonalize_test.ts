@@ -54,7 +54,7 @@ async function orthogonalized(profile: Graph["profile"], scale: number) {
   });
   const [segments] = g.beginUpdate([g.parameters.all]);
   orthogonalizePacked(g, matrixBatches(g, "test", segments), segments.map((s) => s.parameters));
-  g.parameters.allocate(gpu, 0);
+  await g.parameters.allocate(gpu, 0);
   const program = await compileProgram(gpu, g);
   program.run();
   const results = await g.parameters.read(gpu);

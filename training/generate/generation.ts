@@ -86,7 +86,7 @@ export class Generator {
     const { cache, prefill, decode, logits } = recordGeneration(gpu.profile, model, parameters, options);
     const programs: Program[] = [];
     try {
-      cache.allocate(gpu);
+      await cache.allocate(gpu);
       for (const g of [prefill, decode]) programs.push(await compileProgram(gpu, g));
     } catch (error) {
       for (const program of programs) program.destroy();

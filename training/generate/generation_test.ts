@@ -51,7 +51,7 @@ async function make(model: LanguageModel, options: GeneratorOptions = {}, profil
   const gpu = await testGpu();
   const own = { ...gpu, profile: profile ? (await testProfiles())[profile] : gpu.profile };
   const parameters = declareParameters(model);
-  parameters.allocate(gpu, 5);
+  await parameters.allocate(gpu, 5);
   const generator = await Generator.create(own, model, parameters, options);
   const destroy = () => [generator, parameters].forEach((made) => made.destroy());
   return { gpu: own, generator, parameters, destroy };

@@ -52,7 +52,7 @@ Deno.test("sampleText() needs memory for its own text alone, stops at end tokens
     initializer_range: 0.5,
   });
   const parameters = declareParameters(model, gpu.profile);
-  parameters.allocate(gpu, 4);
+  await parameters.allocate(gpu, 4);
   // A cache for all that the model could read takes four times what fits.
   await rejects(Generator.create(gpu, model, parameters), RangeError);
   const sample = (prompt: string, options: Partial<TextRequest> = {}) =>

@@ -108,7 +108,7 @@ export async function loadParameters(
 ): Promise<ParameterStore> {
   const parameters = declareParameters(model, gpu.profile);
   matchTensors(parameters.all, source.tensors); // before memory is taken
-  parameters.allocate(gpu, 0);
+  await parameters.allocate(gpu, 0);
   await loadTensors(gpu, parameters.all, source);
   return parameters;
 }

@@ -94,7 +94,7 @@ async function gradients(
   languageModelLoss(model, BATCH, LENGTH)(g);
   g.backward();
   const [segments] = g.beginUpdate([g.parameters.all]);
-  g.parameters.allocate(gpu, 0);
+  await g.parameters.allocate(gpu, 0);
   await loadTensors(gpu, g.parameters.all, source);
   const program = await compileProgram(gpu, g);
   const { tokens, targets } = batch(model.vocabSize);

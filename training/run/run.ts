@@ -283,8 +283,8 @@ export class Run implements Disposable {
       ? `The last checkpoint is ${checkpoint}; go on from it with --resume ${runDir}`
       : "There was no checkpoint yet; a lower --save-every makes them more frequent";
     return new DeviceLostError(
-      `${message}. ${kept}. Where it happens again, a new run with a smaller --batch-size (now ${batchSize}) and a ` +
-        `larger --grad-accum (now ${gradAccum}) gives the card less to do at a time`,
+      `${message}. ${kept}. Where it happens again, start anew with a smaller --batch-size (now ${batchSize}) and a ` +
+        `larger --grad-accum (now ${gradAccum})`,
     );
   }
 

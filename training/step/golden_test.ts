@@ -80,7 +80,7 @@ async function checkLogits(golden: Golden, open: () => Promise<Gpu>): Promise<vo
   const g = new Graph({ profile: gpu.profile });
   const hidden = model.hidden(g, g.input("tokens", [golden.batch, golden.length], "u32"));
   const logits = g.collect(linear(g, hidden, model.head(g), { layout: "out-in" }));
-  g.parameters.allocate(gpu, 0);
+  await g.parameters.allocate(gpu, 0);
   await golden.writeWeights(gpu, g.parameters);
   const program = await compileProgram(gpu, g);
   program.write("tokens", golden.tokens);
@@ -101,7 +101,7 @@ async function checkGradients(golden: Golden, open: () => Promise<Gpu>, recomput
   golden.loss(g);
   g.backward();
   const [segments] = g.beginUpdate([g.parameters.all]);
-  g.parameters.allocate(gpu, 0);
+  await g.parameters.allocate(gpu, 0);
   await golden.writeWeights(gpu, g.parameters);
   const program = await compileProgram(gpu, g);
   program.write("tokens", golden.tokens);

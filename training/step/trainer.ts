@@ -94,23 +94,19 @@ export class Trainer {
    * @param gpu The device.
    * @param options See {@linkcode TrainerOptions}.
    * @throws {TypeError} If shapes do not fit.
-   * @throws {RangeError} If an option is out of range or memory is too small.
+   * @throws {RangeError} If an option is out of range, or memory runs out: the message says what needs how much.
    */
   static async create(gpu: Gpu, options: TrainerOptions): Promise<Trainer> {
     const { seed = 0 } = options;
     const { graph, optimizers, ring, names, sampleCount, state } = recordStep(gpu.profile, options);
-    graph.parameters.allocate(gpu, seed);
-    return new Trainer({
-      gpu,
-      graph,
-      program: await compileProgram(gpu, graph),
-      optimizers,
-      ring,
-      names,
-      sampleCount,
-      state,
-      seed,
-    });
+    try {
+      await graph.parameters.allocate(gpu, seed);
+      const program = await compileProgram(gpu, graph);
+      return new Trainer({ gpu, graph, program, optimizers, ring, names, sampleCount, state, seed });
+    } catch (error) {
+      graph.parameters.destroy();
+      throw error;
+    }
   }
 
   /** The parameters, shared with evaluation and generation. */
