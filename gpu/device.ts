@@ -255,20 +255,33 @@ async function runProbe(
   }
 }
 
+/**
+ * Runs a kernel with known answers, of the largest workgroups and the most memory that WebGPU guarantees, in more
+ * workgroups than run at once. WGSL's workgroup memory begins as zeros whatever the workgroup before left there, and
+ * clearing it must be over before anything is written: a driver was seen where it was not (wgpu issue 4591).
+ */
 async function selfTest(device: GPUDevice, check: () => void): Promise<void> {
+  const [threads, groups] = [256, 128];
   const code = `
 @group(0) @binding(0) var<storage, read_write> out: array<u32>;
-var<workgroup> partial: array<f32, 64>;
-@compute @workgroup_size(64) fn main(
+var<workgroup> partial: array<f32, 4096>;
+@compute @workgroup_size(256) fn main(
   @builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
-  partial[lane] = exp(f32(id.x % 8u)) * 0.5;
+  var x = exp(f32(id.x % 8u)) * 0.5;
+  for (var i = 2048u + lane; i < 4096u; i += 256u) { x += partial[i]; } // zeros
+  for (var i = lane; i < 2048u; i += 256u) { partial[2047u - i] = x; }
   workgroupBarrier();
-  out[id.x] = bitcast<u32>(partial[63u - lane]) + 0u * id.x;
+  var sum = 0.0;
+  for (var i = lane; i < 2048u; i += 256u) { sum += partial[i]; }
+  for (var i = 2048u + lane; i < 4096u; i += 256u) { partial[6143u - i] = f32(lane); }
+  workgroupBarrier();
+  out[id.x] = bitcast<u32>(sum + partial[2048u + lane]);
 }`;
-  const got = new Float32Array((await runProbe(device, code, 128, 2)).buffer);
+  const got = new Float32Array((await runProbe(device, code, threads * groups, groups)).buffer);
   check();
   for (let i = 0; i < got.length; i++) {
-    const expected = Math.exp((63 - (i % 64)) % 8) / 2;
+    const other = threads - 1 - i % threads;
+    const expected = 8 * Math.exp(other % 8) / 2 + other;
     if (!(Math.abs(got[i] - expected) <= 1e-5 * expected)) {
       throw new GpuError(
         `the GPU self-test computes wrong values: element ${i} must be ${expected}, got ${got[i]}; ` +
