@@ -51,7 +51,7 @@ export {
   vec4,
 } from "./graph.ts";
 export type { Access, Binding, Kernel, WgslType } from "./kernel.ts";
-export type { MemoryPlan } from "./memory.ts";
+export type { MemoryPlan } from "./plan.ts";
 export {
   type Initializer,
   type Parameter,

@@ -1,11 +1,13 @@
 /**
- * Planning: which activations share which buffers. Pure, so it is tested without a GPU.
+ * Planning: which activations share which buffers, and what a recording needs of memory in all. Pure, so it is tested
+ * without a GPU.
  *
  * Whole buffers are reused, never parts of them: WebGPU tracks usage per buffer, and one dispatch may not
  * bind the same buffer for reading and for writing even on disjoint ranges.
  *
  * @module
  */
+import type { Graph } from "./graph.ts";
 import { alignedBytes, type Storage } from "./tensor.ts";
 
 /** Buffers for activations. */
@@ -81,4 +83,39 @@ function placeFor(life: Life, tenants: readonly Life[]): number {
   const isFree = (low === 0 || tenants[low - 1].last < life.first) &&
     (low === tenants.length || life.last < tenants[low].first);
   return isFree ? low : -1;
+}
+
+/** Planned GPU memory in bytes, by what it holds. */
+export interface MemoryPlan {
+  /** Model weights. */
+  readonly parameters: number;
+  /** Gradients of the weights. */
+  readonly gradients: number;
+  /** Optimizer state. */
+  readonly state: number;
+  /** Activations and their gradients, after sharing buffers. */
+  readonly activations: number;
+  /** Inputs and outputs. */
+  readonly other: number;
+}
+
+/** Assigns a finished recording's activations to buffers and adds up what it needs. */
+export function planMemory(graph: Graph): { readonly buffers: Plan; readonly memory: MemoryPlan } {
+  const kernels = [...graph.microKernels, ...graph.updateKernels];
+  const buffers = planBuffers(
+    kernels.map((kernel) => kernel.bindings.map((b) => b.tensor.storage)),
+    graph.collected.map((c) => c.from.storage),
+  );
+  const sum = (storages: Iterable<Storage>, kind: string) =>
+    [...new Set(storages)].filter((s) => s.kind === kind).reduce((n, s) => n + alignedBytes(s.byteLength), 0);
+  const gradients = sum(graph.persistent, "gradient");
+  const state = sum(graph.persistent, "state");
+  const memory = {
+    parameters: sum(graph.parameters.all.map((p) => p.tensor.storage), "parameter"),
+    gradients,
+    state,
+    activations: buffers.bufferBytes.reduce((a, b) => a + b, 0),
+    other: graph.persistent.reduce((n, s) => n + alignedBytes(s.byteLength), 0) - gradients - state,
+  };
+  return { buffers, memory };
 }

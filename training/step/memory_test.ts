@@ -1,6 +1,6 @@
 /** Plans whole training steps without a GPU. */
 import { ok } from "node:assert/strict";
-import { type MemoryPlan, planMemory } from "../../gpu/memory.ts";
+import { type MemoryPlan, planMemory } from "../../gpu/plan.ts";
 import { gpt2, gpt2Presets } from "../../models/gpt2.ts";
 import { adamw } from "../../optim/adamw.ts";
 import { Graph } from "../../gpu/graph.ts";
