@@ -158,8 +158,11 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   opened.addEventListener("uncapturederror", (event) => {
     event.preventDefault();
     if (gone) return;
-    const { message } = (event as GPUUncapturedErrorEvent).error;
-    firstError ??= new GpuError(`WebGPU reported an error on ${adapter.info.description}: ${message}`);
+    const { error } = event as GPUUncapturedErrorEvent;
+    const remedy = error instanceof GPUOutOfMemoryError ? "; use a smaller batch or model" : "";
+    firstError ??= new GpuError(
+      `WebGPU reported an error on ${adapter.info.description}: ${error.message}${remedy}`,
+    );
   });
   opened.lost.then(({ message, reason }) => {
     if (gone) return;

@@ -31,6 +31,10 @@ Deno.test("exhausted memory is an error that says what did not fit and what to d
   );
   await withinMemory(gpu, "a picture", "use none", create(16, 1));
   gpu.check();
+  // Small buffers, such as those for reading back, are created without waiting.
+  create(8192, 256)();
+  await gpu.device.queue.onSubmittedWorkDone();
+  throws(() => gpu.check(), /^GpuError: WebGPU reported an error .*; use a smaller batch or model$/);
 });
 
 Deno.test("withinMemory() passes on other errors of WebGPU, once, and those of what it calls", async () => {
