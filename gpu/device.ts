@@ -20,6 +20,8 @@ export interface Profile {
   readonly maxInvocations?: number;
   /** The most bytes of a workgroup's memory; default 16,384, which WebGPU guarantees. */
   readonly maxWorkgroupBytes?: number;
+  /** Whether kernels may store f16 (WebGPU's `shader-f16`); default false. */
+  readonly halfPrecision?: boolean;
 }
 
 /** A WebGPU device that passed its self-test. Made by {@linkcode requestGpu}. */
@@ -210,6 +212,7 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
         maxStorageBuffers: opened.limits.maxStorageBuffersPerShaderStage,
         maxInvocations: opened.limits.maxComputeInvocationsPerWorkgroup,
         maxWorkgroupBytes: opened.limits.maxComputeWorkgroupStorageSize,
+        halfPrecision: listed.includes("shader-f16"),
       },
       check,
       destroy,

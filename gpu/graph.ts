@@ -19,7 +19,7 @@ import {
   type WgslType,
 } from "./kernel.ts";
 import { packSegments, type Parameter, type ParameterSpec, ParameterStore } from "./parameters.ts";
-import { type Dtype, Storage, Tensor } from "./tensor.ts";
+import { type Dtype, DTYPE_BYTES, Storage, Tensor } from "./tensor.ts";
 
 /** A tensor under a WGSL name; the short form of a {@linkcode Binding}. */
 export type Operand = Tensor | { readonly tensor: Tensor; readonly type: WgslType };
@@ -105,7 +105,15 @@ export interface GraphOptions {
   readonly choices?: Readonly<Record<string, string>>;
   /** Whether {@linkcode Graph.recompute} trades time for memory while training; default false. */
   readonly recompute?: boolean;
+  /** See {@linkcode Graph.precision}; default f32. */
+  readonly precision?: Precision;
 }
+
+/**
+ * How the results of layers are stored: kernels compute in f32 in any case, but f16 takes half the memory and half the
+ * time to read and write.
+ */
+export type Precision = "f32" | "f16";
 
 /** A recording. */
 export class Graph {
@@ -144,11 +152,14 @@ export class Graph {
   #updating = false;
   #randomStreams = 0;
   readonly #recomputing: boolean;
+  readonly #precision: Precision;
+  #lossScale = 1;
 
   /**
    * Starts a recording.
    *
    * @param options See {@linkcode GraphOptions}.
+   * @throws {RangeError} If f16 is asked for and the adapter has none.
    */
   constructor(options: GraphOptions) {
     this.profile = options.profile;
@@ -157,6 +168,39 @@ export class Graph {
     this.microBatches = options.microBatches ?? 1;
     this.#given = options.choices ?? {};
     this.#recomputing = this.training && (options.recompute ?? false);
+    this.#precision = options.precision ?? "f32";
+    if (this.#precision === "f16" && !this.profile.halfPrecision) {
+      throw new RangeError(
+        "The precision f16 needs an adapter and driver with WebGPU's shader-f16, which this one has not; use f32",
+      );
+    }
+  }
+
+  /**
+   * How results of layers and their gradients are stored, and the copies of weights that products read. Parameters,
+   * their gradients and all of the update phase are f32.
+   */
+  get precision(): Precision {
+    return this.#updating ? "f32" : this.#precision;
+  }
+
+  /** What gradients are multiplied with until the update phase, see {@linkcode Graph.scaleLoss}. */
+  get lossScale(): number {
+    return this.#lossScale;
+  }
+
+  /**
+   * Chooses what a loss multiplies its gradient with, so that gradients in f16 neither vanish nor overflow.
+   *
+   * @param terms How many terms the loss is the mean of.
+   * @returns A power of two, the same for every loss of the graph; with f32 always 1.
+   */
+  scaleLoss(terms: number): number {
+    // The gradient of a mean is as small as its terms are many; that of a sum suits f16.
+    if (this.#precision === "f16" && this.#lossScale === 1) {
+      this.#lossScale = 2 ** Math.round(Math.log2(terms));
+    }
+    return this.#lossScale;
   }
 
   /**
@@ -240,15 +284,17 @@ export class Graph {
    * @param label Name for messages.
    * @param shape Its shape.
    * @param from What it is computed from: it requires a gradient if one of these does.
+   * @param dtype Default: of what is computed from others, {@linkcode Graph.precision}; else f32, as statistics
+   * should be. Blocks of rows begin at 256 bytes only if f16 values are even in number, so others stay f32.
    */
   activation(
     label: string,
     shape: readonly number[],
     from: readonly Tensor[] = [],
-    dtype: Dtype = "f32",
+    dtype: Dtype = from.length > 0 && shape[shape.length - 1] % 2 === 0 ? this.precision : "f32",
   ): Tensor {
-    const bytes = shape.reduce((a, b) => a * b, 4);
-    const requires = dtype === "f32" && from.some((t) => t.requiresGradient);
+    const bytes = shape.reduce((a, b) => a * b, DTYPE_BYTES[dtype]);
+    const requires = dtype !== "u32" && from.some((t) => t.requiresGradient);
     return placed(shape, dtype, new Storage("activation", bytes, label), requires, label);
   }
 
@@ -354,9 +400,9 @@ export class Graph {
     if (known) return { tensor: known.reshape(...tensor.shape), accumulate: true };
     const isParameter = tensor.root.storage.kind === "parameter";
     const label = `${tensor.root.label}.gradient`;
-    const bytes = tensor.root.byteLength;
-    const storage = new Storage(isParameter ? "gradient" : "activation", bytes, label);
-    const made = placed(tensor.root.shape, "f32", storage, false, label);
+    const { byteLength, dtype } = tensor.root;
+    const storage = new Storage(isParameter ? "gradient" : "activation", byteLength, label);
+    const made = placed(tensor.root.shape, dtype, storage, false, label);
     this.#gradients.set(tensor.root, made);
     return { tensor: made.reshape(...tensor.shape), accumulate: isParameter && this.microBatches > 1 };
   }
@@ -438,7 +484,7 @@ export class Graph {
     shape: readonly number[],
     dtype: Dtype,
   ): Tensor {
-    const bytes = shape.reduce((a, b) => a * b, 4);
+    const bytes = shape.reduce((a, b) => a * b, DTYPE_BYTES[dtype]);
     return placed(shape, dtype, this.persist(new Storage(kind, bytes, label)), false, label);
   }
 }
@@ -471,7 +517,9 @@ function bytesOf(operands: Readonly<Record<string, Operand>>): number {
 
 function asBindings(operands: Readonly<Record<string, Operand>>, access: Access): Binding[] {
   return Object.entries(operands).map(([name, operand]) => {
-    if (operand instanceof Tensor) return { name, access, type: operand.dtype, tensor: operand };
+    if (operand instanceof Tensor) {
+      return { name, access, type: operand.dtype === "u32" ? "u32" : "f32", tensor: operand };
+    }
     return { name, access, type: operand.type, tensor: operand.tensor };
   });
 }

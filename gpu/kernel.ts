@@ -5,13 +5,14 @@
  * @module
  */
 import type { Profile } from "./device.ts";
+import { storedType, type WideType, withHalfArrays } from "./half.ts";
 import type { Tensor } from "./tensor.ts";
 import { f32, MAX_WORKGROUPS } from "./wgsl.ts";
 
 /** How a kernel sees a tensor. `write` is read_write in WGSL, so a kernel may also update in place. */
 export type Access = "read" | "write";
 
-/** Element type in WGSL. A `vec4f` view of a tensor ends in padding when its size is no multiple of 4. */
+/** Element type in WGSL, of an f16 tensor what its kernel computes with. A `vec4f` view of a tensor ends in padding when its size is no multiple of 4. */
 export type WgslType = "f32" | "u32" | "vec4f" | "vec4u" | "vec2u" | "vec2f";
 
 /** A tensor bound under a name. */
@@ -58,11 +59,16 @@ export function kernelCode(
     if (typeof value === "boolean") return `const ${name} = ${value};`;
     return `const ${name} = ${Number.isInteger(value) ? `${value}u` : f32(value)};`;
   });
-  bindings.forEach(({ name, access, type }, i) => {
+  const half = new Map<string, WideType>();
+  bindings.forEach(({ name, access, type, tensor }, i) => {
     const mode = access === "read" ? "read" : "read_write";
-    lines.push(`@group(0) @binding(${i}) var<storage, ${mode}> ${name}: array<${type}>;`);
+    const isHalf = tensor.dtype === "f16";
+    if (isHalf) half.set(name, type as WideType);
+    const element = isHalf ? storedType(name, type) : type;
+    lines.push(`@group(0) @binding(${i}) var<storage, ${mode}> ${name}: array<${element}>;`);
   });
-  return lines.join("\n") + "\n" + body;
+  if (half.size === 0) return lines.join("\n") + "\n" + body;
+  return `enable f16;\n${lines.join("\n")}\n${withHalfArrays(body, half)}`;
 }
 
 /** What WebGPU guarantees, for what a profile leaves open. */

@@ -291,8 +291,9 @@ async function compileKernel(
       const { storage, byteOffset, byteLength } = tensor;
       const { buffer } = other.get(storage) ?? storage;
       if (!buffer) throw new TypeError(`${kernel.label}: ${name} (${tensor.label}) must have a buffer`);
-      // Vector views may end in padding, which every buffer has.
-      const size = type.startsWith("vec4") ? Math.ceil(byteLength / 16) * 16 : byteLength;
+      // Vector views may end in padding, which every buffer has; WebGPU wants a multiple of 4 bytes.
+      const element = type.startsWith("vec4") ? 16 : 4;
+      const size = Math.ceil(byteLength / element) * element;
       return { binding, resource: { buffer, offset: byteOffset, size } };
     });
     const layout = pipeline.getBindGroupLayout(0);

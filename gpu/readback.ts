@@ -29,7 +29,7 @@ interface Piece {
  * @param gpu The device.
  * @param tensors What to read; each must have a buffer.
  * @returns Their values, in the same order.
- * @throws {TypeError} If one has no buffer.
+ * @throws {TypeError} If one has no buffer or is f16.
  * @throws {GpuError} If the device reports an error.
  */
 export async function readTensors(gpu: Gpu, tensors: readonly Tensor[]): Promise<Float32Array[]> {
@@ -75,7 +75,7 @@ export class Readback {
    *
    * @param gpu The device.
    * @param tensors What to read; each must have a buffer, and keep it.
-   * @throws {TypeError} If one has no buffer.
+   * @throws {TypeError} If one has no buffer or is f16.
    */
   constructor(gpu: Gpu, tensors: readonly Tensor[]) {
     this.#gpu = gpu;
@@ -83,6 +83,9 @@ export class Readback {
     // Pieces of at most STAGING_BYTES, so that host memory stays bounded for any model.
     this.#pieces = tensors.flatMap((tensor, result) => {
       const from = tensor.storage.buffer;
+      if (tensor.dtype === "f16") {
+        throw new TypeError(`${tensor.label} must be f32 or u32 to be read, got f16`);
+      }
       if (!from) throw new TypeError(`${tensor.label} must have a buffer before it is read`);
       return Array.from({ length: Math.ceil(tensor.byteLength / STAGING_BYTES) }, (_, i) => {
         const done = i * STAGING_BYTES;

@@ -4,8 +4,11 @@
  * @module
  */
 
-/** Element type of a tensor; both take four bytes. */
-export type Dtype = "f32" | "u32";
+/** Element type of a tensor. Kernels see an f16 as an f32, see `half.ts`. */
+export type Dtype = "f32" | "u32" | "f16";
+
+/** Bytes of an element. */
+export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = { f32: 4, u32: 4, f16: 2 };
 
 /**
  * What a storage is for. `activation` storages share buffers by liveness; all others keep their own
@@ -89,7 +92,7 @@ export class Tensor {
 
   /** Byte length of the values. */
   get byteLength(): number {
-    return this.size * 4;
+    return this.size * DTYPE_BYTES[this.dtype];
   }
 
   /** Moves the tensor and all its views; recorded kernels follow. Only before buffers are bound. */
@@ -137,7 +140,7 @@ export class Tensor {
 
 /**
  * Cuts rows into blocks of at most `maxBytes`, each starting at a multiple of 64 rows, which is on a 256-byte
- * boundary whatever a row's length.
+ * boundary whatever a row's length (of f16: if it is even).
  *
  * @returns [start, end) of each block; one block for all rows where they fit. A block has at least 64 rows even if
  * they are larger.
@@ -173,7 +176,7 @@ function elementCount(shape: readonly number[], label: string): number {
  * @param name Name of the argument, for the message.
  * @param tensor The argument.
  * @param shape What each dimension must be; `null` accepts any size.
- * @param dtype The element type; default f32.
+ * @param dtype The element type; default f32, or f16, which kernels see as f32.
  * @throws {TypeError} If they differ.
  */
 export function expectShape(
@@ -183,7 +186,8 @@ export function expectShape(
   shape: readonly (number | null)[],
   dtype: Dtype = "f32",
 ): void {
-  const fits = tensor.dtype === dtype && tensor.shape.length === shape.length &&
+  const seen = tensor.dtype === "f16" ? "f32" : tensor.dtype;
+  const fits = seen === dtype && tensor.shape.length === shape.length &&
     shape.every((n, i) => n === null || n === tensor.shape[i]);
   if (fits) return;
   const wanted = `[${shape.map((n) => n ?? "any").join(", ")}]`;

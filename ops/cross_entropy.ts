@@ -17,6 +17,7 @@ import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
 import { f32, opaque, perThread } from "../gpu/wgsl.ts";
 import { passGradient } from "./elementwise.ts";
 import { matmul } from "./matmul/matmul.ts";
+import { inPrecision } from "./precision.ts";
 import { perRow } from "./rows.ts";
 import { vectorType } from "./vector_type.ts";
 
@@ -83,29 +84,34 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
     result: `${weighed ? "weight[0]" : "1.0"} / max(sum, 1.0)`,
   });
 
-  const dx = g.training && x.requiresGradient ? g.activation("head.dx", [rows, channels]) : undefined;
+  const dx = g.training && x.requiresGradient
+    ? g.activation("head.dx", [rows, channels], [], x.dtype)
+    : undefined;
   const dw = g.training ? g.gradientTarget(weight) : undefined;
+  const lossScale = g.scaleLoss(rows);
   const losses = g.activation("losses", [rows]);
   // Chunks and blocks start at multiples of 64 rows, which are aligned whatever the length of a row.
   const chunkBytes = Math.min(CHUNK_BYTES, g.profile.maxBindingBytes);
   const blocks = headBlocks(g, weight);
   const flat = x.reshape(rows, channels);
+  const head = inPrecision(g, weight);
   for (const [start, end] of rowBlocks(rows, vocab * 4, chunkBytes)) {
     const m = end - start;
     const part = flat.rows(start, end); // [m, C]
-    const logits = g.activation("logits", [vocab, m]);
-    recordLogits(g, part, weight, logits);
+    const logits = g.activation("logits", [vocab, m], [x, weight]);
+    recordLogits(g, part, head, logits);
     softmaxLoss(g, {
       logits,
       targets: targets.reshape(rows).rows(start, end),
       losses: losses.rows(start, end),
       inverseCount,
+      lossScale,
       withGradient: dx !== undefined || dw !== undefined,
     });
     for (const [v0, v1] of blocks) {
       const [dz, k] = [logits.rows(v0, v1), v1 - v0];
       if (dx) {
-        const [b, out] = [weight.rows(v0, v1), dx.rows(start, end)];
+        const [b, out] = [head.rows(v0, v1), dx.rows(start, end)];
         matmul(g, { m, n: channels, k, a: dz, transposedA: true, b, out, accumulate: v0 > 0 });
       }
       if (dw) {
@@ -207,9 +213,11 @@ function softmaxLoss(g: Graph, options: {
   targets: Tensor; // [N]
   losses: Tensor; // [N]
   inverseCount: Tensor;
+  lossScale: number;
   withGradient: boolean;
 }): void {
   const { logits, targets, losses, inverseCount, withGradient } = options;
+  const divisor = f32(g.microBatches / options.lossScale);
   const [vocab, count] = logits.shape;
   const { width, wgsl, wrap } = vectorType(count);
   const columns = count / width;
@@ -283,7 +291,7 @@ function softmaxLoss(g: Graph, options: {
       };
   losses[column] = select(V(), most + log(sum) - z, counts);
   top[column] = most;
-  factor[column] = select(V(), V(inverse_count[0] / ${f32(g.microBatches)}) / sum, counts);`,
+  factor[column] = select(V(), V(inverse_count[0] / ${divisor}) / sum, counts);`,
     ),
   });
   if (!withGradient) return;
@@ -304,7 +312,7 @@ function softmaxLoss(g: Graph, options: {
   let high = top[column];
   let scale = factor[column];
   // An ignored target is past the vocabulary, so it meets no v.
-  let whole = V(inverse_count[0] / ${f32(g.microBatches)});
+  let whole = V(inverse_count[0] / ${divisor});
   ${
         eachEntry(
           `logits[i] = exp(logits[i] - high) * scale - select(V(), whole, own == ${ids}(v));`,

@@ -10,6 +10,7 @@ import { expectShape, type Tensor } from "../gpu/tensor.ts";
 import { columnSums } from "./matmul/column_sum.ts";
 import { passGradient } from "./elementwise.ts";
 import { matmul } from "./matmul/matmul.ts";
+import { inPrecision } from "./precision.ts";
 
 /** Options of {@linkcode linear}. */
 export interface LinearOptions {
@@ -43,7 +44,7 @@ export function linear(g: Graph, x: Tensor, weight: Tensor, options: LinearOptio
   const m = x.size / k; // rows
   const from = [x, weight, ...(bias ? [bias] : []), ...(residual ? [residual] : [])];
   const y = g.activation("linear", shape, from);
-  matmul(g, { m, n, k, a: x, b: weight, transposedB: outIn, out: y, bias, residual });
+  matmul(g, { m, n, k, a: x, b: inPrecision(g, weight), transposedB: outIn, out: y, bias, residual });
 
   g.tape(() => {
     const dy = g.gradientOf(y);
@@ -51,7 +52,8 @@ export function linear(g: Graph, x: Tensor, weight: Tensor, options: LinearOptio
     const dx = g.gradientTarget(x);
     if (dx) {
       const { tensor: out, accumulate } = dx;
-      matmul(g, { m, n: k, k: n, a: dy, b: weight, transposedB: !outIn, out, accumulate });
+      // Copied again where it is f16, rather than kept since the forward pass.
+      matmul(g, { m, n: k, k: n, a: dy, b: inPrecision(g, weight), transposedB: !outIn, out, accumulate });
     }
     const dw = g.gradientTarget(weight);
     if (dw) {

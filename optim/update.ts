@@ -6,6 +6,8 @@
  */
 import type { Graph, UpdateSegment } from "../gpu/graph.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { f32 } from "../gpu/wgsl.ts";
+import { elementwise } from "../ops/elementwise.ts";
 import { recordStatistics, type StatisticsInputs } from "./clip.ts";
 import type { Optimizer, RecordedUpdate, UpdateInputs, UpdateRecording } from "./optimizer.ts";
 import type { OptimizerPartition } from "./partition.ts";
@@ -37,6 +39,7 @@ export function recordUpdates(
   readonly segments: UpdateSegment[];
 } {
   const groups = g.beginUpdate(partition.groups(g.parameters.all));
+  undoLossScale(g, groups.flat());
   const begun = partition.optimizers.flatMap((optimizer, i) => {
     if (groups[i].length === 0) return [];
     const recording = optimizer.record(g, { prefix: optimizer.name, segments: groups[i] });
@@ -50,6 +53,18 @@ export function recordUpdates(
     return { optimizer, input, update: lastPart(recording, { statistics, scalars }, optimizer) };
   });
   return { optimizers, statistics, segments: groups.flat() };
+}
+
+/** Records what brings gradients back to those of the loss itself; see `Graph.scaleLoss`. */
+function undoLossScale(g: Graph, segments: readonly UpdateSegment[]): void {
+  if (g.lossScale === 1) return;
+  for (const { gradients } of segments) {
+    elementwise(g, {
+      label: "undo_loss_scale",
+      out: gradients,
+      statements: `out[i] *= ${f32(1 / g.lossScale)};`,
+    });
+  }
 }
 
 /** Runs a recording to the sums that it yields. */

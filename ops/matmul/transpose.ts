@@ -21,7 +21,7 @@ export function padded(n: number): number {
 export function transpose(g: Graph, from: Tensor, rows: number, columns: number): Tensor {
   const vectors = rows % 4 === 0 && columns % 4 === 0;
   if (!vectors) return copyRows(g, "transpose_padded", from, [columns, rows], (c) => `${c} * ROWS + r`);
-  const to = g.activation(`${from.label}.transposed`, [columns, rows]);
+  const to = g.activation(`${from.label}.transposed`, [columns, rows], [], from.dtype);
   g.dispatch({
     label: "transpose",
     read: { source: vec4(from), sizes: g.sizes(rows / 4, columns / 4) },
@@ -64,7 +64,7 @@ function copyRows(
   index: (column: string) => string,
 ): Tensor {
   const width = padded(columns);
-  const to = g.activation(`${from.label}.${label}`, [rows, width]);
+  const to = g.activation(`${from.label}.${label}`, [rows, width], [], from.dtype);
   g.dispatch({
     label,
     read: { source: from, sizes: g.sizes(rows, columns) },

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Profile } from "../../gpu/device.ts";
-import { Graph } from "../../gpu/graph.ts";
+import { Graph, type Precision } from "../../gpu/graph.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { Optimizer, OwnedState } from "../../optim/optimizer.ts";
 import { type OptimizerPartition, partition } from "../../optim/partition.ts";
@@ -45,6 +45,11 @@ export interface TrainerOptions {
    * quarter more time for much less memory, and the same weights bit for bit; default false.
    */
   readonly recompute?: boolean;
+  /**
+   * How activations, their gradients and what products read of the weights are stored; weights, their gradients and the
+   * optimizers' state stay f32. Default f32; f16 needs an adapter with `shader-f16`.
+   */
+  readonly precision?: Precision;
   /** Kernels to use, by what they are for, as `tuneKernels` measured them; default each adapter's usual ones. */
   readonly kernels?: Readonly<Record<string, string>>;
 }
@@ -84,8 +89,15 @@ export function recordStep(profile: Profile, options: TrainerOptions): RecordedS
   const rules = "optimizers" in options.optimizer
     ? options.optimizer
     : partition([{ optimizer: options.optimizer }]);
-  const { kernels: choices } = options;
-  const graph = new Graph({ profile, training: true, microBatches: gradAccum, recompute, choices });
+  const { kernels: choices, precision } = options;
+  const graph = new Graph({
+    profile,
+    training: true,
+    microBatches: gradAccum,
+    recompute,
+    choices,
+    precision,
+  });
   const { loss, sequenceLosses, sampleCount } = options.record(graph);
   graph.backward();
   const [losses, allSequenceLosses] = [graph.collect(loss), graph.collect(sequenceLosses)];
