@@ -18,6 +18,7 @@ import {
   requireLimits,
   type WgslType,
 } from "./kernel.ts";
+import { type Precision, requirePrecision } from "./precision/precision.ts";
 import { packSegments, type Parameter, type ParameterSpec, ParameterStore } from "./parameters.ts";
 import { type Dtype, DTYPE_BYTES, Storage, Tensor } from "./tensor.ts";
 
@@ -109,12 +110,6 @@ export interface GraphOptions {
   readonly precision?: Precision;
 }
 
-/**
- * How the results of layers are stored: kernels compute in f32 in any case, but f16 takes half the memory and half the
- * time to read and write.
- */
-export type Precision = "f32" | "f16";
-
 /** A recording. */
 export class Graph {
   /** The adapter's profile. */
@@ -169,11 +164,7 @@ export class Graph {
     this.#given = options.choices ?? {};
     this.#recomputing = this.training && (options.recompute ?? false);
     this.#precision = options.precision ?? "f32";
-    if (this.#precision === "f16" && !this.profile.halfPrecision) {
-      throw new RangeError(
-        "The precision f16 needs an adapter and driver with WebGPU's shader-f16, which this one has not; use f32",
-      );
-    }
+    requirePrecision(this.profile, this.#precision);
   }
 
   /**

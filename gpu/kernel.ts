@@ -5,7 +5,7 @@
  * @module
  */
 import type { Profile } from "./device.ts";
-import { storedType, type WideType, withHalfArrays } from "./half.ts";
+import { storedType, type WideType, withHalfArrays } from "./precision/half_arrays.ts";
 import type { Tensor } from "./tensor.ts";
 import { f32, MAX_WORKGROUPS } from "./wgsl.ts";
 

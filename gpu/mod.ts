@@ -63,5 +63,6 @@ export type { ClockMethod, SubmissionTime } from "./clock.ts";
 export type { KernelTime, ReplayProfile } from "./profile.ts";
 export { compileProgram, type Program } from "./program.ts";
 export { readTensors } from "./readback.ts";
+export { type Precision, requirePrecision } from "./precision/precision.ts";
 export { type Dtype, type Place, Storage, type StorageKind, Tensor } from "./tensor.ts";
 export { f32, type Launch, type LaunchOptions, mainInputs, opaque, perThread, perWorkgroup } from "./wgsl.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Element type of a tensor. Kernels see an f16 as an f32, see `half.ts`. */
+/** Element type of a tensor. Kernels see an f16 as an f32, see `precision/half_arrays.ts`. */
 export type Dtype = "f32" | "u32" | "f16";
 
 /** Bytes of an element. */

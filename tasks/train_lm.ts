@@ -5,6 +5,7 @@
  */
 import { holdFolder } from "../files/lock_file.ts";
 import type { ParameterStore } from "../gpu/parameters.ts";
+import { requirePrecision } from "../gpu/precision/precision.ts";
 import { evaluationRecord } from "../training/evaluation.ts";
 import { boundaryIds, sampleText } from "../training/generate/text_generation.ts";
 import { formatDuration } from "../training/progress.ts";
@@ -49,6 +50,7 @@ async function trainIn(
   using resources = new DisposableStack();
   const lock = resources.use(await holdFolder(runDir, "the run folder"));
   const gpu = resources.adopt(await openGpu(values.gpu), (gpu) => gpu.destroy());
+  requirePrecision(gpu.profile, which.draft.precision ?? "f32");
   sayAdapter(gpu, say);
   const options = await runOptions({ which, runDir, values, given, gpu, resources, say });
   using interrupts = watchInterrupts(() =>

@@ -5,6 +5,7 @@
 import { ok } from "node:assert/strict";
 import { type Gpu, type Profile, requestGpu } from "../gpu/device.ts";
 import { Graph } from "../gpu/graph.ts";
+import type { Precision } from "../gpu/precision/precision.ts";
 import { compileProgram } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { elementwise, passGradient } from "../ops/elementwise.ts";
@@ -63,15 +64,24 @@ export interface OpCase {
   reference(values: Record<string, Values>): Values;
   /** Largest accepted error relative to the largest magnitude; default 2e-5: f32 sums of some hundred terms. */
   readonly tolerance?: number;
+  /**
+   * The same where inputs, outputs and their gradients are stored as f16; default 1e-3: two roundings, of which each
+   * may be off by 2^-11.
+   */
+  readonly halfTolerance?: number;
   /** Standard deviation of the random inputs; default 1. */
   readonly std?: number;
 }
 
-/** Checks forward and backward on every profile, with gradients both set and accumulated. */
+/**
+ * Checks forward and backward on every profile, with gradients both set and accumulated, and where the adapter has f16,
+ * with that too.
+ */
 export async function checkOp(op: OpCase): Promise<void> {
   const gpu = await testGpu();
   for (const [name, profile] of Object.entries(await testProfiles())) {
     for (const accumulate of [false, true]) await checkOn(gpu, profile, accumulate, op, name);
+    if (profile.halfPrecision) await checkOn(gpu, profile, true, op, `${name}, f16`, "f16");
   }
 }
 
@@ -81,9 +91,10 @@ async function checkOn(
   accumulate: boolean,
   op: OpCase,
   name: string,
+  precision: Precision = "f32",
 ): Promise<void> {
-  const tolerance = op.tolerance ?? 2e-5;
-  const g = new Graph({ profile, training: true });
+  const tolerance = precision === "f16" ? op.halfTolerance ?? 1e-3 : op.tolerance ?? 2e-5;
+  const g = new Graph({ profile, training: true, precision });
   const init = (values: Float32Array, seed: number) => fillNormal(values, seed, op.std ?? 1);
   const tensors: Record<string, Tensor> = {};
   const extra: Tensor[] = [];
@@ -113,8 +124,10 @@ async function checkOn(
     });
   }
   g.backward();
+  const readable = g.activation("readable", y.shape);
+  elementwise(g, { label: "readable", read: { y }, out: readable, statements: "out[i] = y[i];" });
   const [segments] = g.beginUpdate([g.parameters.all]);
-  const out = g.collect(y);
+  const out = g.collect(readable);
   await g.parameters.allocate(gpu, 7);
   const program = await compileProgram(gpu, g);
   const dyValues = new Float32Array(y.size);

@@ -57,7 +57,7 @@ async function main(values: OptionValues<typeof options>, { given, output }: Tas
   const { batchSize, seqLen, optimizer } = config;
   const text = [
     `${driver.card}, ${driver.version}, Deno ${Deno.version.deno}`,
-    `${values.model}, ${batchSize} x ${seqLen} tokens, ${optimizer.name}: ${rows.length} kernels in ` +
+    `${values.model}, ${batchSize} x ${seqLen} tokens, ${config.precision}, ${optimizer.name}: ${rows.length} kernels in ` +
     `${sum("dispatches")} dispatches, ${(sum("flops") / 1e12).toFixed(2)} TFLOP, ${
       (sum("bytes") / 1e9).toFixed(1)
     } GB`,
@@ -70,6 +70,7 @@ async function main(values: OptionValues<typeof options>, { given, output }: Tas
     deno: Deno.version.deno,
     model: values.model,
     batch_size: batchSize,
+    precision: config.precision,
     seq_len: seqLen,
     optimizer: optimizer.name,
     kernels: rows,

@@ -19,6 +19,7 @@ const GRAPHICS_CARD: Profile = {
   isSoftware: false,
   maxBindingBytes: 2 ** 31 - 4,
   maxBufferBytes: 2 ** 32 - 4,
+  halfPrecision: true,
 };
 
 /** A kernel, and all its dispatches in a step. */
@@ -53,6 +54,7 @@ export function stepKernels(config: StepConfig): StepKernel[] {
     gradAccum: config.gradAccum,
     clip: config.clip,
     recompute: config.recompute,
+    precision: config.precision,
   });
   const phases = [[graph.microKernels, config.gradAccum], [graph.updateKernels, 1]] as const;
   const all = phases.flatMap(([kernels, times]) => kernels.map((kernel) => ({ kernel, times })));

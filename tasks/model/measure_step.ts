@@ -28,12 +28,13 @@ export async function measureStep(
   config: StepConfig,
   { model: name, steps, warmupSteps }: { model: string; steps: number; warmupSteps: number },
 ): Promise<StepReport> {
-  const { batchSize, seqLen, gradAccum } = config;
+  const { batchSize, seqLen, gradAccum, precision } = config;
   const trainer = await Trainer.create(gpu, {
     record: languageModelLoss(model, batchSize, seqLen),
     optimizer: runOptimizer(config),
     gradAccum,
     clip: config.clip,
+    precision,
   });
   const inputs = Array.from({ length: gradAccum }, (_, micro) => {
     const ids = (stream: number) =>
@@ -57,6 +58,7 @@ export async function measureStep(
     batch_size: batchSize,
     seq_len: seqLen,
     grad_accum: gradAccum,
+    precision: precision ?? "f32",
     optimizer: config.optimizer.name,
     measured_steps: steps,
     ...report(profile, ceilings, flops, { tokens: batchSize * seqLen * gradAccum, dispatches }),

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ClockMethod } from "../../gpu/clock.ts";
+import type { Precision } from "../../gpu/precision/precision.ts";
 import { formatCount } from "../../training/progress.ts";
 import { align } from "../command/align.ts";
 
@@ -59,6 +60,8 @@ export interface StepReport {
   readonly seq_len: number;
   /** Micro-batches per step. */
   readonly grad_accum: number;
+  /** How activations are stored. */
+  readonly precision: Precision;
   /** The optimizer's name. */
   readonly optimizer: string;
   /** Steps measured in each way. */
@@ -119,13 +122,16 @@ const BUSY = 1.2;
 
 /** The report in lines for people. */
 export function profileTable(report: StepReport): string[] {
-  const { model, parameters, vocab_size, batch_size, seq_len, grad_accum, optimizer, method } = report;
+  const { model, parameters, vocab_size, batch_size, seq_len, grad_accum, precision, optimizer, method } =
+    report;
   const how = method === "timestamps"
     ? "timed by timestamp queries"
     : "timed by repeating kernels and waiting, since this device has no timestamp queries";
   return [
     `${model}: ${formatCount(parameters)} parameters, vocabulary ${vocab_size}, ${optimizer}`,
-    `step: ${grad_accum} micro-batch${grad_accum > 1 ? "es" : ""} of ${batch_size} x ${seq_len} tokens`,
+    `step: ${grad_accum} micro-batch${
+      grad_accum > 1 ? "es" : ""
+    } of ${batch_size} x ${seq_len} tokens, activations in ${precision}`,
     `${how}; the fastest of ${report.measured_steps} measured steps`,
     "",
     ...kernelTable(report),

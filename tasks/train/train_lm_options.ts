@@ -6,6 +6,7 @@
 import { withoutSecrets } from "../../files/address.ts";
 import { readJsonFile } from "../../files/json_file.ts";
 import { DEFAULT_VALIDATION_FRACTION } from "../../data/corpus/split.ts";
+import type { Precision } from "../../gpu/precision/precision.ts";
 import { dropoutKeys, modelFromConfig, modelPresets } from "../../models/load.ts";
 import type { ScheduleKind } from "../../optim/schedule.ts";
 import type { RunConfig, StepConfig } from "../../training/run/config.ts";
@@ -111,6 +112,15 @@ export const modelOptions = {
     description:
       "compute activations again instead of keeping them: less memory, more time, the same weights; " +
       "may change when resuming",
+  },
+  "precision": {
+    type: "choice",
+    choices: ["f32", "f16"],
+    default: "f32",
+    group: MODEL,
+    description:
+      "how activations and their gradients are stored: f16 takes half the memory; weights, their " +
+      "gradients and the optimizer's state stay f32",
   },
   "dropout": {
     type: "number",
@@ -258,6 +268,7 @@ export const configKeys = new Set([
   "seqLen",
   "batchSize",
   "gradAccum",
+  "precision",
   "crossDocument",
   "schedule",
   "warmup",
@@ -337,6 +348,7 @@ export async function stepConfig(
     batchSize: values.batchSize,
     gradAccum: values.gradAccum,
     recompute: values.recompute,
+    precision: values.precision as Precision,
     ...optimizer,
   };
 }

@@ -92,7 +92,7 @@ async function sameConfig(
   given: ReadonlySet<string>,
 ): Promise<RunConfig> {
   const recorded = recordedConfig(await readRunFile(runDir), `${runDir}/run.json`);
-  const defaults = { textField: DEFAULT_TEXT_FIELD, encoding: DEFAULT_ENCODING };
+  const defaults = { textField: DEFAULT_TEXT_FIELD, encoding: DEFAULT_ENCODING, precision: "f32" as const };
   const draft = movedBase({ ...defaults, ...recorded }, values.base);
   const asked = Object.entries({ ...values, freezeEmbeddings: values.freezeEmbeddings || undefined })
     .filter(([key]) => given.has(key) && configKeys.has(key));

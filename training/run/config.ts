@@ -5,6 +5,7 @@
  */
 import { withoutSecrets } from "../../files/address.ts";
 import type { AdapterConfig } from "../../checkpoint/adapter/config.ts";
+import type { Precision } from "../../gpu/precision/precision.ts";
 import { learningRateSchedule, type ScheduleKind } from "../../optim/schedule.ts";
 import type { OptimizerConfig } from "./hyper_parameters.ts";
 
@@ -59,6 +60,8 @@ export interface RunConfig {
   readonly gradAccum: number;
   /** Whether activations are computed again for the backward pass; no matter for the weights. Absent: false. */
   readonly recompute?: boolean;
+  /** How activations are stored; absent: f32. */
+  readonly precision?: Precision;
   /** Kernels that were measured to be fastest, by what they are for; others are the adapter's usual ones. */
   readonly kernels?: Readonly<Record<string, string>>;
   /** Steps of the whole run. */

@@ -11,7 +11,7 @@ import { runOptimizer } from "./optimizer.ts";
 
 /** The training step of a configuration. */
 export function stepOptions(config: RunConfig, model: LanguageModel): TrainerOptions {
-  const { gradAccum, clip, seed, recompute, kernels } = config;
+  const { gradAccum, clip, seed, recompute, precision, kernels } = config;
   const record = languageModelLoss(model, config.batchSize, config.seqLen, config.crossDocument === false);
-  return { record, optimizer: runOptimizer(config), gradAccum, clip, seed, recompute, kernels };
+  return { record, optimizer: runOptimizer(config), gradAccum, clip, seed, recompute, precision, kernels };
 }

@@ -5,7 +5,8 @@
  * @module
  */
 import type { Profile } from "../../gpu/device.ts";
-import { Graph, type Precision } from "../../gpu/graph.ts";
+import { Graph } from "../../gpu/graph.ts";
+import type { Precision } from "../../gpu/precision/precision.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { Optimizer, OwnedState } from "../../optim/optimizer.ts";
 import { type OptimizerPartition, partition } from "../../optim/partition.ts";
