@@ -8,7 +8,7 @@ const MIB = 1 << 20;
 const GIB = 1 << 30;
 
 /** What Vulkan drivers of graphics cards have in common; they allow a million storage buffers. */
-const card = { isSoftware: false, maxStorageBuffers: 1 << 20, maxInvocations: 1024 };
+const card = { halfPrecision: true, isSoftware: false, maxStorageBuffers: 1 << 20, maxInvocations: 1024 };
 
 const nvidia: Profile = {
   ...card,
@@ -27,6 +27,7 @@ const lavapipe: Profile = {
   maxStorageBuffers: 1 << 20,
   maxInvocations: 1024,
   maxWorkgroupBytes: 32_768,
+  halfPrecision: true,
 };
 
 /** By the name of what has them. */
@@ -46,6 +47,7 @@ export const PROFILES = {
     maxStorageBuffers: 10,
     maxInvocations: 1024,
     maxWorkgroupBytes: 32_768,
+    halfPrecision: true,
   },
   "NVIDIA": nvidia,
   "NVIDIA without subgroups": { ...nvidia, subgroupSize: 0 },
@@ -53,7 +55,13 @@ export const PROFILES = {
   // The width of its subgroups varies, so they are not used.
   "Intel": { ...nvidia, subgroupSize: 0, maxBindingBytes: GIB, maxWorkgroupBytes: 32_768 },
   "Apple": { ...nvidia, maxStorageBuffers: 31, maxWorkgroupBytes: 32_768 },
-  "Direct3D 12": { ...nvidia, subgroupSize: 0, maxStorageBuffers: 16, maxWorkgroupBytes: 32_768 },
+  "Direct3D 12": {
+    ...nvidia,
+    halfPrecision: false,
+    subgroupSize: 0,
+    maxStorageBuffers: 16,
+    maxWorkgroupBytes: 32_768,
+  },
   "lavapipe": lavapipe,
   "lavapipe without subgroups": { ...lavapipe, subgroupSize: 0 },
 } satisfies Record<string, Profile>;

@@ -185,6 +185,7 @@ Deno.test("a resumed run keeps its configuration, and a new one does not overwri
     "--optimizer adamw": /optimizer "koala\+\+", now "adamw"/,
     "--batch-size 8": /batchSize 4, now 8/,
     "--seed 3": /seed 0, now 3/,
+    "--precision f16": /precision "f32", now "f16"/,
     "--dropout 0.5": /resid_pdrop 0, now 0\.5/,
     "--model gpt2-nano": /n_embd 32, now 128/,
   };
@@ -230,6 +231,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     "batch-size": 3,
     "grad-accum": 2,
     "recompute": true,
+    "precision": "f32",
     "schedule": "constant",
     "warmup": 1,
     "min-lr-ratio": 0.2,
