@@ -5,7 +5,7 @@
  * @module
  */
 import type { Graph, UpdateSegment } from "../gpu/graph.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { rowBlocks, type Tensor } from "../gpu/tensor.ts";
 import { f32 } from "../gpu/wgsl.ts";
 import { elementwise } from "../ops/elementwise.ts";
 import { recordStatistics, type StatisticsInputs } from "./clip.ts";
@@ -58,12 +58,11 @@ export function recordUpdates(
 /** Records what brings gradients back to those of the loss itself; see `Graph.scaleLoss`. */
 function undoLossScale(g: Graph, segments: readonly UpdateSegment[]): void {
   if (g.lossScale === 1) return;
-  for (const { gradients } of segments) {
-    elementwise(g, {
-      label: "undo_loss_scale",
-      out: gradients,
-      statements: `out[i] *= ${f32(1 / g.lossScale)};`,
-    });
+  const statements = `out[i] *= ${f32(1 / g.lossScale)};`;
+  for (const { gradients, length } of segments) {
+    for (const [start, end] of rowBlocks(length, 4, g.profile.maxBindingBytes)) {
+      elementwise(g, { label: "undo_loss_scale", out: gradients.rows(start, end), statements });
+    }
   }
 }
 

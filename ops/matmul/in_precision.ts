@@ -4,7 +4,7 @@
  * @module
  */
 import type { Graph } from "../../gpu/graph.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
+import { rowBlocks, type Tensor } from "../../gpu/tensor.ts";
 import { elementwise } from "../elementwise.ts";
 
 /**
@@ -19,6 +19,11 @@ export function inPrecision(g: Graph, x: Tensor): Tensor {
   if (x.dtype === g.precision) return x;
   const y = g.activation(`${x.label}.${g.precision}`, x.shape, [x]);
   if (y.dtype === x.dtype) return x;
-  elementwise(g, { label: `copy_as_${g.precision}`, read: { x }, out: y, statements: "out[i] = x[i];" });
+  // A matrix larger than a binding is copied block by block.
+  const rowBytes = x.byteLength / x.shape[0];
+  for (const block of rowBlocks(x.shape[0], rowBytes, g.profile.maxBindingBytes)) {
+    const [from, out] = [x.rows(...block), y.rows(...block)];
+    elementwise(g, { label: `copy_as_${g.precision}`, read: { x: from }, out, statements: "out[i] = x[i];" });
+  }
   return y;
 }

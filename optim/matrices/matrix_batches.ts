@@ -34,6 +34,12 @@ export interface MatrixBatch {
   readonly table: Tensor;
 }
 
+/**
+ * The most bytes of a batch: enough work for any adapter, and little beside the activations, whose memory batches take
+ * while the optimizer works.
+ */
+const BATCH_BYTES = 32 << 20;
+
 /** A matrix in a segment, with at least as many rows as columns. */
 interface Place {
   readonly start: number;
@@ -77,7 +83,7 @@ function placesOf(item: Parameter, start: number): Place[] {
 }
 
 /**
- * Groups all matrices of some segments by shape, in batches that one binding can hold.
+ * Groups all matrices of some segments by shape, in batches that one binding can hold, of at most 32 MiB.
  *
  * @param g The training graph.
  * @param label Begins the names of the tables.
@@ -92,7 +98,8 @@ export function matrixBatches(g: Graph, label: string, segments: readonly Update
     }
     return [...groups.values()].flatMap((places) => {
       const [rows, columns] = [padded(places[0].rows), padded(places[0].columns)];
-      const most = Math.max(1, Math.floor(g.profile.maxBindingBytes / (4 * rows * columns)));
+      const bytes = Math.min(BATCH_BYTES, g.profile.maxBindingBytes);
+      const most = Math.max(1, Math.floor(bytes / (4 * rows * columns)));
       return Array.from({ length: Math.ceil(places.length / most) }, (_, b): MatrixBatch => {
         const own = places.slice(b * most, (b + 1) * most);
         const table = own.flatMap((p) => [p.start, p.rowStep, p.columnStep, p.rows, p.columns, 0, 0, 0]);

@@ -137,7 +137,22 @@ for (const [modelName, model] of Object.entries(models)) {
 Deno.test("all 12 layers of GPT-2 124M with 8 sequences of 1,024 tokens keep to every adapter's limits", () => {
   const model = gpt2Layers("gpt2", 12);
   for (const profile of Object.values(profiles)) {
-    doesNotThrow(() => trainingStorages(profile, model, optimizerOf("koala++"), { batchSize: 8 }));
+    const precisions = profile.halfPrecision ? ["f32", "f16"] as const : ["f32"] as const;
+    for (const precision of precisions) {
+      doesNotThrow(() =>
+        trainingStorages(profile, model, optimizerOf("koala++"), { batchSize: 8, precision })
+      );
+    }
+  }
+});
+
+Deno.test("steps with f16 keep to the limits of WebGPU's guarantees with f16", () => {
+  const profile = { ...PROFILES["WebGPU's guarantees"], halfPrecision: true };
+  const llama = llamaLayer(512, 2048, 16, { vocab_size: 128_256 });
+  for (const model of [models["GPT-2 124M"], models["GPT-2 774M"], llama]) {
+    for (const optimizer of ["koala++", "adamw", "muon"]) {
+      doesNotThrow(() => trainingStorages(profile, model, optimizerOf(optimizer), { precision: "f16" }));
+    }
   }
 });
 
