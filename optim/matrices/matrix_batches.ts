@@ -38,7 +38,7 @@ export interface MatrixBatch {
  * The most bytes of a batch: enough work for any adapter, and little beside the activations, whose memory batches take
  * while the optimizer works.
  */
-const BATCH_BYTES = 32 << 20;
+const BATCH_BYTES = 48 << 20;
 
 /** A matrix in a segment, with at least as many rows as columns. */
 interface Place {
@@ -83,7 +83,7 @@ function placesOf(item: Parameter, start: number): Place[] {
 }
 
 /**
- * Groups all matrices of some segments by shape, in batches that one binding can hold, of at most 32 MiB.
+ * Groups all matrices of some segments by shape, in batches that one binding can hold, of at most 48 MiB.
  *
  * @param g The training graph.
  * @param label Begins the names of the tables.

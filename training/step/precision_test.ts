@@ -17,7 +17,7 @@ import type { TrainerOptions } from "./recording.ts";
 import { languageModelLoss, Trainer } from "./trainer.ts";
 
 const gpu = await testGpu();
-/** Mesa's software adapter has f16 from 24 on; elsewhere tests are skipped by their names. */
+/** Such as on Mesa 22.3's software adapter: there tests are skipped by their names. */
 const ignore = !gpu.profile.halfPrecision;
 
 const [VOCAB, BATCH, LENGTH] = [67, 4, 14];
