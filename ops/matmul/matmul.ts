@@ -110,17 +110,18 @@ export function matmul(g: Graph, options: MatmulOptions): void {
         `got ${m}x${n}${bias ? ", a bias" : ""}${accumulate ? ", accumulate" : ""}`,
     );
   }
+  const types = [options.a, options.b, options.out].map(({ dtype }) => dtype);
   const sizes = `${batch > 1 ? `${batch} of ` : ""}${m}x${n}x${k}`;
   const key = `matmul ${sizes}${transposedA ? " A^T" : ""}${transposedB ? " B^T" : ""}${
     symmetric ? " symmetric" : ""
-  }`;
+  }${types.every((dtype) => dtype === "f32") ? "" : ` ${types.join(" ")}`}`;
   // In a batch operands are read as they lie.
   const candidates = matmulCandidates(g.profile, batch > 1 && !transposedA);
   const name = g.choose(key, candidates, (trial, candidate) => {
     const size = trialSize(g.profile, { batch, m, n, k });
-    const a = trial.input("a", [size.batch, size.m, size.k], "f32");
-    const b = trial.input("b", [size.batch, size.k, size.n], "f32");
-    const out = trial.output("out", [size.batch, size.m, size.n]);
+    const a = trial.input("a", [size.batch, size.m, size.k], types[0]);
+    const b = trial.input("b", [size.batch, size.k, size.n], types[1]);
+    const out = trial.output("out", [size.batch, size.m, size.n], types[2]);
     // Sides that were halved may differ.
     const half = symmetric && size.m === size.n;
     record(trial, matmulVariants[candidate], {

@@ -266,13 +266,13 @@ export class Run implements Disposable {
   }
 
   #explained({ step, loss, gradientNorm }: NonFiniteLossError): NonFiniteLossError {
-    const { optimizer: { lr }, warmup, clip } = this.#options.config;
+    const { optimizer: { lr }, warmup, clip, precision } = this.#options.config;
     const { checkpoint } = this.#parts.folder;
     const kept = checkpoint ? `The last good checkpoint is ${checkpoint}` : "There was no checkpoint yet";
     return new NonFiniteLossError(
       { step, loss, gradientNorm },
       `${kept}. Try a lower --lr (now ${lr}), a longer --warmup (now ${warmup}) or a lower --clip ` +
-        `(now ${clip || "off"})`,
+        `(now ${clip || "off"})${precision === "f16" ? ", or --precision f32: f16 ends at 65,504" : ""}`,
     );
   }
 
