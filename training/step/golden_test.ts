@@ -5,13 +5,14 @@ import { type Gpu, requestGpu } from "../../gpu/device.ts";
 import { Graph } from "../../gpu/graph.ts";
 import type { ParameterStore } from "../../gpu/parameters.ts";
 import { compileProgram } from "../../gpu/program.ts";
+import type { Precision } from "../../gpu/precision/precision.ts";
 import { modelFromConfig } from "../../models/load.ts";
 import { IGNORED_TARGET } from "../../ops/ignored_target.ts";
 import { linear } from "../../ops/linear.ts";
 import { adamw } from "../../optim/adamw.ts";
 import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
 import type { Optimizer } from "../../optim/optimizer.ts";
-import { relativeDistance } from "../../tests/check_op.ts";
+import { relativeDistance, testGpu } from "../../tests/check_op.ts";
 import { goldenPath } from "../../tests/golden.ts";
 import { languageModelLoss, Trainer } from "./trainer.ts";
 
@@ -127,15 +128,19 @@ async function checkLosses(
   open: () => Promise<Gpu>,
   optimizer: Optimizer,
   losses: readonly number[],
+  { precision, tolerance }: { precision: Precision; tolerance: number } = {
+    precision: "f32",
+    tolerance: 1e-3,
+  },
 ): Promise<void> {
   const gpu = await open();
-  const trainer = await Trainer.create(gpu, { record: golden.loss, optimizer });
+  const trainer = await Trainer.create(gpu, { record: golden.loss, optimizer, precision });
   await golden.writeWeights(gpu, trainer.parameters);
   const { tokens, targets } = golden;
   for (let step = 0; step < losses.length; step++) trainer.step([{ tokens, targets }]);
   const metrics = await trainer.metrics();
   metrics.forEach(({ loss }, step) =>
-    ok(Math.abs(loss - losses[step]) <= 1e-3, `step ${step} must give ${losses[step]}, got ${loss}`)
+    ok(Math.abs(loss - losses[step]) <= tolerance, `step ${step} must give ${losses[step]}, got ${loss}`)
   );
   trainer.destroy();
   gpu.destroy();
@@ -164,6 +169,8 @@ function optimizersOf({ expected: { adamw: a, koala_plus_plus: k } }: Golden): [
   return [["AdamW", a, adam], ["KOALA++", k, koala]];
 }
 
+const { halfPrecision } = (await testGpu()).profile;
+
 for (const [name, folder] of [["GPT-2", "gpt2"], ["GPT", "openai_gpt"], ["Llama", "llama"]]) {
   const golden = await openGolden(folder);
   for (const [device, open] of Object.entries(devices)) {
@@ -179,6 +186,13 @@ for (const [name, folder] of [["GPT-2", "gpt2"], ["GPT", "openai_gpt"], ["Llama"
         async () => await checkLosses(golden, open, made, losses),
       );
     }
+  }
+  for (const [optimizer, { losses }, made] of optimizersOf(golden)) {
+    Deno.test(`ten steps of ${optimizer} on ${name} with f16 match PyTorch's losses within 5e-3`, {
+      ignore: !halfPrecision,
+    }, async () => {
+      await checkLosses(golden, requestGpu, made, losses, { precision: "f16", tolerance: 5e-3 });
+    });
   }
   Deno.test(`every gradient of ${name} matches PyTorch's where activations are computed again`, async () => {
     await checkGradients(golden, requestGpu, true);
