@@ -17,7 +17,7 @@ import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
 import { f32, opaque, perThread } from "../gpu/wgsl.ts";
 import { passGradient } from "./elementwise.ts";
 import { matmul } from "./matmul/matmul.ts";
-import { inPrecision } from "./matmul/in_precision.ts";
+import { inPrecision } from "./in_precision.ts";
 import { perRow } from "./rows.ts";
 import { vectorType } from "./vector_type.ts";
 

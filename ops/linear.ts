@@ -10,7 +10,7 @@ import { expectShape, type Tensor } from "../gpu/tensor.ts";
 import { columnSums } from "./matmul/column_sum.ts";
 import { passGradient } from "./elementwise.ts";
 import { matmul } from "./matmul/matmul.ts";
-import { inPrecision } from "./matmul/in_precision.ts";
+import { inPrecision } from "./in_precision.ts";
 
 /** Options of {@linkcode linear}. */
 export interface LinearOptions {

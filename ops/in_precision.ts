@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Graph } from "../../gpu/graph.ts";
-import { rowBlocks, type Tensor } from "../../gpu/tensor.ts";
-import { elementwise } from "../elementwise.ts";
+import type { Graph } from "../gpu/graph.ts";
+import { rowBlocks, type Tensor } from "../gpu/tensor.ts";
+import { elementwise } from "./elementwise.ts";
 
 /**
  * What products read of a tensor, such as a weight.
