@@ -2,8 +2,12 @@ import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { readMetricsFile } from "../../checkpoint/run/metrics_file.ts";
 import { holdFolder } from "../../files/lock_file.ts";
+import { requestGpu } from "../../gpu/device.ts";
 import { uniform } from "../../ops/random.ts";
 import { exists, finalStep, runTask, sameWeights, signalTask, tinyRun } from "../cli.ts";
+
+const gpu = await requestGpu();
+gpu.destroy();
 
 const firstStep = "checkpoints/step-00000004";
 /** Whatever draws random numbers or carries state from one micro-batch to the next. */
@@ -173,6 +177,24 @@ Deno.test("a Llama by its preset: trained, recomputed or not, gone on with, and 
   match(stdout, /^the sea/);
   const other = await runTask("train-lm", ["--resume", at("kept"), "--dropout", "0.5"]);
   match(other.stderr, /differs in attention_dropout 0\.1, now 0\.5/);
+});
+
+Deno.test("a run with f16 records it and goes on to the same bytes; its checkpoints are f32", {
+  ignore: !gpu.profile.halfPrecision,
+}, async () => {
+  await using tiny = await tinyRun();
+  const [whole, parts] = ["whole", "parts"].map((name) => join(tiny.dir, name));
+  const constant = ["--schedule", "constant", "--warmup", "0", "--save-every", "12"];
+  const options = [...tiny.options, ...hard, ...constant, "--precision", "f16"];
+  await train(...options, "--out", whole);
+  await train(...options, "--out", parts, "--steps", "12");
+  await train(...tiny.options, "--resume", parts);
+  await sameWeights(whole, parts);
+  const { config, features } = JSON.parse(await Deno.readTextFile(join(parts, "run.json")));
+  equal(config.precision, "f16");
+  ok(features.includes("shader-f16"));
+  const { dtype } = JSON.parse(await Deno.readTextFile(join(whole, finalStep, "config.json")));
+  equal(dtype, "float32");
 });
 
 Deno.test("a resumed run keeps its configuration, and a new one does not overwrite it", async () => {
