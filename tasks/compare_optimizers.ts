@@ -38,6 +38,7 @@ import { watchInterrupts } from "./command/interrupts.ts";
 import { withGivenSources } from "./train/given_sources.ts";
 import { prepareData } from "./train/prepare_data.ts";
 import { sayAdapter, withFastestKernels } from "./train/fastest_kernels.ts";
+import { requirePrecision } from "../gpu/precision/precision.ts";
 import { openGpu } from "./gpu/open_gpu.ts";
 
 async function main(asked: ComparisonValues, { given, output }: TaskContext): Promise<void> {
@@ -50,6 +51,7 @@ async function main(asked: ComparisonValues, { given, output }: TaskContext): Pr
     using _lock = await holdFolder(outDir, "the folder of a comparison");
     using devices = new DisposableStack();
     const gpu = devices.adopt(await openGpu(values.gpu), (gpu) => gpu.destroy());
+    requirePrecision(gpu.profile, contestants[0].config.precision ?? "f32");
     sayAdapter(gpu, say);
     const prepared = await withGivenSources(
       contestants[0].config,
