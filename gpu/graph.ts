@@ -183,13 +183,13 @@ export class Graph {
   /**
    * Chooses what a loss multiplies its gradient with, so that gradients in f16 neither vanish nor overflow.
    *
-   * @param terms How many terms the loss is the mean of.
+   * @param terms How many terms the loss of a micro-batch is the mean of.
    * @returns A power of two, the same for every loss of the graph; with f32 always 1.
    */
   scaleLoss(terms: number): number {
     // The gradient of a mean is as small as its terms are many; that of a sum suits f16.
     if (this.#precision === "f16" && this.#lossScale === 1) {
-      this.#lossScale = 2 ** Math.round(Math.log2(terms));
+      this.#lossScale = 2 ** Math.round(Math.log2(terms * this.microBatches));
     }
     return this.#lossScale;
   }

@@ -25,6 +25,8 @@ Deno.test("only f16 multiplies the gradient of a loss, by a power of two that al
   const graph = (precision: "f32" | "f16") => new Graph({ profile: PROFILES.NVIDIA, precision });
   const half = graph("f16");
   deepEqual([half.lossScale, half.scaleLoss(1000), half.scaleLoss(8), half.lossScale], [1, 1024, 1024, 1024]);
+  const micro = new Graph({ profile: PROFILES.NVIDIA, precision: "f16", microBatches: 3 });
+  equal(micro.scaleLoss(700), 2048);
   const full = graph("f32");
   deepEqual([full.scaleLoss(1000), full.lossScale], [1, 1]);
 });
