@@ -60,6 +60,7 @@ const nvidia = {
     maxStorageBuffers: 1 << 20,
     maxInvocations: 1024,
     maxWorkgroupBytes: 49_152,
+    halfPrecision: true,
   },
 } as const;
 

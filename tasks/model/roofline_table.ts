@@ -58,13 +58,14 @@ export const PEERS: readonly {
  * @param config Its batches and optimizer.
  */
 export function rooflineOn(card: Card, model: LanguageModel, config: StepConfig): StepRoofline {
-  const { batchSize, seqLen, gradAccum, clip, recompute } = config;
+  const { batchSize, seqLen, gradAccum, clip, recompute, precision } = config;
   const step = recordStep(card.profile, {
     record: languageModelLoss(model, batchSize, seqLen),
     optimizer: runOptimizer(config),
     gradAccum,
     clip,
     recompute,
+    precision,
   });
   return stepRoofline(card, model, step, config);
 }

@@ -9,11 +9,14 @@
  * - Weights, for each micro-batch: read forward and backward; their gradients are written.
  * - Optimizer: gradients are read, weights and its state are read and written.
  *
- * All in f32. A kernel that joins layers can do with less; dropout, biases' sums and clipping are left out.
+ * All in f32, but with the precision f16 activations and what products read of the weights. A kernel that joins layers
+ * can do with less; dropout, biases' sums and clipping are left out.
  *
  * @module
  */
 import type { Parameter, ParameterStore } from "../../gpu/parameters.ts";
+import type { Precision } from "../../gpu/precision/precision.ts";
+import { DTYPE_BYTES } from "../../gpu/tensor.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import type { OwnedState } from "../../optim/optimizer.ts";
 
@@ -25,6 +28,8 @@ export interface StepTokens {
   readonly seqLen: number;
   /** Micro-batches. */
   readonly gradAccum: number;
+  /** How activations are stored; default f32. */
+  readonly precision?: Precision;
 }
 
 /** What is moved at least, in bytes, see the top of this file. */
@@ -47,15 +52,16 @@ export function leastBytes(
   model: LanguageModel,
   store: ParameterStore,
   state: readonly OwnedState[],
-  { batchSize, seqLen, gradAccum }: StepTokens,
+  { batchSize, seqLen, gradAccum, precision = "f32" }: StepTokens,
 ): LeastBytes {
+  const bytes = DTYPE_BYTES[precision];
   const tokens = batchSize * seqLen * gradAccum;
   const parameters = sum(store.all, (p) => p.tensor.size);
   const trained = sum(store.all, (p) => p.trainable ? p.tensor.size : 0);
   const kept = sum(state, (s) => s.tensor.size);
   return {
-    activations: 4 * tokens * valuesPerToken(model, store),
-    weights: 4 * (gradAccum * (2 * parameters + trained) + 3 * trained + 2 * kept),
+    activations: bytes * tokens * valuesPerToken(model, store),
+    weights: gradAccum * (bytes * 2 * parameters + 4 * trained) + 4 * (3 * trained + 2 * kept),
   };
 }
 

@@ -1,4 +1,5 @@
 import { deepEqual } from "node:assert/strict";
+import type { Precision } from "../../gpu/precision/precision.ts";
 import { modelFromConfig } from "../../models/load.ts";
 import { adamw } from "../../optim/adamw.ts";
 import { CARDS } from "../../gpu/measure/cards.ts";
@@ -6,14 +7,15 @@ import { leastBytes } from "./least_bytes.ts";
 import { recordStep } from "./recording.ts";
 import { languageModelLoss } from "./trainer.ts";
 
-function least(config: Record<string, unknown>, gradAccum: number) {
+function least(config: Record<string, unknown>, gradAccum: number, precision: Precision = "f32") {
   const model = modelFromConfig(config);
   const { graph, state } = recordStep(CARDS.h100.profile, {
     record: languageModelLoss(model, 2, 8),
     optimizer: adamw({ lr: 1e-3 }),
     gradAccum,
+    precision,
   });
-  return leastBytes(model, graph.parameters, state, { batchSize: 2, seqLen: 8, gradAccum });
+  return leastBytes(model, graph.parameters, state, { batchSize: 2, seqLen: 8, gradAccum, precision });
 }
 
 Deno.test("leastBytes() counts GPT-2's layers: 3 inputs and 2 outputs of each", () => {
@@ -31,6 +33,11 @@ Deno.test("leastBytes() counts GPT-2's layers: 3 inputs and 2 outputs of each", 
   deepEqual(least(config, 3), {
     activations: 3 * 4 * 2 * T * perToken,
     weights: 4 * parameters * (3 * 3 + 3 + 4),
+  });
+  // With f16 activations and the weights that products read take half.
+  deepEqual(least(config, 1, "f16"), {
+    activations: 2 * 2 * T * perToken,
+    weights: 4 * parameters * (2 * 0.5 + 1 + 3 + 4),
   });
 });
 
