@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Precision } from "../gpu/precision/precision.ts";
 
 /** Sizes of a GPT. */
 export interface ModelShape {
@@ -45,6 +46,8 @@ export interface ModelCase {
   readonly model: ModelShape;
   /** By its name in `train-lm`. */
   readonly optimizer: string;
+  /** How we store activations; default f32. */
+  readonly precision?: Precision;
 }
 
 /** Text to token ids, on one thread. */

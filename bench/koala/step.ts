@@ -24,13 +24,14 @@ export function benchModel(shape: ModelShape): LanguageModel {
 }
 
 /** Compiles a step and runs the steps that are checked. */
-export async function prepareStep(gpu: Gpu, { model, optimizer }: ModelCase): Promise<Prepared> {
+export async function prepareStep(gpu: Gpu, { model, optimizer, precision }: ModelCase): Promise<Prepared> {
   const start = weights(model);
   const losses: number[] = [];
   const began = performance.now();
   const trainer = await Trainer.create(gpu, {
     record: languageModelLoss(benchModel(model), model.batch, model.seqLen),
     optimizer: benchOptimizer(optimizer),
+    precision,
   });
   for (const { name, values } of start) trainer.parameters.write(gpu, `transformer.${name}`, values);
   const run = async (count: number) => {
