@@ -9,8 +9,8 @@
  * dk_j = scale sum_i ds_ij q_i. With dropout, p in o and dv carries the mask m_ij, and ds_ij is
  * p_ij (m_ij do_i v_j - D_i).
  *
- * One thread owns one query (forward, dq) or one key (dk, dv) of one head and keeps its rows in registers
- * (`head_row.ts`); all threads of a workgroup walk the same keys or queries (`attention_kernels.ts`).
+ * On a CPU adapter one thread owns one query (forward, dq) or one key (dk, dv) of one head (`row_kernels.ts`), on a
+ * graphics card a workgroup a block of them (`tiled_kernels.ts`).
  *
  * @module
  */
@@ -18,13 +18,7 @@ import type { GradientTarget, Graph } from "../../gpu/graph.ts";
 import { expectShape, type Tensor } from "../../gpu/tensor.ts";
 import { perThread } from "../../gpu/wgsl.ts";
 import { randomSeed } from "../dropout.ts";
-import {
-  type AttentionText,
-  backwardKeysValuesWgsl,
-  backwardQueriesWgsl,
-  forwardWgsl,
-  THREADS,
-} from "./attention_kernels.ts";
+import { type AttentionKernel, attentionKernels } from "./kernels.ts";
 import { cachedAttention, type Columns } from "./cached_attention.ts";
 import { headRow } from "./head_row.ts";
 import type { SequenceContext } from "./key_value_cache.ts";
@@ -111,7 +105,14 @@ function record(
   const packed = q.tensor === k.tensor;
   const named = (name: string, columns: Columns) => ({ ...columns, array: packed ? "qkv" : name });
   const places = { q: named("q", q), k: named("k", k), v: named("v", v) };
-  const text: AttentionText = { row, places, channels, scale, dropout, starts: starts?.size };
+  const kernels = attentionKernels(g.profile, {
+    row,
+    places,
+    channels,
+    scale,
+    dropout,
+    starts: starts?.size,
+  });
   const inputs = Object.fromEntries(
     Object.values(places).map(({ array, tensor }) => [array, row.wrap(tensor)] as const),
   );
@@ -127,8 +128,11 @@ function record(
     GROUP: numHeads / numKeyValueHeads,
     ...(dropout > 0 ? { STREAM: g.randomStream() } : {}),
   };
-  const blocks = Math.ceil(length / THREADS);
-  const over = (heads: number) => ({ constants, workgroups: [blocks, heads * batch, 1] as const });
+  const launch = ({ body, block }: AttentionKernel, heads: number) => ({
+    constants,
+    body,
+    workgroups: [Math.ceil(length / block), heads * batch, 1] as const,
+  });
   // Multiply-adds of one T x T by HS product, of which a causal kernel needs half.
   const causalProduct = batch * numHeads * length * length * headDim / 2;
 
@@ -141,8 +145,7 @@ function record(
     read: { ...inputs, ...extra },
     write: { o: row.wrap(o), ...asPairs },
     flops: 4 * causalProduct,
-    ...over(numHeads),
-    body: forwardWgsl(text),
+    ...launch(kernels.forward(), numHeads),
   });
   g.tape(() => {
     const dO = g.gradientOf(o);
@@ -156,8 +159,7 @@ function record(
       read: { ...inputs, o: row.wrap(o), dO: row.wrap(dO), ...extra },
       write: { ...write(dq), ...asPairs },
       flops: 6 * causalProduct,
-      ...over(numHeads),
-      body: backwardQueriesWgsl(text, dq),
+      ...launch(kernels.backwardQueries(dq), numHeads),
     });
     if (!dk && !dv) return;
     g.dispatch({
@@ -165,8 +167,7 @@ function record(
       read: { ...inputs, ...asPairs, dO: row.wrap(dO), ...extra },
       write: write(dk, dv),
       flops: 8 * causalProduct,
-      ...over(numKeyValueHeads),
-      body: backwardKeysValuesWgsl(text, dk, dv),
+      ...launch(kernels.backwardKeysValues(dk, dv), numKeyValueHeads),
     });
   });
   return o;

@@ -150,7 +150,7 @@ function mainOver(heads: "NH" | "KV"): string {
 }
 
 /** Functions: where rows of batch b, position t and a head begin, what is seen and what is kept. */
-function declarations({ row, places, channels, scale, dropout, starts }: AttentionText): string {
+export function declarations({ row, places, channels, scale, dropout, starts }: AttentionText): string {
   const { width } = row;
   const rowsOf = (name: "q" | "k" | "v") => {
     const { array, offset, stride } = places[name];

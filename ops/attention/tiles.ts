@@ -1,0 +1,308 @@
+/**
+ * Attention's products through workgroup memory, for graphics cards, laid out as in FlashAttention-2 (arXiv
+ * 2307.08691). Its three kernels have one form: a workgroup owns a block of queries or keys of a head and walks over
+ * tiles of the others, and for each of them
+ *
+ * s_ow = sum_d a_od b_wd, weights_ow = f(s_ow), sum_od += sum_w weights_ow x_wd.
+ *
+ * A team of threads computes both products, each thread 8 x 4 scores and 8 x 8 sums. Its 8 rows are four neighbours
+ * in the block's first half and four in its second, which lie in workgroup memory as vectors: a and b are turned on
+ * their way there, `chunk` values of d at a time; weights and x follow, `slice` rows of the tile at a time. In the
+ * backward kernels there are two teams, which multiply different things.
+ *
+ * A multiply-add reads 1.5 bytes of workgroup memory for scores and 1 for sums; 1.5 for these too where a head has
+ * at most 32 values, so that a thread has 8 x 4. With 8 x 8 scores a thread would have 128 sums and scores, which is
+ * all that some cards give it. On GCN, whose 256 registers all waves of a lane share, 96 leave room for two waves;
+ * four would take 4 x 4 scores and 8 x 4 sums, and with them 2 bytes for a multiply-add and more tiles.
+ *
+ * @module
+ */
+import { unroll } from "../../gpu/wgsl.ts";
+
+/** Vectors of workgroup memory that WebGPU guarantees: 16 KiB. */
+const MAX_VECTORS = 1024;
+/** Threads of a workgroup that WebGPU guarantees. */
+const MAX_THREADS = 256;
+
+/** How a kernel is laid out. */
+export interface Tiles {
+  /** Rows that a workgroup owns. */
+  readonly own: 64 | 32;
+  /** Rows of a tile that it walks over. */
+  readonly walk: number;
+  /** Values of d that are in workgroup memory at a time for scores. */
+  readonly chunk: number;
+  /** Rows of a tile that are there at a time for sums. */
+  readonly slice: number;
+  /** Of those, rows that each team adds. */
+  readonly teamSlice: number;
+  /** Threads side by side, which own neighbouring columns. */
+  readonly columns: number;
+  /** Vectors of sums of a thread in each row. */
+  readonly parts: 1 | 2;
+  /** Threads of a team. */
+  readonly team: number;
+  /** Threads of the workgroup. */
+  readonly threads: number;
+  /** Vectors of workgroup memory, beside those that a kernel keeps for itself. */
+  readonly vectors: number;
+}
+
+/** What the teams do: one computes everything; two share the slices' rows; two have weights and rows each. */
+export type Teams = "one" | "shared" | "apart";
+
+/**
+ * The largest tiles that fit.
+ *
+ * @param headDim Values of a head.
+ * @param teams See {@linkcode Teams}.
+ * @returns Undefined if heads are too large: above 256 values.
+ */
+export function tilesFor(headDim: number, teams: Teams): Tiles | undefined {
+  if (headDim > 256) return undefined;
+  const parts = headDim <= 32 ? 1 : 2;
+  // A multiple of four, so that slices of 16 rows end where a thread's do.
+  const columns = Math.max(8, 4 * Math.ceil(headDim / (16 * parts)));
+  const count = teams === "one" ? 1 : 2;
+  const own = 8 * columns * count <= MAX_THREADS ? 64 : 32;
+  const team = own / 8 * columns;
+  const walk = 4 * columns;
+  const forScores = (chunk: number) => count * chunk * (own + walk) / 4;
+  const forSums = (slice: number) => (teams === "apart" ? 2 : 1) * slice * (own / 4 + columns * parts);
+  // The last vectors are a kernel's own.
+  const fits = (vectors: number) =>
+    vectors <= MAX_VECTORS - own / 4 || (count === 2 && vectors <= MAX_VECTORS);
+  const chunk = [16, 8].find((n) => fits(forScores(n)))!;
+  const slice = [16, 8, 4].find((n) => fits(forSums(n)))!;
+  // Two teams exchange their scores, 8 vectors of each thread.
+  const vectors = Math.max(forScores(chunk), forSums(slice), count === 2 ? 8 * team : 0);
+  return {
+    own,
+    walk,
+    chunk,
+    slice,
+    teamSlice: teams === "shared" ? slice / 2 : slice,
+    columns,
+    parts,
+    team,
+    threads: count * team,
+    vectors,
+  };
+}
+
+/** Names of a thread's scores: `s0a` has those of its first four rows with its first column of the tile. */
+export const SCORES: readonly { readonly name: string; readonly column: number; readonly half: 0 | 1 }[] = [
+  0,
+  1,
+  2,
+  3,
+].flatMap((column) => [
+  { name: `s${column}a`, column, half: 0 as const },
+  { name: `s${column}b`, column, half: 1 as const },
+]);
+
+/** Names of a thread's sums: `sum3_1` has the second vector of columns in its fourth row. */
+export function sums({ parts }: Tiles): { name: string; row: number; part: number }[] {
+  return Array.from({ length: 8 * parts }, (_, n) => {
+    const [row, part] = [n >> (parts - 1), n & (parts - 1)];
+    return { name: `sum${row}_${part}`, row, part };
+  });
+}
+
+/** WGSL for the thread's row of the block, from 0 on. */
+export function ownRow({ own }: Tiles, row: number): string {
+  return `${row < 4 ? row : own / 2 + row - 4}u + 4u * ty`;
+}
+
+/** Declares the workgroup's memory; of `kept` vectors at its end the kernel disposes. */
+export function tileMemory({ vectors }: Tiles, kept = 0): string {
+  return `var<workgroup> tiles: array<vec4f, ${vectors + kept}>;`;
+}
+
+/**
+ * Statements that say which thread this is: its team, its number `t` in it, its rows by `ty` and columns by `tx`. The
+ * masks change nothing, but show compilers that every index is in range.
+ */
+export function threadPlace({ columns, team, own }: Tiles): string {
+  return `let team = (lane / ${team}u) & 1u;
+  let t = lane % ${team}u;
+  let ty = (t / ${columns}u) & ${own / 8 - 1}u;
+  let tx = t % ${columns}u;`;
+}
+
+/** Rows in memory that come into workgroup memory. */
+export interface Rows {
+  /** WGSL for where a row begins, by its position in the sequence; for each team, or one for both. */
+  at(position: string): readonly string[];
+  /** WGSL for four values of a row that begins at `at`: its vector number `piece`. */
+  load(at: string, piece: string): readonly string[];
+}
+
+/** A side of the product for scores. */
+export interface Side extends Rows {
+  /** Name in WGSL. */
+  readonly name: string;
+  /** How many of its rows a product takes. */
+  readonly count: number;
+  /** WGSL for the position of the first. */
+  readonly first: string;
+}
+
+/** WGSL that chooses among expressions by the team. */
+function byTeam(expressions: readonly string[]): string {
+  return expressions.length === 1
+    ? expressions[0]
+    : `select(${expressions[1]}, ${expressions[0]}, team == 0u)`;
+}
+
+/** Statements that load vectors, each by its name, from what the team reads. */
+function loads(vectors: readonly { name: string; load: readonly string[] }[]): string {
+  if (vectors.every(({ load }) => load.length === 1)) {
+    return vectors.map(({ name, load }) => `let ${name} = ${load[0]};`).join(" ");
+  }
+  const assign = (team: number) =>
+    vectors.map(({ name, load }) => `${name} = ${load[team] ?? load[0]};`).join(" ");
+  return `${vectors.map(({ name }) => `var ${name}: vec4f;`).join(" ")}
+      if (team == 0u) { ${assign(0)} } else { ${assign(1)} }`;
+}
+
+/** How often a team, of which two threads take a row, brings rows. */
+function passes({ team }: Tiles, rows: number): number {
+  return Math.ceil(rows / (team / 2));
+}
+
+/** Statements that find where the rows begin that this thread brings into workgroup memory for scores. */
+export function rowStarts(tiles: Tiles, { name, count, first, at }: Side): string {
+  return unroll(
+    passes(tiles, count),
+    (n) => `let ${name}_at${n} = ${byTeam(at(`${first} + ${n * tiles.team / 2}u + t / 2u`))};`,
+  );
+}
+
+/**
+ * Statements that compute the tile's scores from all values of d. Neighbouring threads bring neighbouring halves of
+ * 32 bytes, and write to neighbouring rows.
+ */
+export function scoreLoop(tiles: Tiles, headDim: number, a: Side, b: Side): string {
+  const { own, chunk, columns, team, threads } = tiles;
+  const firstB = threads / team * chunk * own / 4;
+  const turned = [[a, 0], [b, firstB]] as const;
+  const all = turned.flatMap(([{ name, count, load }, at]) =>
+    Array.from({ length: passes(tiles, count) * chunk / 8 }, (_, n) => {
+      const [pass, pair] = [Math.floor(n / (chunk / 8)), n % (chunk / 8)];
+      const row = `${pass * team / 2}u + t / 2u`;
+      const to = `${at}u + team * ${chunk * count / 4}u + (t & 1u) * ${count}u + (${row}) / 4u`;
+      const put = unroll(
+        4,
+        (k) => `tiles[${to} + ${2 * pair * count + k * count / 4}u][(t / 2u) & 3u] = ${name}${n}[${k}];`,
+      );
+      return {
+        name: `${name}${n}`,
+        load: load(`${name}_at${pass}`, `(d / 4u + ${2 * pair}u + (t & 1u))`),
+        put: (pass + 1) * team / 2 <= count ? put : `if (${row} < ${count}u) { ${put} }`,
+      };
+    })
+  );
+  return `${SCORES.map(({ name }) => `var ${name} = vec4f();`).join(" ")}
+    for (var d = 0u; d < ${Math.ceil(headDim / chunk) * chunk}u; d += ${chunk}u) {
+      ${loads(all)}
+      ${all.map(({ put }) => put).join("\n      ")}
+      workgroupBarrier();
+      for (var k = 0u; k < ${chunk}u; k += 4u) {
+        let a_at = team * ${chunk * own / 4}u + (k & ${chunk - 4}u) * ${own / 4}u + ty;
+        let b_at = ${firstB}u + team * ${chunk * columns}u + (k & ${chunk - 4}u) * ${columns}u + tx;
+        ${
+    unroll(4, (n) => `
+        let low${n} = tiles[a_at + ${n * own / 4}u];
+        let high${n} = tiles[a_at + ${n * own / 4 + own / 8}u];
+        let w${n} = tiles[b_at + ${n * columns}u];
+        ${
+      SCORES.map(({ name, column, half }) =>
+        `${name} = fma(${half ? "high" : "low"}${n}, vec4f(w${n}[${column}]), ${name});`
+      ).join(" ")
+    }`)
+  }
+      }
+      workgroupBarrier();
+    }`;
+}
+
+/**
+ * Statements that bring a slice of rows as they lie.
+ *
+ * @param to The first vector.
+ * @param first WGSL for the position of the first row.
+ */
+export function bringRows(tiles: Tiles, to: number, first: string, { at, load }: Rows): string {
+  const { slice, columns, parts, threads, team } = tiles;
+  const width = columns * parts;
+  const apart = at("").length === 2;
+  const [thread, helpers] = apart ? ["t", team] : ["lane", threads];
+  const vectors = Array.from({ length: Math.ceil(slice * width / helpers) }, (_, n) => ({
+    name: `x${n}`,
+    load: load(
+      byTeam(at(`${first} + ${n * helpers / width}u + ${thread} / ${width}u`)),
+      `(${thread} % ${width}u)`,
+    ),
+  }));
+  const place = `${to}u + ${apart ? `team * ${slice * width}u + ` : ""}${thread}`;
+  return `${loads(vectors)}
+      ${vectors.map(({ name }, n) => `tiles[${place} + ${n * helpers}u] = ${name};`).join(" ")}`;
+}
+
+/**
+ * Statements that put the thread's scores, by now weights, into the slice, if this is the one that has them: as
+ * [row of the slice][row of the block].
+ *
+ * @param to WGSL for the first vector.
+ */
+export function putWeights({ slice, own }: Tiles, to: string, condition = "true"): string {
+  return `if (${condition} && tx / ${slice / 4}u == slice) {
+        let weight_at = ${to} + (tx % ${slice / 4}u) * ${own}u + ty;
+        ${
+    SCORES.map(({ name, column, half }) =>
+      `tiles[weight_at + ${column * own / 4 + half * own / 8}u] = ${name};`
+    ).join("\n        ")
+  }
+      }`;
+}
+
+/** Statements that add the products of a slice's weights and rows to the sums; the rows are behind all weights. */
+export function sumLoop(tiles: Tiles, x: number): string {
+  const { own, teamSlice, columns, parts } = tiles;
+  const width = columns * parts;
+  const of = (n: number, row: number) => `${row < 4 ? "low" : "high"}${n}[${row % 4}]`;
+  return `for (var j = 0u; j < ${teamSlice}u; j += 4u) {
+        let w_at = team * ${teamSlice * own / 4}u + (j & ${teamSlice - 4}u) * ${own / 4}u + ty;
+        let x_at = ${x}u + team * ${teamSlice * width}u + (j & ${teamSlice - 4}u) * ${width}u + tx;
+        ${
+    unroll(4, (n) => `
+        let low${n} = tiles[w_at + ${n * own / 4}u];
+        let high${n} = tiles[w_at + ${n * own / 4 + own / 8}u];
+        ${unroll(parts, (p) => `let x${n}_${p} = tiles[x_at + ${n * width + p * columns}u];`)}
+        ${
+      sums(tiles).map(({ name, row, part }) => `${name} = fma(vec4f(${of(n, row)}), x${n}_${part}, ${name});`)
+        .join(" ")
+    }`)
+  }
+      }`;
+}
+
+/** Statements that store each of the thread's sums whose row is within the sequence. */
+export function storeSums(
+  tiles: Tiles,
+  store: (sum: string, position: string, piece: string) => string,
+): string {
+  const ofRow = (row: number) => sums(tiles).filter((sum) => sum.row === row);
+  return unroll(8, (row) =>
+    `{
+    let position = first + ${ownRow(tiles, row)};
+    if (position < T) {
+      ${
+      ofRow(row).map(({ name, part }) => store(name, "position", `(${part * tiles.columns}u + tx)`)).join(
+        "\n      ",
+      )
+    }
+    }
+  }`);
+}
