@@ -7,10 +7,13 @@ import { list, mainInputs, unroll } from "../../gpu/wgsl.ts";
 import { type AttentionText, declarations, type GradientText } from "./row_kernels.ts";
 import {
   bringRows,
+  exchanged,
   ownRow,
   putWeights,
   type Rows,
   rowStarts,
+  rowValue,
+  rowVector,
   scoreLoop,
   SCORES,
   type Side,
@@ -24,14 +27,14 @@ import {
 
 /** o and l of the queries. Of each query one thread keeps the largest score and the sum of all weights. */
 export function tiledForwardWgsl(text: AttentionText, tiles: Tiles): string {
-  const { own, walk, slice, threads, vectors } = tiles;
-  const x = slice * own / 4;
+  const { own, walk, slice, threads, rowLines, lines } = tiles;
   const a = side("a", own, "first", rowsOf(text, "q"));
   const b = side("b", walk, "walk", rowsOf(text, "k"));
-  const score = (n: number) => `tiles[score_at + ${n * own / 4}u][lane & 3u]`;
+  const score = (n: number) => rowValue(tiles, "0", `${n * rowLines}u`, "lane");
+  const kept = rowValue(tiles, "0", `${lines}u`, "lane");
   const ofOneRow = (statements: string) =>
     own === threads ? statements : `if (lane < ${own}u) {${statements}}`;
-  return `${head(text, tiles, own / 4)}
+  return `${head(text, tiles)}
 @compute @workgroup_size(${threads}) fn main(${mainInputs}) {
   let b = group.y / NH;
   let head = group.y % NH;
@@ -40,7 +43,6 @@ export function tiledForwardWgsl(text: AttentionText, tiles: Tiles): string {
   ${threadPlace(tiles)}
   let i = min(first + lane, T - 1u);
   let start = ${text.starts ? "starts[b * T + i]" : "0u"};
-  let score_at = (lane & ${own - 1}u) / 4u;
   var top = -3.0e38;
   var total = 0.0;
   ${zeroSums(tiles)}
@@ -52,8 +54,8 @@ export function tiledForwardWgsl(text: AttentionText, tiles: Tiles): string {
     for (var slice = 0u; slice < ${walk / slice}u; slice++) {
       let j = walk + slice * ${slice}u;
       if (j >= end) { break; }
-      ${putWeights(tiles, "0u")}
-      ${bringRows(tiles, x, "j", rowsOf(text, "v"))}
+      ${putWeights(tiles)}
+      ${bringRows(tiles, "j", rowsOf(text, "v"))}
       workgroupBarrier();
       ${
     ofOneRow(`
@@ -73,19 +75,19 @@ export function tiledForwardWgsl(text: AttentionText, tiles: Tiles): string {
         total += p${n};
         ${score(n)} = p${n} * keep(b, head, i, j + ${n}u);`)
     }
-        tiles[${vectors}u + score_at][lane & 3u] = shrink;
+        ${kept} = shrink;
       `)
   }
       workgroupBarrier();
       ${scaleSums(tiles)}
-      ${sumLoop(tiles, x)}
+      ${sumLoop(tiles)}
       workgroupBarrier();
     }
   }
   ${
     ofOneRow(`
     if (first + lane < T) { rows[row_at(b, i, head)].x = top + log(total); }
-    tiles[${vectors}u + score_at][lane & 3u] = 1.0 / total;`)
+    ${kept} = 1.0 / total;`)
   }
   workgroupBarrier();
   ${scaleSums(tiles)}
@@ -102,8 +104,7 @@ export function tiledBackwardQueriesWgsl(
   tiles: Tiles,
   dq: GradientText | undefined,
 ): string {
-  const { own, walk, slice, threads, team } = tiles;
-  const x = slice * own / 4;
+  const { own, walk, slice, threads } = tiles;
   const a = side("a", own, "first", pair(rowsOf(text, "q"), rowsOf(text, "dO")));
   const b = side("b", walk, "walk", pair(rowsOf(text, "k"), rowsOf(text, "v")));
   const ofRow = (half: 0 | 1) => ({
@@ -122,13 +123,13 @@ export function tiledBackwardQueriesWgsl(
     let o_start = o_at(b, i, head);
     var d_row = 0.0;
     for (var c = 0u; c < ${text.row.pieces}u; c++) { d_row += product(dO[o_start + c], o[o_start + c]); }
-    tiles[lane / 4u][lane & 3u] = rows[row_at(b, i, head)].x;
-    tiles[${own / 4}u + lane / 4u][lane & 3u] = d_row;
+    ${rowValue(tiles, "0", "0u", "lane")} = rows[row_at(b, i, head)].x;
+    ${rowValue(tiles, "1", "0u", "lane")} = d_row;
     if (first + lane < T) { rows[row_at(b, i, head)].y = d_row; }
   }
   workgroupBarrier();
-  let stat0 = tiles[team * ${own / 4}u + ty];
-  let stat1 = tiles[team * ${own / 4}u + ${own / 8}u + ty];
+  let stat0 = ${rowVector(tiles, "team", "0u", 0)};
+  let stat1 = ${rowVector(tiles, "team", "0u", 1)};
   workgroupBarrier();
   ${zeroSums(tiles)}
   ${rowStarts(tiles, a)}
@@ -140,21 +141,20 @@ export function tiledBackwardQueriesWgsl(
     ${scoreGradients(text, tiles, (column, half) => ({ ...ofRow(half), j: `vec4u(j + ${column}u)` }), false)}
     for (var slice = 0u; slice < ${walk / slice}u; slice++) {
       if (walk + slice * ${slice}u >= end) { break; }
-      ${putWeights(tiles, "0u", "team == 1u")}
-      ${bringRows(tiles, x, `walk + slice * ${slice}u`, rowsOf(text, "k"))}
+      ${putWeights(tiles, "second")}
+      ${bringRows(tiles, `walk + slice * ${slice}u`, rowsOf(text, "k"))}
       workgroupBarrier();
-      ${sumLoop(tiles, x)}
+      ${sumLoop(tiles)}
       workgroupBarrier();
     }
   }
   ${
     unroll(tiles.parts, (p) => {
       const own = sums(tiles).filter(({ part }) => part === p);
-      const place = (row: number) => `tiles[${row * team}u + t]`;
       return `
-  if (team == 1u) { ${own.map(({ name, row }) => `${place(row)} = ${name};`).join(" ")} }
+  if (team == 1u) { ${own.map(({ name, row }) => `${exchanged(tiles, row)} = ${name};`).join(" ")} }
   workgroupBarrier();
-  if (team == 0u) { ${own.map(({ name, row }) => `${name} += ${place(row)};`).join(" ")} }
+  if (team == 0u) { ${own.map(({ name, row }) => `${name} += ${exchanged(tiles, row)};`).join(" ")} }
   workgroupBarrier();`;
     })
   }
@@ -171,7 +171,6 @@ export function tiledBackwardKeysValuesWgsl(
   dv: GradientText | undefined,
 ): string {
   const { own, walk, slice, threads } = tiles;
-  const x = 2 * slice * own / 4;
   const a = side("a", own, "first", pair(rowsOf(text, "k", "kv_head"), rowsOf(text, "v", "kv_head")));
   const b = side("b", walk, "walk", pair(rowsOf(text, "q"), rowsOf(text, "dO")));
   const j = (half: 0 | 1) => `(vec4u(first + ${ownRow(tiles, 4 * half)}) + vec4u(0u, 1u, 2u, 3u))`;
@@ -203,10 +202,10 @@ export function tiledBackwardKeysValuesWgsl(
   }
       for (var slice = 0u; slice < ${walk / slice}u; slice++) {
         if (walk + slice * ${slice}u >= T) { break; }
-        ${putWeights(tiles, `team * ${slice * own / 4}u`)}
-        ${bringRows(tiles, x, `walk + slice * ${slice}u`, pair(rowsOf(text, "dO"), rowsOf(text, "q")))}
+        ${putWeights(tiles)}
+        ${bringRows(tiles, `walk + slice * ${slice}u`, pair(rowsOf(text, "dO"), rowsOf(text, "q")))}
         workgroupBarrier();
-        ${sumLoop(tiles, x)}
+        ${sumLoop(tiles)}
         workgroupBarrier();
       }
     }
@@ -219,8 +218,8 @@ export function tiledBackwardKeysValuesWgsl(
 }`;
 }
 
-/** Functions and workgroup memory, of which the kernel has `kept` vectors for itself. */
-function head(text: AttentionText, tiles: Tiles, kept = 0): string {
+/** Functions and workgroup memory. */
+function head(text: AttentionText, tiles: Tiles): string {
   const { dropout, starts, row: { width, pieces } } = text;
   const headDim = headDimOf(text);
   const padded = headDim % tiles.chunk !== 0 || headDim !== 4 * tiles.columns * tiles.parts;
@@ -239,8 +238,8 @@ fn four_${name}(at: u32, piece: u32) -> vec4f {
   const i = each("i");
   const j = each("j");
   return `${declarations(text)}
-${tileMemory(tiles, kept)}
-${["q", "k", "v"].map(four).join("")}${kept > 0 ? "" : four("dO")}
+${tileMemory(tiles)}
+${["q", "k", "v"].map(four).join("")}${tiles.kept > 0 ? "" : four("dO")}
 // Whether queries see keys.
 fn seen(b: u32, i: vec4u, j: vec4u) -> vec4<bool> {
   return (j <= i) & (i < vec4u(T))${starts ? ` & (j >= vec4u(${list(4, (n) => startOf(i(n)))}))` : ""};
@@ -284,10 +283,9 @@ function zeroSums(tiles: Tiles): string {
 
 /** Multiplies the sums of each row by its number among the kept vectors. */
 function scaleSums(tiles: Tiles): string {
-  const { vectors, own } = tiles;
   return `{
-        let low = tiles[${vectors}u + ty];
-        let high = tiles[${vectors + own / 8}u + ty];
+        let low = ${rowVector(tiles, "0", `${tiles.lines}u`, 0)};
+        let high = ${rowVector(tiles, "0", `${tiles.lines}u`, 1)};
         ${sums(tiles).map(({ name, row }) => `${name} *= ${row < 4 ? "low" : "high"}[${row % 4}];`).join(" ")}
       }`;
 }
@@ -300,13 +298,13 @@ function scaleSums(tiles: Tiles): string {
  */
 function scoreGradients(
   { dropout }: AttentionText,
-  { team }: Tiles,
+  tiles: Tiles,
   of: (column: number, half: 0 | 1) => { i: string; j: string; stat: string },
   weights: boolean,
 ): string {
   const scores = SCORES.map(({ name, column, half }, n) => ({
     s: name,
-    p: `tiles[${n * team}u + t]`,
+    p: exchanged(tiles, n),
     ...of(column, half),
   }));
   const all = (statement: (score: typeof scores[0]) => string) => scores.map(statement).join("\n      ");

@@ -44,8 +44,12 @@ export interface Tiles {
   readonly team: number;
   /** Threads of the workgroup. */
   readonly threads: number;
-  /** Vectors of workgroup memory, beside those that a kernel keeps for itself. */
-  readonly vectors: number;
+  /** Lines of workgroup memory, of `columns` vectors each, that the block's rows take for one value of each. */
+  readonly rowLines: 1 | 2;
+  /** Lines of each team. */
+  readonly lines: number;
+  /** Lines behind them that the kernel has for itself, for one value of each of the block's rows. */
+  readonly kept: number;
 }
 
 /** What the teams do: one computes everything; two share the slices' rows; two have weights and rows each. */
@@ -67,26 +71,29 @@ export function tilesFor(headDim: number, teams: Teams): Tiles | undefined {
   const own = 8 * columns * count <= MAX_THREADS ? 64 : 32;
   const team = own / 8 * columns;
   const walk = 4 * columns;
-  const forScores = (chunk: number) => count * chunk * (own + walk) / 4;
-  const forSums = (slice: number) => (teams === "apart" ? 2 : 1) * slice * (own / 4 + columns * parts);
-  // The last vectors are a kernel's own.
-  const fits = (vectors: number) =>
-    vectors <= MAX_VECTORS - own / 4 || (count === 2 && vectors <= MAX_VECTORS);
+  const rowLines = columns >= own / 4 ? 1 : 2;
+  const kept = teams === "one" ? rowLines : 0;
+  const teamSlice = (slice: number) => teams === "shared" ? slice / 2 : slice;
+  const forScores = (chunk: number) => chunk * (rowLines + 1);
+  const forSums = (slice: number) => teamSlice(slice) * (rowLines + parts);
+  const fits = (lines: number) => count * columns * (lines + kept) <= MAX_VECTORS;
   const chunk = [16, 8].find((n) => fits(forScores(n)))!;
   const slice = [16, 8, 4].find((n) => fits(forSums(n)))!;
   // Two teams exchange their scores, 8 vectors of each thread.
-  const vectors = Math.max(forScores(chunk), forSums(slice), count === 2 ? 8 * team : 0);
+  const lines = Math.max(forScores(chunk), forSums(slice), count === 2 ? own / 2 : 0);
   return {
     own,
     walk,
     chunk,
     slice,
-    teamSlice: teams === "shared" ? slice / 2 : slice,
+    teamSlice: teamSlice(slice),
     columns,
     parts,
     team,
     threads: count * team,
-    vectors,
+    rowLines,
+    lines,
+    kept,
   };
 }
 
@@ -114,9 +121,29 @@ export function ownRow({ own }: Tiles, row: number): string {
   return `${row < 4 ? row : own / 2 + row - 4}u + 4u * ty`;
 }
 
-/** Declares the workgroup's memory; of `kept` vectors at its end the kernel disposes. */
-export function tileMemory({ vectors }: Tiles, kept = 0): string {
-  return `var<workgroup> tiles: array<vec4f, ${vectors + kept}>;`;
+/** Declares the workgroup's memory. Where a line is constant, its index needs no check in a loop. */
+export function tileMemory({ columns, lines, kept, threads, team }: Tiles): string {
+  return `var<workgroup> tiles: array<array<array<vec4f, ${columns}>, ${lines + kept}>, ${threads / team}>;`;
+}
+
+/** WGSL for where the vector of four rows of the block is that is theirs, of the lines from `line` on. */
+export function rowVector({ rowLines, own }: Tiles, team: string, line: string, half: 0 | 1): string {
+  return rowLines === 1
+    ? `tiles[${team}][${line}][${half * own / 8}u + ty]`
+    : `tiles[${team}][${line} + ${half}u][ty]`;
+}
+
+/** The same for row `row` of the block alone, an expression. */
+export function rowValue({ rowLines, own }: Tiles, team: string, line: string, row: string): string {
+  const vector = `((${row}) / 4u)`;
+  return rowLines === 1
+    ? `tiles[${team}][${line}][${vector}][(${row}) & 3u]`
+    : `tiles[${team}][${line} + ${vector} / ${own / 8}u][${vector} % ${own / 8}u][(${row}) & 3u]`;
+}
+
+/** WGSL for a place that the thread shares with the other team's thread of its number; there are eight. */
+export function exchanged({ own }: Tiles, n: number): string {
+  return `tiles[${n >> 2}][${(n & 3) * own / 8}u + ty][tx]`;
 }
 
 /**
@@ -184,108 +211,102 @@ export function rowStarts(tiles: Tiles, { name, count, first, at }: Side): strin
  * 32 bytes, and write to neighbouring rows.
  */
 export function scoreLoop(tiles: Tiles, headDim: number, a: Side, b: Side): string {
-  const { own, chunk, columns, team, threads } = tiles;
-  const firstB = threads / team * chunk * own / 4;
-  const turned = [[a, 0], [b, firstB]] as const;
-  const all = turned.flatMap(([{ name, count, load }, at]) =>
-    Array.from({ length: passes(tiles, count) * chunk / 8 }, (_, n) => {
+  const { chunk, team, rowLines } = tiles;
+  const firstB = chunk * rowLines;
+  const all = [a, b].flatMap((side) => {
+    const { name, count, load } = side;
+    return Array.from({ length: passes(tiles, count) * chunk / 8 }, (_, n) => {
       const [pass, pair] = [Math.floor(n / (chunk / 8)), n % (chunk / 8)];
       const row = `${pass * team / 2}u + t / 2u`;
-      const to = `${at}u + team * ${chunk * count / 4}u + (t & 1u) * ${count}u + (${row}) / 4u`;
-      const put = unroll(
-        4,
-        (k) => `tiles[${to} + ${2 * pair * count + k * count / 4}u][(t / 2u) & 3u] = ${name}${n}[${k}];`,
-      );
+      const put = unroll(4, (k) => {
+        const d = `(${8 * pair + k}u + (t & 1u) * 4u)`;
+        const to = side === a
+          ? rowValue(tiles, "team", `${d} * ${rowLines}u`, row)
+          : `tiles[team][${firstB}u + ${d}][(${row}) / 4u][(${row}) & 3u]`;
+        return `${to} = ${name}${n}[${k}];`;
+      });
       return {
         name: `${name}${n}`,
         load: load(`${name}_at${pass}`, `(d / 4u + ${2 * pair}u + (t & 1u))`),
         put: (pass + 1) * team / 2 <= count ? put : `if (${row} < ${count}u) { ${put} }`,
       };
-    })
-  );
+    });
+  });
   return `${SCORES.map(({ name }) => `var ${name} = vec4f();`).join(" ")}
     for (var d = 0u; d < ${Math.ceil(headDim / chunk) * chunk}u; d += ${chunk}u) {
       ${loads(all)}
       ${all.map(({ put }) => put).join("\n      ")}
       workgroupBarrier();
-      for (var k = 0u; k < ${chunk}u; k += 4u) {
-        let a_at = team * ${chunk * own / 4}u + (k & ${chunk - 4}u) * ${own / 4}u + ty;
-        let b_at = ${firstB}u + team * ${chunk * columns}u + (k & ${chunk - 4}u) * ${columns}u + tx;
+      ${
+    unroll(chunk, (k) =>
+      `{
+        let low = ${rowVector(tiles, "team", `${k * rowLines}u`, 0)};
+        let high = ${rowVector(tiles, "team", `${k * rowLines}u`, 1)};
+        let other = tiles[team][${firstB + k}u][tx];
         ${
-    unroll(4, (n) => `
-        let low${n} = tiles[a_at + ${n * own / 4}u];
-        let high${n} = tiles[a_at + ${n * own / 4 + own / 8}u];
-        let w${n} = tiles[b_at + ${n * columns}u];
-        ${
-      SCORES.map(({ name, column, half }) =>
-        `${name} = fma(${half ? "high" : "low"}${n}, vec4f(w${n}[${column}]), ${name});`
-      ).join(" ")
-    }`)
-  }
+        SCORES.map(({ name, column, half }) =>
+          `${name} = fma(${half ? "high" : "low"}, vec4f(other[${column}]), ${name});`
+        ).join(" ")
       }
+      }`)
+  }
       workgroupBarrier();
     }`;
 }
 
 /**
- * Statements that bring a slice of rows as they lie.
+ * Statements that bring a slice of rows as they lie, behind the weights.
  *
- * @param to The first vector.
  * @param first WGSL for the position of the first row.
  */
-export function bringRows(tiles: Tiles, to: number, first: string, { at, load }: Rows): string {
-  const { slice, columns, parts, threads, team } = tiles;
+export function bringRows(tiles: Tiles, first: string, { at, load }: Rows): string {
+  const { slice, teamSlice, columns, parts, rowLines, threads, team } = tiles;
   const width = columns * parts;
   const apart = at("").length === 2;
   const [thread, helpers] = apart ? ["t", team] : ["lane", threads];
-  const vectors = Array.from({ length: Math.ceil(slice * width / helpers) }, (_, n) => ({
-    name: `x${n}`,
-    load: load(
-      byTeam(at(`${first} + ${n * helpers / width}u + ${thread} / ${width}u`)),
-      `(${thread} % ${width}u)`,
-    ),
-  }));
-  const place = `${to}u + ${apart ? `team * ${slice * width}u + ` : ""}${thread}`;
+  const vectors = Array.from({ length: Math.ceil(slice * width / helpers) }, (_, n) => {
+    const row = `(${n * helpers / width}u + ${thread} / ${width}u)`;
+    const line = `${
+      teamSlice * rowLines
+    }u + ${row} % ${teamSlice}u * ${parts}u + ${thread} % ${width}u / ${columns}u`;
+    return {
+      name: `x${n}`,
+      load: load(byTeam(at(`${first} + ${row}`)), `(${thread} % ${width}u)`),
+      put: `tiles[${apart ? "team" : `${row} / ${teamSlice}u`}][${line}][${thread} % ${columns}u] = x${n};`,
+    };
+  });
   return `${loads(vectors)}
-      ${vectors.map(({ name }, n) => `tiles[${place} + ${n * helpers}u] = ${name};`).join(" ")}`;
+      ${vectors.map(({ put }) => put).join(" ")}`;
 }
 
-/**
- * Statements that put the thread's scores, by now weights, into the slice, if this is the one that has them: as
- * [row of the slice][row of the block].
- *
- * @param to WGSL for the first vector.
- */
-export function putWeights({ slice, own }: Tiles, to: string, condition = "true"): string {
-  return `if (${condition} && tx / ${slice / 4}u == slice) {
-        let weight_at = ${to} + (tx % ${slice / 4}u) * ${own}u + ty;
+/** Statements that put the thread's scores, by now weights, into the slice, if this is the one that has them. */
+export function putWeights(tiles: Tiles, team: "own" | "second" = "own"): string {
+  const { slice, teamSlice, rowLines } = tiles;
+  const to = team === "own" ? "team" : `weight_row / ${teamSlice}u`;
+  return `if (${team === "own" ? "" : "team == 1u && "}tx / ${slice / 4}u == slice) {
+        let weight_row = (tx % ${slice / 4}u) * 4u;
         ${
     SCORES.map(({ name, column, half }) =>
-      `tiles[weight_at + ${column * own / 4 + half * own / 8}u] = ${name};`
+      `${rowVector(tiles, to, `(weight_row % ${teamSlice}u + ${column}u) * ${rowLines}u`, half)} = ${name};`
     ).join("\n        ")
   }
       }`;
 }
 
-/** Statements that add the products of a slice's weights and rows to the sums; the rows are behind all weights. */
-export function sumLoop(tiles: Tiles, x: number): string {
-  const { own, teamSlice, columns, parts } = tiles;
-  const width = columns * parts;
-  const of = (n: number, row: number) => `${row < 4 ? "low" : "high"}${n}[${row % 4}]`;
-  return `for (var j = 0u; j < ${teamSlice}u; j += 4u) {
-        let w_at = team * ${teamSlice * own / 4}u + (j & ${teamSlice - 4}u) * ${own / 4}u + ty;
-        let x_at = ${x}u + team * ${teamSlice * width}u + (j & ${teamSlice - 4}u) * ${width}u + tx;
+/** Statements that add the products of a slice's weights and rows to the sums. */
+export function sumLoop(tiles: Tiles): string {
+  const { teamSlice, rowLines, parts } = tiles;
+  return unroll(teamSlice, (j) =>
+    `{
+        let low = ${rowVector(tiles, "team", `${j * rowLines}u`, 0)};
+        let high = ${rowVector(tiles, "team", `${j * rowLines}u`, 1)};
+        ${unroll(parts, (p) => `let x${p} = tiles[team][${teamSlice * rowLines + j * parts + p}u][tx];`)}
         ${
-    unroll(4, (n) => `
-        let low${n} = tiles[w_at + ${n * own / 4}u];
-        let high${n} = tiles[w_at + ${n * own / 4 + own / 8}u];
-        ${unroll(parts, (p) => `let x${n}_${p} = tiles[x_at + ${n * width + p * columns}u];`)}
-        ${
-      sums(tiles).map(({ name, row, part }) => `${name} = fma(vec4f(${of(n, row)}), x${n}_${part}, ${name});`)
-        .join(" ")
-    }`)
-  }
-      }`;
+      sums(tiles).map(({ name, row, part }) =>
+        `${name} = fma(vec4f(${row < 4 ? "low" : "high"}[${row % 4}]), x${part}, ${name});`
+      ).join(" ")
+    }
+      }`);
 }
 
 /** Statements that store each of the thread's sums whose row is within the sequence. */
