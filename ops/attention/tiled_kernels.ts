@@ -27,11 +27,11 @@ import {
 
 /** o and l of the queries. Of each query one thread keeps the largest score and the sum of all weights. */
 export function tiledForwardWgsl(text: AttentionText, tiles: Tiles): string {
-  const { own, walk, slice, threads, rowLines, lines } = tiles;
+  const { own, walk, slice, threads, lines } = tiles;
   const a = side("a", own, "first", rowsOf(text, "q"));
   const b = side("b", walk, "walk", rowsOf(text, "k"));
-  const score = (n: number) => rowValue(tiles, "0", `${n * rowLines}u`, "lane");
-  const kept = rowValue(tiles, "0", `${lines}u`, "lane");
+  const score = (n: number) => rowValue("0", `${n}u`, "lane");
+  const kept = rowValue("0", `${lines}u`, "lane");
   const ofOneRow = (statements: string) =>
     own === threads ? statements : `if (lane < ${own}u) {${statements}}`;
   return `${head(text, tiles)}
@@ -123,8 +123,8 @@ export function tiledBackwardQueriesWgsl(
     let o_start = o_at(b, i, head);
     var d_row = 0.0;
     for (var c = 0u; c < ${text.row.pieces}u; c++) { d_row += product(dO[o_start + c], o[o_start + c]); }
-    ${rowValue(tiles, "0", "0u", "lane")} = rows[row_at(b, i, head)].x;
-    ${rowValue(tiles, "1", "0u", "lane")} = d_row;
+    ${rowValue("0", "0u", "lane")} = rows[row_at(b, i, head)].x;
+    ${rowValue("1", "0u", "lane")} = d_row;
     if (first + lane < T) { rows[row_at(b, i, head)].y = d_row; }
   }
   workgroupBarrier();

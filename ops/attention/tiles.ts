@@ -44,7 +44,9 @@ export interface Tiles {
   readonly team: number;
   /** Threads of the workgroup. */
   readonly threads: number;
-  /** Lines of workgroup memory, of `columns` vectors each, that the block's rows take for one value of each. */
+  /** Vectors in a line of workgroup memory: the block's rows, or those of a tile, with one value of each. */
+  readonly width: number;
+  /** Lines for one row of x. */
   readonly rowLines: 1 | 2;
   /** Lines of each team. */
   readonly lines: number;
@@ -71,12 +73,13 @@ export function tilesFor(headDim: number, teams: Teams): Tiles | undefined {
   const own = 8 * columns * count <= MAX_THREADS ? 64 : 32;
   const team = own / 8 * columns;
   const walk = 4 * columns;
-  const rowLines = columns >= own / 4 ? 1 : 2;
-  const kept = teams === "one" ? rowLines : 0;
+  const width = Math.max(columns, own / 4);
+  const rowLines = Math.ceil(columns * parts / width) as 1 | 2;
+  const kept = teams === "one" ? 1 : 0;
   const teamSlice = (slice: number) => teams === "shared" ? slice / 2 : slice;
-  const forScores = (chunk: number) => chunk * (rowLines + 1);
-  const forSums = (slice: number) => teamSlice(slice) * (rowLines + parts);
-  const fits = (lines: number) => count * columns * (lines + kept) <= MAX_VECTORS;
+  const forScores = (chunk: number) => 2 * chunk;
+  const forSums = (slice: number) => teamSlice(slice) * (1 + rowLines);
+  const fits = (lines: number) => count * width * (lines + kept) <= MAX_VECTORS;
   const chunk = [16, 8].find((n) => fits(forScores(n)))!;
   const slice = [16, 8, 4].find((n) => fits(forSums(n)))!;
   // Two teams exchange their scores, 8 vectors of each thread.
@@ -91,6 +94,7 @@ export function tilesFor(headDim: number, teams: Teams): Tiles | undefined {
     parts,
     team,
     threads: count * team,
+    width,
     rowLines,
     lines,
     kept,
@@ -122,23 +126,18 @@ export function ownRow({ own }: Tiles, row: number): string {
 }
 
 /** Declares the workgroup's memory. Where a line is constant, its index needs no check in a loop. */
-export function tileMemory({ columns, lines, kept, threads, team }: Tiles): string {
-  return `var<workgroup> tiles: array<array<array<vec4f, ${columns}>, ${lines + kept}>, ${threads / team}>;`;
+export function tileMemory({ width, lines, kept, threads, team }: Tiles): string {
+  return `var<workgroup> tiles: array<array<array<vec4f, ${width}>, ${lines + kept}>, ${threads / team}>;`;
 }
 
-/** WGSL for where the vector of four rows of the block is that is theirs, of the lines from `line` on. */
-export function rowVector({ rowLines, own }: Tiles, team: string, line: string, half: 0 | 1): string {
-  return rowLines === 1
-    ? `tiles[${team}][${line}][${half * own / 8}u + ty]`
-    : `tiles[${team}][${line} + ${half}u][ty]`;
+/** WGSL for four of the thread's rows of the block, in a line. */
+export function rowVector({ own }: Tiles, team: string, line: string, half: 0 | 1): string {
+  return `tiles[${team}][${line}][${half * own / 8}u + ty]`;
 }
 
-/** The same for row `row` of the block alone, an expression. */
-export function rowValue({ rowLines, own }: Tiles, team: string, line: string, row: string): string {
-  const vector = `((${row}) / 4u)`;
-  return rowLines === 1
-    ? `tiles[${team}][${line}][${vector}][(${row}) & 3u]`
-    : `tiles[${team}][${line} + ${vector} / ${own / 8}u][${vector} % ${own / 8}u][(${row}) & 3u]`;
+/** WGSL for one row, an expression, in a line. */
+export function rowValue(team: string, line: string, row: string): string {
+  return `tiles[${team}][${line}][(${row}) / 4u][(${row}) & 3u]`;
 }
 
 /** WGSL for a place that the thread shares with the other team's thread of its number; there are eight. */
@@ -211,18 +210,15 @@ export function rowStarts(tiles: Tiles, { name, count, first, at }: Side): strin
  * 32 bytes, and write to neighbouring rows.
  */
 export function scoreLoop(tiles: Tiles, headDim: number, a: Side, b: Side): string {
-  const { chunk, team, rowLines } = tiles;
-  const firstB = chunk * rowLines;
+  const { chunk, team } = tiles;
   const all = [a, b].flatMap((side) => {
     const { name, count, load } = side;
     return Array.from({ length: passes(tiles, count) * chunk / 8 }, (_, n) => {
       const [pass, pair] = [Math.floor(n / (chunk / 8)), n % (chunk / 8)];
       const row = `${pass * team / 2}u + t / 2u`;
       const put = unroll(4, (k) => {
-        const d = `(${8 * pair + k}u + (t & 1u) * 4u)`;
-        const to = side === a
-          ? rowValue(tiles, "team", `${d} * ${rowLines}u`, row)
-          : `tiles[team][${firstB}u + ${d}][(${row}) / 4u][(${row}) & 3u]`;
+        const line = `${side === a ? 0 : chunk}u + ${8 * pair + k}u + (t & 1u) * 4u`;
+        const to = rowValue("team", line, row);
         return `${to} = ${name}${n}[${k}];`;
       });
       return {
@@ -240,9 +236,9 @@ export function scoreLoop(tiles: Tiles, headDim: number, a: Side, b: Side): stri
       ${
     unroll(chunk, (k) =>
       `{
-        let low = ${rowVector(tiles, "team", `${k * rowLines}u`, 0)};
-        let high = ${rowVector(tiles, "team", `${k * rowLines}u`, 1)};
-        let other = tiles[team][${firstB + k}u][tx];
+        let low = ${rowVector(tiles, "team", `${k}u`, 0)};
+        let high = ${rowVector(tiles, "team", `${k}u`, 1)};
+        let other = tiles[team][${chunk + k}u][tx];
         ${
         SCORES.map(({ name, column, half }) =>
           `${name} = fma(${half ? "high" : "low"}, vec4f(other[${column}]), ${name});`
@@ -261,18 +257,20 @@ export function scoreLoop(tiles: Tiles, headDim: number, a: Side, b: Side): stri
  */
 export function bringRows(tiles: Tiles, first: string, { at, load }: Rows): string {
   const { slice, teamSlice, columns, parts, rowLines, threads, team } = tiles;
-  const width = columns * parts;
+  const pieces = columns * parts;
   const apart = at("").length === 2;
   const [thread, helpers] = apart ? ["t", team] : ["lane", threads];
-  const vectors = Array.from({ length: Math.ceil(slice * width / helpers) }, (_, n) => {
-    const row = `(${n * helpers / width}u + ${thread} / ${width}u)`;
-    const line = `${
-      teamSlice * rowLines
-    }u + ${row} % ${teamSlice}u * ${parts}u + ${thread} % ${width}u / ${columns}u`;
+  const piece = `(${thread} % ${pieces}u)`;
+  const [part, column] = rowLines === 1
+    ? ["", piece]
+    : [` + ${piece} / ${columns}u`, `${piece} % ${columns}u`];
+  const vectors = Array.from({ length: Math.ceil(slice * pieces / helpers) }, (_, n) => {
+    const row = `(${n * helpers / pieces}u + ${thread} / ${pieces}u)`;
+    const line = `${teamSlice}u + ${row} % ${teamSlice}u * ${rowLines}u${part}`;
     return {
       name: `x${n}`,
-      load: load(byTeam(at(`${first} + ${row}`)), `(${thread} % ${width}u)`),
-      put: `tiles[${apart ? "team" : `${row} / ${teamSlice}u`}][${line}][${thread} % ${columns}u] = x${n};`,
+      load: load(byTeam(at(`${first} + ${row}`)), piece),
+      put: `tiles[${apart ? "team" : `${row} / ${teamSlice}u`}][${line}][${column}] = x${n};`,
     };
   });
   return `${loads(vectors)}
@@ -281,13 +279,13 @@ export function bringRows(tiles: Tiles, first: string, { at, load }: Rows): stri
 
 /** Statements that put the thread's scores, by now weights, into the slice, if this is the one that has them. */
 export function putWeights(tiles: Tiles, team: "own" | "second" = "own"): string {
-  const { slice, teamSlice, rowLines } = tiles;
+  const { slice, teamSlice } = tiles;
   const to = team === "own" ? "team" : `weight_row / ${teamSlice}u`;
   return `if (${team === "own" ? "" : "team == 1u && "}tx / ${slice / 4}u == slice) {
         let weight_row = (tx % ${slice / 4}u) * 4u;
         ${
     SCORES.map(({ name, column, half }) =>
-      `${rowVector(tiles, to, `(weight_row % ${teamSlice}u + ${column}u) * ${rowLines}u`, half)} = ${name};`
+      `${rowVector(tiles, to, `weight_row % ${teamSlice}u + ${column}u`, half)} = ${name};`
     ).join("\n        ")
   }
       }`;
@@ -295,12 +293,14 @@ export function putWeights(tiles: Tiles, team: "own" | "second" = "own"): string
 
 /** Statements that add the products of a slice's weights and rows to the sums. */
 export function sumLoop(tiles: Tiles): string {
-  const { teamSlice, rowLines, parts } = tiles;
+  const { teamSlice, rowLines, columns, parts } = tiles;
+  const line = (j: number, part: number) => teamSlice + j * rowLines + (rowLines === 1 ? 0 : part);
+  const column = (part: number) => rowLines === 1 ? part * columns : 0;
   return unroll(teamSlice, (j) =>
     `{
-        let low = ${rowVector(tiles, "team", `${j * rowLines}u`, 0)};
-        let high = ${rowVector(tiles, "team", `${j * rowLines}u`, 1)};
-        ${unroll(parts, (p) => `let x${p} = tiles[team][${teamSlice * rowLines + j * parts + p}u][tx];`)}
+        let low = ${rowVector(tiles, "team", `${j}u`, 0)};
+        let high = ${rowVector(tiles, "team", `${j}u`, 1)};
+        ${unroll(parts, (p) => `let x${p} = tiles[team][${line(j, p)}u][${column(p)}u + tx];`)}
         ${
       sums(tiles).map(({ name, row, part }) =>
         `${name} = fma(vec4f(${row < 4 ? "low" : "high"}[${row % 4}]), x${part}, ${name});`
