@@ -17,7 +17,7 @@
  *
  * @module
  */
-import { unroll } from "../../gpu/wgsl.ts";
+import { opaque, unroll } from "../../gpu/wgsl.ts";
 
 /** Vectors of workgroup memory that WebGPU guarantees: 16 KiB. */
 const MAX_VECTORS = 1024;
@@ -233,19 +233,19 @@ export function scoreLoop(tiles: Tiles, headDim: number, a: Side, b: Side): stri
       ${loads(all)}
       ${all.map(({ put }) => put).join("\n      ")}
       workgroupBarrier();
-      ${
-    unroll(chunk, (k) =>
-      `{
-        let low = ${rowVector(tiles, "team", `${k}u`, 0)};
-        let high = ${rowVector(tiles, "team", `${k}u`, 1)};
-        let other = tiles[team][${chunk + k}u][tx];
+      for (var k = 0u; k < ${opaque(chunk)}; k += 4u) {
         ${
-        SCORES.map(({ name, column, half }) =>
-          `${name} = fma(${half ? "high" : "low"}, vec4f(other[${column}]), ${name});`
-        ).join(" ")
-      }
-      }`)
+    unroll(4, (n) => `
+        let low${n} = ${rowVector(tiles, "team", `k + ${n}u`, 0)};
+        let high${n} = ${rowVector(tiles, "team", `k + ${n}u`, 1)};
+        let other${n} = tiles[team][k + ${chunk + n}u][tx];
+        ${
+      SCORES.map(({ name, column, half }) =>
+        `${name} = fma(${half ? "high" : "low"}${n}, vec4f(other${n}[${column}]), ${name});`
+      ).join(" ")
+    }`)
   }
+      }
       workgroupBarrier();
     }`;
 }
@@ -294,19 +294,23 @@ export function putWeights(tiles: Tiles, team: "own" | "second" = "own"): string
 /** Statements that add the products of a slice's weights and rows to the sums. */
 export function sumLoop(tiles: Tiles): string {
   const { teamSlice, rowLines, columns, parts } = tiles;
-  const line = (j: number, part: number) => teamSlice + j * rowLines + (rowLines === 1 ? 0 : part);
-  const column = (part: number) => rowLines === 1 ? part * columns : 0;
-  return unroll(teamSlice, (j) =>
-    `{
-        let low = ${rowVector(tiles, "team", `${j}u`, 0)};
-        let high = ${rowVector(tiles, "team", `${j}u`, 1)};
-        ${unroll(parts, (p) => `let x${p} = tiles[team][${line(j, p)}u][${column(p)}u + tx];`)}
+  const x = (n: number, part: number) =>
+    rowLines === 1
+      ? `tiles[team][j + ${teamSlice + n}u][${part * columns}u + tx]`
+      : `tiles[team][2u * j + ${teamSlice + 2 * n + part}u][tx]`;
+  return `for (var j = 0u; j < ${opaque(teamSlice)}; j += 4u) {
+        ${
+    unroll(4, (n) => `
+        let low${n} = ${rowVector(tiles, "team", `j + ${n}u`, 0)};
+        let high${n} = ${rowVector(tiles, "team", `j + ${n}u`, 1)};
+        ${unroll(parts, (p) => `let x${n}_${p} = ${x(n, p)};`)}
         ${
       sums(tiles).map(({ name, row, part }) =>
-        `${name} = fma(vec4f(${row < 4 ? "low" : "high"}[${row % 4}]), x${part}, ${name});`
+        `${name} = fma(vec4f(${row < 4 ? "low" : "high"}${n}[${row % 4}]), x${n}_${part}, ${name});`
       ).join(" ")
-    }
-      }`);
+    }`)
+  }
+      }`;
 }
 
 /** Statements that store each of the thread's sums whose row is within the sequence. */
