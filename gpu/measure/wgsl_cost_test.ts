@@ -23,6 +23,12 @@ ${MAIN} {
   equal(privateValues, 4 + 16);
 });
 
+Deno.test("of arrays in an array of workgroup memory the last index is the access", () => {
+  const { hotLoop } = wgslCost(`var<workgroup> lines: array<array<array<vec4f, 16>, 32>, 2>;
+${MAIN} { let x = lines[lane & 1u][3u][lane / 4u][lane & 3u] * lines[0u][lane & 7u][0u]; }`);
+  deepEqual(hotLoop, { multiplyAdds: 4, others: 11, workgroupBytes: 2 * 16 });
+});
+
 Deno.test("multiply-adds are counted by the types of their factors", () => {
   const count = (statement: string) =>
     wgslCost(`alias V = vec4f;

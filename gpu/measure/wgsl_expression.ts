@@ -231,6 +231,8 @@ function arrayOf(element: WgslType, length: number): WgslType {
 
 function indexed(of: { type: WgslType; cost: Cost }, index: Cost): { type: WgslType; cost: Cost } {
   const { element, space, columns, size } = of.type;
+  // Of arrays in an array the last index is the access.
+  if (element?.element) return { type: { ...element, space }, cost: sumCosts(of.cost, index) };
   const type = element ?? { ...of.type, size: columns ? size / columns : 1, columns: undefined };
   const access = space === undefined ? NO_COST : {
     multiplyAdds: 0,

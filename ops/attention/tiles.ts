@@ -6,14 +6,18 @@
  * s_ow = sum_d a_od b_wd, weights_ow = f(s_ow), sum_od += sum_w weights_ow x_wd.
  *
  * A team of threads computes both products, each thread 8 x 4 scores and 8 x 8 sums. Its 8 rows are four neighbours
- * in the block's first half and four in its second, which lie in workgroup memory as vectors: a and b are turned on
- * their way there, `chunk` values of d at a time; weights and x follow, `slice` rows of the tile at a time. In the
- * backward kernels there are two teams, which multiply different things.
+ * in the block's first half and four in its second. Workgroup memory is lines of vectors: a line has all rows of the
+ * block, or of a tile, with one value of each, so that a and b are turned on their way there, `chunk` values of d at a
+ * time; weights and x follow, `slice` rows of the tile at a time. In the backward kernels there are two teams, which
+ * multiply different things. All lines of a hot loop depend on its counter alone and places in them on the thread
+ * alone, so that both are held within bounds outside of it, or by the scalar unit.
  *
  * A multiply-add reads 1.5 bytes of workgroup memory for scores and 1 for sums; 1.5 for these too where a head has
  * at most 32 values, so that a thread has 8 x 4. With 8 x 8 scores a thread would have 128 sums and scores, which is
- * all that some cards give it. On GCN, whose 256 registers all waves of a lane share, 96 leave room for two waves;
- * four would take 4 x 4 scores and 8 x 4 sums, and with them 2 bytes for a multiply-add and more tiles.
+ * all that some cards give it. Of RDNA 3's 16 waves in a SIMD there is room for 8 (for 6 in `attention_backward_q` with
+ * heads of more than 80 values). On GCN, whose 256 registers all waves of a lane share, 96 sums and scores, and
+ * what the compiler loads early, leave room for one wave; four would take 4 x 4 scores and 4 x 4 sums, and with them 2
+ * bytes for a multiply-add and twice as many tiles.
  *
  * @module
  */
