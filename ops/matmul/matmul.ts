@@ -4,7 +4,8 @@
  *
  * - `broadcast` on CPU adapters whose subgroups have 8 lanes (lavapipe),
  * - `tile` on other CPU adapters,
- * - `shared` on GPUs.
+ * - on GPUs `shared128`, in tiles of 128 x 128 results, where there are enough of them to keep a large card at work, else
+ *   `shared64`, and where those are few too and k is long, `split_k`.
  *
  * @module
  */
@@ -14,6 +15,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { broadcastKernel } from "./broadcast_kernel.ts";
 import type { Product } from "./product.ts";
 import { sharedKernel } from "./shared_kernel.ts";
+import { ENOUGH_WORKGROUPS, type Sizes, splitKKernel, splitOf, tilesOf } from "./split_k.ts";
 import { tileKernel } from "./tile_kernel.ts";
 import { padRows, transpose } from "./transpose.ts";
 
@@ -60,8 +62,8 @@ export interface MatmulOptions {
 interface Variant {
   /** Whether the kernel runs on an adapter. */
   runs(profile: Profile): boolean;
-  /** Whether it reads A as [m, k] too, and then B as [n, k]. */
-  readonly readsRows?: boolean;
+  /** Whether it reads A as [m, k] too, and then B as [n, k]; `equally`: nothing is ever transposed for it. */
+  readonly readsRows?: boolean | "equally";
   readonly record: (g: Graph, product: Product) => void;
 }
 
@@ -72,7 +74,9 @@ const FEW_ROWS = 32;
 export const matmulVariants: Readonly<Record<string, Variant>> = {
   broadcast: { runs: (p) => p.subgroupSize === 8, readsRows: true, record: broadcastKernel },
   tile: { runs: () => true, record: tileKernel },
-  shared: { runs: () => true, readsRows: true, record: sharedKernel },
+  shared128: { runs: () => true, readsRows: "equally", record: (g, p) => sharedKernel(g, p, 128) },
+  shared64: { runs: () => true, readsRows: "equally", record: (g, p) => sharedKernel(g, p, 64) },
+  split_k: { runs: () => true, readsRows: "equally", record: splitKKernel },
 };
 
 /**
@@ -80,13 +84,20 @@ export const matmulVariants: Readonly<Record<string, Variant>> = {
  *
  * @param profile The adapter.
  * @param readsRows Only those that read A as [m, k] too.
+ * @param sizes The product's, on which the order depends on GPUs; default a large one's.
  */
-export function matmulCandidates(profile: Profile, readsRows = false): string[] {
-  const order = profile.isSoftware ? ["broadcast", "tile"] : ["shared", "tile", "broadcast"];
+export function matmulCandidates(profile: Profile, readsRows = false, sizes?: Sizes): string[] {
+  const order = profile.isSoftware ? ["broadcast", "tile"] : cardCandidates(sizes);
   const fit = order.filter((name) =>
     matmulVariants[name].runs(profile) && (!readsRows || matmulVariants[name].readsRows)
   );
-  return fit.length > 0 ? fit : ["shared"];
+  return fit.length > 0 ? fit : ["shared64"];
+}
+
+function cardCandidates(sizes?: Sizes): string[] {
+  const others = ["shared128", "shared64"];
+  if (!sizes || tilesOf(sizes, 128) >= ENOUGH_WORKGROUPS) return others;
+  return [...(splitOf(sizes) ? ["split_k"] : []), ...others.reverse()];
 }
 
 /**
@@ -116,7 +127,7 @@ export function matmul(g: Graph, options: MatmulOptions): void {
     symmetric ? " symmetric" : ""
   }${types.every((dtype) => dtype === "f32") ? "" : ` ${types.join(" ")}`}`;
   // In a batch operands are read as they lie.
-  const candidates = matmulCandidates(g.profile, batch > 1 && !transposedA);
+  const candidates = matmulCandidates(g.profile, batch > 1 && !transposedA, options);
   const name = g.choose(key, candidates, (trial, candidate) => {
     const size = trialSize(g.profile, { batch, m, n, k });
     const a = trial.input("a", [size.batch, size.m, size.k], types[0]);
@@ -143,7 +154,7 @@ function trialSize(
   size: { batch: number; m: number; n: number; k: number },
 ): typeof size {
   const sides = { ...size };
-  const limit = profile.isSoftware ? 2 ** 25 : 2 ** 30;
+  const limit = profile.isSoftware ? 2 ** 25 : 2 ** 33;
   while (sides.batch * sides.m * sides.n * sides.k > limit) {
     const longest = sides.batch > 1
       ? "batch"
@@ -157,7 +168,7 @@ function record(g: Graph, variant: Variant, options: MatmulOptions): void {
   const { m, n, k, transposedA = false, transposedB = false, ...rest } = options;
   const columnA = transposedA || !variant.readsRows;
   // A transposed copy of B pays where several tiles of rows read it.
-  const rowB = transposedB && !columnA && m <= FEW_ROWS;
+  const rowB = transposedB && (variant.readsRows === "equally" || (!columnA && m <= FEW_ROWS));
   variant.record(g, {
     ...rest,
     m,

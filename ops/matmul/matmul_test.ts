@@ -5,6 +5,7 @@ import { compileProgram } from "../../gpu/program.ts";
 import { closeTo, testGpu } from "../../tests/check_op.ts";
 import { matmulReference } from "../linear_reference.ts";
 import { matmul, matmulCandidates, matmulVariants } from "./matmul.ts";
+import { splitOf } from "./split_k.ts";
 
 // [m, n, k]: whole tiles of every kernel, and sizes that leave some of a tile, of a vector of four, or both.
 const shapes: [number, number, number][] = [[64, 128, 32], [1, 1, 1], [1, 37, 22], [7, 33, 5], [17, 36, 12], [
@@ -17,6 +18,18 @@ const shapes: [number, number, number][] = [[64, 128, 32], [1, 1, 1], [1, 37, 22
   3,
 ]];
 
+/** Those whose k is split: parts that end with the sum, or not. */
+const splitShapes: typeof shapes = [[64, 128, 512], [1, 1, 256], [33, 131, 271]];
+
+/** Kernels that only graphics cards take unasked. */
+const forCards = ["shared128", "shared64", "split_k"];
+
+/** A profile for which the variant is a candidate: all kernels run on every adapter that has what they use. */
+const profileFor = (variant: string, { profile }: Awaited<ReturnType<typeof testGpu>>) => ({
+  ...profile,
+  isSoftware: !forCards.includes(variant),
+});
+
 const filled = (size: number, seed: number) => {
   const values = new Float32Array(size);
   fillNormal(values, seed, 1);
@@ -24,7 +37,7 @@ const filled = (size: number, seed: number) => {
 };
 
 for (const variant of Object.keys(matmulVariants)) {
-  for (const [m, n, k] of shapes) {
+  for (const [m, n, k] of variant === "split_k" ? splitShapes : shapes) {
     Deno.test(`matmul() with ${variant} matches the reference at ${m} x ${n} x ${k} in every layout`, async (t) => {
       const gpu = await testGpu();
       if (!matmulVariants[variant].runs(gpu.profile)) {
@@ -39,9 +52,7 @@ for (const variant of Object.keys(matmulVariants)) {
         for (const transposedB of [false, true]) {
           for (const plus of ["nothing", "bias and residual", "accumulate"] as const) {
             await t.step(`${transposedA ? "A^T" : "A"} ${transposedB ? "B^T" : "B"} + ${plus}`, async () => {
-              // A profile for which the variant is a candidate; all kernels run on every adapter that has what they use.
-              const profile = { ...gpu.profile, isSoftware: variant !== "shared" && gpu.profile.isSoftware };
-              ok(matmulCandidates(profile).includes(variant));
+              const profile = profileFor(variant, gpu);
               const key = `matmul ${m}x${n}x${k}${transposedA ? " A^T" : ""}${transposedB ? " B^T" : ""}`;
               const g = new Graph({ profile, choices: { [key]: variant } });
               const x = Object.fromEntries(
@@ -62,7 +73,7 @@ for (const variant of Object.keys(matmulVariants)) {
               const expected = product(transposedA, transposedB).map((y, i) =>
                 plus === "bias and residual" ? y + values.bias[i % n] + values.residual[i] : y * runs
               );
-              closeTo(got, expected, 1e-5, "out"); // f32 sums of at most 250 terms
+              closeTo(got, expected, 1e-5, "out"); // f32 sums of at most 512 terms
               program.destroy();
             });
           }
@@ -78,9 +89,9 @@ const batchShapes: [number, number, number][] = [[36, 40, 12], [4, 4, 132], [128
 for (const variant of Object.keys(matmulVariants)) {
   Deno.test(`matmul() with ${variant} multiplies batches, with factors`, async () => {
     const gpu = await testGpu();
-    const profile = { ...gpu.profile, isSoftware: variant !== "shared" && gpu.profile.isSoftware };
+    const profile = profileFor(variant, gpu);
     const batch = 3;
-    for (const [m, n, k] of batchShapes) {
+    for (const [m, n, k] of variant === "split_k" ? [[36, 40, 264]] : batchShapes) {
       for (const transposedA of [false, true]) {
         const key = `matmul ${batch} of ${m}x${n}x${k}${transposedA ? " A^T" : ""}`;
         const g = new Graph({ profile, choices: { [key]: variant } });
@@ -92,7 +103,7 @@ for (const variant of Object.keys(matmulVariants)) {
         const factors = [2.5, -0.5] as const;
         matmul(g, { m, n, k, a: x.a, b: x.b, transposedA, residual: x.residual, factors, batch, out });
         // Where the layout is one that the variant does not read, another one is taken.
-        const reads = matmulCandidates(profile, !transposedA).includes(variant);
+        const reads = matmulCandidates(profile, !transposedA, { batch, m, n, k }).includes(variant);
         deepEqual(g.choices.get(key)?.chosen === variant, reads);
         const program = await compileProgram(gpu, g);
         const values = Object.fromEntries(
@@ -124,18 +135,21 @@ Deno.test("matmul() refuses batches of what it could not read", () => {
 for (const variant of Object.keys(matmulVariants)) {
   Deno.test(`matmul() with ${variant} leaves a product out when it is told to`, async () => {
     const gpu = await testGpu();
-    const profile = { ...gpu.profile, isSoftware: variant !== "shared" && gpu.profile.isSoftware };
-    const g = new Graph({ profile, choices: { "matmul 8x8x8 A^T": variant } });
-    const [x, flags] = [g.input("x", [8, 8], "f32"), g.input("flags", [2], "f32")];
+    const profile = profileFor(variant, gpu);
+    const k = variant === "split_k" ? 256 : 8;
+    const key = `matmul 8x8x${k} A^T`;
+    const g = new Graph({ profile, choices: { [key]: variant } });
+    const [x, flags] = [g.input("x", [k, 8], "f32"), g.input("flags", [2], "f32")];
     const out = g.output("out", [8, 8]);
-    matmul(g, { m: 8, n: 8, k: 8, a: x, transposedA: true, b: x, out, when: { tensor: flags, index: 1 } });
+    matmul(g, { m: 8, n: 8, k, a: x, transposedA: true, b: x, out, when: { tensor: flags, index: 1 } });
+    deepEqual(g.choices.get(key)?.chosen, variant);
     const program = await compileProgram(gpu, g);
-    program.write("x", new Float32Array(64).fill(1));
-    for (const [flag, value] of [[0, 0], [1, 8], [0, 8]]) {
+    program.write("x", new Float32Array(8 * k).fill(1));
+    for (const [flag, value] of [[0, 0], [1, k], [0, k]]) {
       program.write("flags", Float32Array.of(1 - flag, flag));
       program.run();
       deepEqual((await program.read(out))[0], new Float32Array(64).fill(value));
-      program.write("x", new Float32Array(64).fill(flag === 0 ? 1 : 2));
+      program.write("x", new Float32Array(8 * k).fill(flag === 0 ? 1 : 2));
     }
     program.destroy();
   });
@@ -144,8 +158,8 @@ for (const variant of Object.keys(matmulVariants)) {
 for (const variant of Object.keys(matmulVariants)) {
   Deno.test(`matmul() with ${variant} gives the same bits where it computes one side of a symmetric product`, async () => {
     const gpu = await testGpu();
-    const profile = { ...gpu.profile, isSoftware: variant !== "shared" && gpu.profile.isSoftware };
-    const [batch, n, k] = [2, 292, 20]; // tiles that lie on the diagonal, beside it, and end in the middle
+    const profile = profileFor(variant, gpu);
+    const [batch, n, k] = [2, 292, variant === "split_k" ? 260 : 20]; // tiles that lie on the diagonal, beside it, and end in the middle
     const half = filled(batch * n * n, 1);
     // The residual must be symmetric too.
     for (let i = 0; i < half.length; i++) {
@@ -179,4 +193,47 @@ Deno.test("matmul() refuses to mirror what is not symmetric", () => {
   const sizes = { m: 8, n: 8, k: 8, a: x, b: x, out: x, symmetric: true };
   throws(() => matmul(g, { ...sizes, m: 4 }), /as many rows as columns.*got 4x8/);
   throws(() => matmul(g, { ...sizes, accumulate: true }), /nothing to be added to, got 8x8, accumulate/);
+});
+
+Deno.test("split_k gives the same bits in every run", async () => {
+  const gpu = await testGpu();
+  const [m, n, k] = [36, 68, 1000];
+  const key = `matmul ${m}x${n}x${k} A^T`;
+  const g = new Graph({ profile: profileFor("split_k", gpu), choices: { [key]: "split_k" } });
+  const [a, b] = [g.input("a", [k, m], "f32"), g.input("b", [k, n], "f32")];
+  const out = g.output("out", [m, n]);
+  matmul(g, { m, n, k, a, transposedA: true, b, out });
+  const program = await compileProgram(gpu, g);
+  program.write("a", filled(k * m, 1));
+  program.write("b", filled(k * n, 2));
+  const results: Float32Array[] = [];
+  for (let run = 0; run < 3; run++) {
+    program.run();
+    results.push((await program.read(out))[0].slice());
+  }
+  deepEqual(results.slice(1), [results[0], results[0]]);
+  program.destroy();
+});
+
+Deno.test("a card gets large tiles where there are enough, else small ones, else parts of k", () => {
+  const profile = { maxBindingBytes: 1 << 30, isSoftware: false } as Graph["profile"];
+  const first = (m: number, n: number, k: number, batch = 1, symmetric = false) =>
+    matmulCandidates(profile, false, { batch, m, n, k, symmetric })[0];
+  deepEqual(first(8192, 3072, 768), "shared128");
+  deepEqual(first(8192, 768, 768), "shared64"); // 384 tiles of 128 x 128
+  deepEqual(first(768, 768, 8192), "split_k");
+  deepEqual(first(64, 64, 64), "shared64"); // nothing to split
+  deepEqual(first(768, 768, 768, 15), "shared128"); // 36 tiles in each of a batch
+  deepEqual(first(768, 768, 768, 15, true), "shared64"); // 21
+});
+
+Deno.test("k is split into parts that fill it, each a multiple of a tile's eight values but the last", () => {
+  for (const k of [256, 257, 1000, 8192, 100_000]) {
+    for (const m of [1, 64, 700, 1400]) {
+      const { count, depth } = splitOf({ m, n: 700, k })!;
+      ok(count >= 2 && depth % 8 === 0 && (count - 1) * depth < k && count * depth >= k);
+    }
+  }
+  deepEqual(splitOf({ m: 64, n: 64, k: 255 }), undefined);
+  deepEqual(splitOf({ m: 64 * 528, n: 64, k: 8192 }), undefined);
 });

@@ -29,7 +29,7 @@ export interface Product {
   readonly b: Tensor;
   /** True if A is [k, m], false if it is [m, k]. */
   readonly columnA: boolean;
-  /** True if B is [n, k], which only kernels with A as [m, k] read; false if it is [k, n]. */
+  /** True if B is [n, k], which only some kernels read; false if it is [k, n]. */
   readonly rowB: boolean;
   /** [m, n], its rows without padding. */
   readonly out: Tensor;
@@ -47,6 +47,16 @@ export interface Product {
   readonly symmetric?: boolean;
   /** Where the product is left out: when the value at this index is 0. */
   readonly when?: { readonly tensor: Tensor; readonly index: number };
+  /** Parts of k that have a result each, so that `out` is [batch, count, m, n]; default: one of all. */
+  readonly parts?: Parts;
+}
+
+/** How k is split; only kernels that say so read it. */
+export interface Parts {
+  /** How many parts. */
+  readonly count: number;
+  /** Values of k in each but the last, a multiple of those in a tile. */
+  readonly depth: number;
 }
 
 /** Rows and columns of the result that a workgroup owns. */
@@ -64,38 +74,60 @@ export const XYZW = "xyzw";
  * @param body WGSL with `main`.
  */
 export function recordProduct(g: Graph, label: string, p: Product, tile: Tile, body: string): void {
-  const { m, n, k, a, b, bias, residual, out, batch = 1, when, symmetric } = p;
-  const wrap = (t: Tensor): Operand => (n % 4 === 0 ? vec4(t) : t);
+  const { m, n, k, a, b, out, batch = 1, symmetric, parts } = p;
+  const groups = batch * (parts?.count ?? 1);
   g.dispatch({
     label: `matmul_${label}`,
     flops: 2 * batch * k * (symmetric ? computed(m, tile) : m * n),
     read: {
       a: vec4(a),
       b: vec4(b),
-      sizes: g.sizes(m, n, k, padded(p.columnA ? m : k) / 4, padded(p.rowB ? k : n) / 4),
-      ...(bias ? { bias: wrap(bias) } : {}),
-      ...(residual ? { residual: wrap(residual) } : {}),
-      ...(when ? { when_given: when.tensor } : {}),
+      sizes: g.sizes(
+        ...[m, n, k, padded(p.columnA ? m : k) / 4, padded(p.rowB ? k : n) / 4],
+        ...(parts ? [parts.count, parts.depth] : []),
+      ),
+      ...extraOperands(p),
     },
-    write: { out: wrap(out) },
-    workgroups: [batch * Math.ceil(m / tile[0]), Math.ceil(n / tile[1]), 1],
-    body: `${placeInBatch(batch, tile)}
+    write: { out: resultOperand(p, out) },
+    workgroups: [groups * Math.ceil(m / tile[0]), Math.ceil(n / tile[1]), 1],
+    body: `${placeInBatch(groups, tile)}
 ${symmetric ? mirrored(tile) : ""}
-${n % 4 === 0 ? startOfVectors(p) : startOfValues(p)}
-${n % 4 === 0 ? storeVectors(p) : storeValues(p)}
+${startAndStore(p)}
 ${body}`,
   });
 }
 
+/** What the functions of {@linkcode startAndStore} and the prologue read, by their names in WGSL. */
+export function extraOperands(p: Product): Record<string, Operand> {
+  const { bias, residual, when } = p;
+  return {
+    ...(bias ? { bias: resultOperand(p, bias) } : {}),
+    ...(residual ? { residual: resultOperand(p, residual) } : {}),
+    ...(when ? { when_given: when.tensor } : {}),
+  };
+}
+
+/** A tensor with rows of n values, in vectors where n allows it. */
+export function resultOperand({ n }: Product, tensor: Tensor): Operand {
+  return n % 4 === 0 ? vec4(tensor) : tensor;
+}
+
+/** WGSL of `start` and `store`; they read m and n from `sizes`. */
+export function startAndStore(p: Product): string {
+  return p.n % 4 === 0
+    ? `${startOfVectors(p)}\n${storeVectors(p)}`
+    : `${startOfValues(p)}\n${storeValues(p)}`;
+}
+
 /** WGSL at the start of every kernel's `main`. */
-export function prologue({ when, columnA, symmetric }: Product, [rows, columns]: Tile): string {
+export function prologue({ when, columnA, symmetric, parts }: Product, [rows, columns]: Tile): string {
   return `
   ${when ? `if (when_given[${when.index}] == 0.0) { return; }` : ""}
   let M = sizes[0];
   let K = sizes[2];
   let A4 = sizes[3]; // groups of four values in a row of A
   let B4 = sizes[4];
-  let product = product_of(group.x);
+  let product = product_of(group.x)${parts ? " / sizes[5]" : ""};
   let tile = tile_of(group.x);
   ${symmetric ? `if (mirrored(tile * ${rows}u, group.y * ${columns}u)) { return; }` : ""}
   let a_first = product * ${columnA ? "K" : "M"} * A4;

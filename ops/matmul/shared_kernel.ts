@@ -3,95 +3,131 @@
  * discrete GPU. On lavapipe, where workgroup memory is no faster than any other and barriers are dear, it is the
  * slowest.
  *
+ * A workgroup owns S x S results, S = 128 or 64, and has (S / 8)^2 threads. A thread computes 8 x 8 results: two
+ * groups of four rows by two groups of four columns, S / 2 apart, so that neighbours read neighbours. For each value of k it
+ * reads 16 values of workgroup memory and does 64 multiply-adds, 1 byte for each. The text over a tile's S / 8 values of k is
+ * straight: its indices of k are constants, and the two others do not change, so neither needs bounds in the loop.
+ *
+ * Half of the threads bring A's tile and half B's, each a block of 4 x 4 values, which it turns where the operand lies in rows of k: tiles
+ * lie as [k][row or column] whatever the layout, and no operand needs a transposed copy. The next tile's block is loaded into
+ * registers before this tile is used. In workgroup memory S = 128 takes 16 KiB, all that WebGPU guarantees.
+ *
+ * The 64 sums and what they need are about 112 registers: 6 waves of 64 threads on a SIMD of RDNA 3, and 2 on one of GCN 5, where 4 waves
+ * would leave a thread 64 registers, those of the sums alone.
+ *
  * @module
  */
 import type { Graph } from "../../gpu/graph.ts";
 import { list, mainInputs, opaque, unroll } from "../../gpu/wgsl.ts";
 import { type Product, prologue, recordProduct, type Tile, XYZW } from "./product.ts";
 
-/** How an operand comes into workgroup memory, where its tile keeps its own layout. */
-interface Fetch {
-  /** WGSL expression for what the thread loads from, before the loop over k. */
-  readonly at: string;
-  /** WGSL that loads the thread's part of the tile. */
-  readonly load: string;
-}
+/** Rows and columns of the result that a workgroup owns. */
+export type Side = 64 | 128;
 
-/** A lies as [k, m]; its tile is [k][row / 4]. */
-const COLUMNS_OF_A: Fetch = {
-  at: "a_first + min(tile * 16u + column, A4 - 1u)",
-  load: "tile_a[row * 16u + column] = select(vec4f(), a[min(k + row, K - 1u) * A4 + at_a], k + row < K);",
-};
-
-/** A lies as [m, k]; its tile is [row][k / 4]. */
-const ROWS_OF_A: Fetch = {
-  at: "a_first + min(tile * 64u + lane / 4u, M - 1u) * A4",
-  load:
-    "tile_a[lane] = select(vec4f(), a[at_a + min(k / 4u + lane % 4u, A4 - 1u)], k / 4u + lane % 4u < A4);",
-};
-
-/** B lies as [k, n]; its tile is [k][column / 4]. */
-const ROWS_OF_B: Fetch = {
-  at: "b_first + min(group.y * 16u + column, B4 - 1u)",
-  load: "tile_b[lane] = select(vec4f(), b[min(k + row, K - 1u) * B4 + at_b], k + row < K);",
-};
-
-/** B lies as [n, k]; its tile is [column][k / 4]. */
-const COLUMNS_OF_B: Fetch = {
-  at: "min(group.y * 64u + lane / 4u, sizes[1] - 1u) * B4",
-  load: "tile_b[lane] = b[at_b + min(k / 4u + lane % 4u, B4 - 1u)];",
-};
-
-/**
- * A workgroup of 16 x 16 threads owns 64 x 64 results, brings 16 values of k of both operands into workgroup memory at
- * a time, and every thread computes 4 x 4 results from them.
- */
-export function sharedKernel(g: Graph, p: Product): void {
-  const tile: Tile = [64, 64];
-  const a = p.columnA ? COLUMNS_OF_A : ROWS_OF_A;
-  const b = p.rowB ? COLUMNS_OF_B : ROWS_OF_B;
+/** Records a product in tiles of `side` x `side` results. */
+export function sharedKernel(g: Graph, p: Product, side: Side): void {
+  const tile: Tile = [side, side];
+  const width = side / 8; // threads in a row of threads; also values of k in a tile
+  const threads = width * width;
+  const place = (fours: string, half: number, n: string) =>
+    `${fours} * ${side / 4}u + ${half * width}u + ${n}`;
   recordProduct(
     g,
-    "shared",
+    `shared${side}`,
     p,
     tile,
     `
-var<workgroup> tile_a: array<vec4f, 256>;
-var<workgroup> tile_b: array<vec4f, 256>;
-@compute @workgroup_size(256) fn main(${mainInputs}) {${prologue(p, tile)}
-  let row = lane / 16u;
-  let column = lane % 16u;
-  let at_a = ${a.at};
-  let at_b = ${b.at};
-  let sum = start(group.y * 16u + column);
-  ${unroll(4, (r) => `var c${r} = sum;`)}
-  for (var k = 0u; k < K; k += 16u) {
-    ${a.load}
-    ${b.load}
+// [A or B][k / 4][k % 4][half][four rows or columns]; the last is exchanged with neighbours by k / 4, against bank conflicts.
+var<workgroup> tiles: array<array<array<array<array<vec4f, ${width}>, 2>, 4>, ${width / 4}>, 2>;
+${loadFunction("a", !p.columnA)}
+${loadFunction("b", p.rowB)}
+@compute @workgroup_size(${threads}) fn main(${mainInputs}) {${prologue(p, tile)}
+  ${p.parts ? PART : "let first_k = 0u; let last_k = K;"}
+  let operand = lane / ${threads / 2}u;
+  let block = lane % ${threads / 2}u;
+  var fours: u32; // which four rows of A or columns of B the thread loads
+  var k4: u32; // which four values of k
+  var at: vec4u; // where they begin
+  if (operand == 0u) {
+    ${blockOf("a", !p.columnA, side)}
+  } else {
+    ${blockOf("b", p.rowB, side)}
+  }
+  let half = fours / ${width}u;
+  let own = (fours % ${width}u) ^ k4;
+  var next: mat4x4f;
+  ${loadNext("first_k + k4 * 4u")}
+  let row = lane / ${width}u;
+  let column = lane % ${width}u;
+  ${unroll(2, (h) => `let sum${h} = start(${place("group.y", h, "column")});`)}
+  ${unroll(8, (r) => unroll(2, (h) => `var c${r}${h} = sum${h};`))}
+  for (var k = first_k; k < last_k; k += ${width}u) {
+    ${unroll(4, (j) => `tiles[operand][k4][${j}][half][own] = next[${j}];`)}
     workgroupBarrier();
-    ${p.columnA ? BY_ONE : byFour(p.rowB)}
+    ${loadNext(`k + ${width}u + k4 * 4u`)}
+    for (var i = 0u; i < ${opaque(width / 4)}; i++) {
+      ${unroll(4, addProducts)}
+    }
     workgroupBarrier();
   }
-  let first = (tile * 16u + row) * 4u;
-  ${unroll(4, (r) => `store(product, first + ${r}u, group.y * 16u + column, c${r});`)}
+  ${
+      unroll(8, (r) =>
+        unroll(2, (h) =>
+          `store(${p.parts ? "part" : "product"}, (${place("tile", r >> 2, "row")}) * 4u + ${r % 4}u, ${
+            place("group.y", h, "column")
+          }, c${r}${h});`))
+    }
 }`,
   );
 }
 
-/** Adds the products of both tiles, one value of k at a time: four rows of A's tile lie together. */
-const BY_ONE = `for (var i = 0u; i < ${opaque(16)}; i++) {
-      let x = tile_a[i * 16u + row];
-      let y = tile_b[i * 16u + column];
-      ${unroll(4, (r) => `c${r} = fma(vec4f(x.${XYZW[r]}), y, c${r});`)}
-    }`;
+/** Where k begins and ends in a part of it, and the part's number among those of all products. */
+const PART = `let part = product_of(group.x);
+  let first_k = part % sizes[5] * sizes[6];
+  let last_k = min(first_k + sizes[6], K);`;
 
-/** The same by four values of k, which lie together in A's tile. */
-function byFour(rowB: boolean): string {
-  const b4 = rowB
-    ? `transpose(mat4x4f(${list(4, (j) => `tile_b[(column * 4u + ${j}u) * 4u + i]`)}))`
-    : `mat4x4f(${list(4, (j) => `tile_b[(i * 4u + ${j}u) * 16u + column]`)})`;
-  return `for (var i = 0u; i < ${opaque(4)}; i++) {
-      let y = ${b4};
-      ${unroll(4, (r) => `c${r} += y * tile_a[(row * 4u + ${r}u) * 4u + i];`)}
+/** Adds the products of one value of k. */
+function addProducts(k: number): string {
+  const value = (operand: number, half: number, own: string) =>
+    `tiles[${operand}][i][${k}][${half}][${own} ^ i]`;
+  return `{
+      ${unroll(2, (h) => `let x${h} = ${value(0, h, "row")}; let y${h} = ${value(1, h, "column")};`)}
+      ${
+    unroll(8, (r) => unroll(2, (h) => `c${r}${h} = fma(vec4f(x${r >> 2}.${XYZW[r % 4]}), y${h}, c${r}${h});`))
+  }
     }`;
 }
+
+/** WGSL that finds the block of 4 x 4 values which a thread loads. */
+function blockOf(name: "a" | "b", rows: boolean, side: Side): string {
+  const [groups, depths] = [side / 4, side / 32];
+  const tile = name === "a" ? "tile" : "group.y";
+  const [size, width] = name === "a" ? ["M", "A4"] : ["sizes[1]", "B4"];
+  // Neighbouring threads load what lies together.
+  return rows
+    ? `k4 = block % ${depths}u; fours = block / ${depths}u;
+    at = ${name}_first + min((${tile} * ${groups}u + fours) * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(${size} - 1u)) * ${width};`
+    : `k4 = block / ${groups}u; fours = block % ${groups}u;
+    at = vec4u(${name}_first + min(${tile} * ${groups}u + fours, ${width} - 1u));`;
+}
+
+/** WGSL that loads such a block as [k][row or column]; what A has past k is zero. */
+function loadFunction(name: "a" | "b", rows: boolean): string {
+  const width = name === "a" ? "sizes[3]" : "sizes[4]";
+  const inside = (condition: string, value: string) =>
+    name === "a" ? `select(vec4f(), ${value}, ${condition})` : value;
+  const block = rows
+    ? `transpose(mat4x4f(${
+      list(4, (j) => inside(`k / 4u < ${width}`, `${name}[at.${XYZW[j]} + min(k / 4u, ${width} - 1u)]`))
+    }))`
+    : `mat4x4f(${
+      list(
+        4,
+        (j) => inside(`k + ${j}u < sizes[2]`, `${name}[at.x + min(k + ${j}u, sizes[2] - 1u) * ${width}]`),
+      )
+    })`;
+  return `fn load_${name}(at: vec4u, k: u32) -> mat4x4f { return ${block}; }`;
+}
+
+const loadNext = (k: string) =>
+  `if (operand == 0u) { next = load_a(at, ${k}); } else { next = load_b(at, ${k}); }`;
