@@ -26,14 +26,20 @@ interface Limits {
 
 /** Of GPT-2 124M's step on RDNA 3 by Mesa 25.0, by how a kernel's name begins; the others have the defaults. */
 const LIMITS: Readonly<Record<string, Limits>> = {
-  // Larger tiles may take registers for which there is room: 8 waves hide what memory makes them wait for.
-  matmul: { waves: 8, multiplyAdds: 0.7, workgroupBytes: 2 },
+  // 64 sums and their operands in a thread leave 12 waves, which hide what memory makes them wait for.
+  matmul_shared: { waves: 12, multiplyAdds: 0.95, workgroupBytes: 1 },
   // Its products take 96 sums and scores of a thread, and the workgroup memory is all in use at 8 waves.
   attention: { waves: 8, multiplyAdds: 0.87, workgroupBytes: 1 },
 };
 
-/** Of attention on GCN 5. What makes a thread's products large leaves room for one wave: see `ops/attention/tiles.ts`. */
-const GCN_LIMITS: typeof LIMITS = { attention: { waves: 1, multiplyAdds: 0.87, workgroupBytes: 1 } };
+/**
+ * The same on GCN 5, whose waves have 64 threads: 4 waves would leave a thread only the registers of a product's 64 sums,
+ * and attention's products leave room for one (see `ops/attention/tiles.ts`).
+ */
+const GCN_LIMITS: typeof LIMITS = {
+  matmul_shared: { waves: 2, multiplyAdds: 0.95, workgroupBytes: 1 },
+  attention: { waves: 1, multiplyAdds: 0.87, workgroupBytes: 1 },
+};
 
 /** The result of the task; undefined, and said, where this machine lacks something. */
 async function card(...args: readonly string[]): Promise<string | undefined> {
@@ -70,42 +76,48 @@ Deno.test("the table for an older card has a line of numbers for every kernel of
   for (const line of lines) match(line, /^\w+( +\d+){11}( .*)? +\d+\.\d+$/);
 });
 
-Deno.test("no kernel of GPT-2's step on RDNA 3 is worse than when it was last looked at", async () => {
-  const text = await card("--family", "navi31", "--json");
-  if (text === undefined) return;
+/** The kernels of GPT-2's step on a card, where this machine can compile them; whether the limits are of this Mesa. */
+async function stepOn(family: string): Promise<{ kernels: CardRow[]; limited: boolean } | undefined> {
+  const text = await card("--family", family, "--json");
+  if (text === undefined) return undefined;
   const { card: name, driver, kernels }: { card: string; driver: string; kernels: CardRow[] } = JSON.parse(
     text,
   );
-  match(name, /NAVI31/);
-  deepEqual(Object.keys(LIMITS).filter((name) => !kernels.some(({ kernel }) => kernel.startsWith(name))), []);
+  ok(name.includes(family.toUpperCase()), name);
   for (const row of kernels) {
     for (const key of ["vgprs", "instructions", "waves_per_simd", "wave_size", "threads", "bytes"] as const) {
       ok(row[key] > 0, `${row.kernel}: ${key} must be positive, received ${row[key]}`);
     }
   }
-  if (!driver.startsWith("Mesa 25.0.")) {
-    console.log(`skipped: limits of kernels, which are Mesa 25.0's: this is ${driver}`);
-    return;
-  }
-  deepEqual(kernels.flatMap((row) => worse(row, LIMITS)), []);
+  const limited = driver.startsWith("Mesa 25.0.");
+  if (!limited) console.log(`skipped: limits of kernels, which are Mesa 25.0's: this is ${driver}`);
+  return { kernels, limited };
+}
+
+Deno.test("no kernel of GPT-2's step on RDNA 3 is worse than when it was last looked at", async () => {
+  const step = await stepOn("navi31");
+  if (step === undefined) return;
+  const { kernels, limited } = step;
+  deepEqual(Object.keys(LIMITS).filter((name) => !kernels.some(({ kernel }) => kernel.startsWith(name))), []);
+  if (!limited) return;
+  deepEqual(kernels.flatMap((row) => worse(row, limitsOf(row, LIMITS))), []);
 });
 
-Deno.test("attention on GCN 5 is not worse than when it was last looked at", async () => {
-  const text = await card("--family", "vega10", "--json");
-  if (text === undefined) return;
-  const { driver, kernels }: { driver: string; kernels: CardRow[] } = JSON.parse(text);
-  const attention = kernels.filter(({ kernel }) => kernel.startsWith("attention"));
-  equal(attention.length, 3);
-  if (!driver.startsWith("Mesa 25.0.")) {
-    console.log(`skipped: limits of kernels, which are Mesa 25.0's: this is ${driver}`);
-    return;
-  }
-  deepEqual(attention.flatMap((row) => worse(row, GCN_LIMITS)), []);
+Deno.test("no product or attention of GPT-2's step on GCN 5 is worse than when it was last looked at", async () => {
+  const step = await stepOn("vega10");
+  if (step === undefined) return;
+  const limited = step.kernels.filter((row) => limitsOf(row, GCN_LIMITS));
+  ok(limited.length > 3);
+  if (step.limited) deepEqual(limited.flatMap((row) => worse(row, limitsOf(row, GCN_LIMITS))), []);
 });
+
+/** The limits of a kernel among those by how names begin. */
+function limitsOf({ kernel }: CardRow, all: typeof LIMITS): Limits | undefined {
+  return Object.entries(all).find(([name]) => kernel.startsWith(name))?.[1];
+}
 
 /** In what a kernel is beyond its limits. */
-function worse(row: CardRow, all: typeof LIMITS): string[] {
-  const limits = Object.entries(all).find(([name]) => row.kernel.startsWith(name))?.[1] ?? {};
+function worse(row: CardRow, limits: Limits = {}): string[] {
   const { spilledVgprs = 0, spilledSgprs = 0, scratchBytes = 0, waves = row.wave_size / 2 } = limits;
   const { multiplyAdds = 0, workgroupBytes = Infinity } = limits;
   const hot = row.hot_loop;

@@ -4,16 +4,16 @@
  * slowest.
  *
  * A workgroup owns S x S results, S = 128 or 64, and has (S / 8)^2 threads. A thread computes 8 x 8 results: two
- * groups of four rows by two groups of four columns, S / 2 apart, so that neighbours read neighbours. For each value of k it
- * reads 16 values of workgroup memory and does 64 multiply-adds, 1 byte for each. The text over a tile's S / 8 values of k is
- * straight: its indices of k are constants, and the two others do not change, so neither needs bounds in the loop.
+ * groups of four rows by two of four columns, S / 2 apart, so that neighbours read neighbours. For each value of k
+ * it reads 16 values of workgroup memory and does 64 multiply-adds: 1 byte for each. Four values of k are written out. Their
+ * places in a tile are constants and the others hardly change, so that bounds are checked outside of the multiply-adds.
  *
- * Half of the threads bring A's tile and half B's, each a block of 4 x 4 values, which it turns where the operand lies in rows of k: tiles
- * lie as [k][row or column] whatever the layout, and no operand needs a transposed copy. The next tile's block is loaded into
- * registers before this tile is used. In workgroup memory S = 128 takes 16 KiB, all that WebGPU guarantees.
+ * Half of the threads load A and half B, each a block of 4 x 4 values, turned where it lies in rows of k: tiles have the
+ * same layout whatever the operands', which need no transposed copies. The block of the next tile is loaded into registers before this
+ * tile is used. Tiles take 16 KiB where S = 128, all that WebGPU guarantees.
  *
- * The 64 sums and what they need are about 112 registers: 6 waves of 64 threads on a SIMD of RDNA 3, and 2 on one of GCN 5, where 4 waves
- * would leave a thread 64 registers, those of the sums alone.
+ * The sums, operands and the next block are about 120 registers. That leaves 12 waves on RDNA 3, as RADV counts, and 2 on
+ * GCN 5, where 4 would leave a thread 64 registers: those of its sums alone.
  *
  * @module
  */
