@@ -7,9 +7,11 @@
 import type { GradientTarget, Graph } from "../../gpu/graph.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { opaque, perThread } from "../../gpu/wgsl.ts";
+import { perColumn } from "../rows.ts";
 import { vectorType } from "../vector_type.ts";
 
-const ROWS_PER_BLOCK = 64;
+/** Rows that one thread sums: fewer on a GPU, which has many more threads at once. */
+const rowsPerBlock = (g: Graph) => g.profile.isSoftware ? 64 : 32;
 
 /** What {@linkcode columnSums} takes. */
 export interface ColumnSumOptions {
@@ -31,7 +33,8 @@ export interface ColumnSumOptions {
 export function columnSums(g: Graph, options: ColumnSumOptions): void {
   const { label, rows, columns, read, extra = {}, sums } = options;
   const { width, wgsl, wrap } = vectorType(columns);
-  const blocks = Math.ceil(rows / ROWS_PER_BLOCK);
+  const blockRows = rowsPerBlock(g);
+  const blocks = Math.ceil(rows / blockRows);
   const perRow = columns / width;
   const partials = sums.map((_, s) => g.activation(`${label}.partial${s}`, [blocks, columns]));
   const named = (tensors: readonly Tensor[], name: string) =>
@@ -52,9 +55,9 @@ export function columnSums(g: Graph, options: ColumnSumOptions): void {
       statements: `let ROWS = sizes[0];
   let COLUMNS = sizes[1];
   let column = thread % COLUMNS;
-  let first = thread / COLUMNS * ${ROWS_PER_BLOCK}u;
+  let first = thread / COLUMNS * ${blockRows}u;
   ${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
-  for (var row = first; row < min(first + ${ROWS_PER_BLOCK}u, ROWS); row++) {
+  for (var row = first; row < min(first + ${blockRows}u, ROWS); row++) {
     let i = row * COLUMNS + column;
     ${sums.map(({ value }, s) => `sum${s} += ${value};`).join("\n    ")}
   }
@@ -65,16 +68,18 @@ export function columnSums(g: Graph, options: ColumnSumOptions): void {
     label: "column_sum_blocks",
     read: { ...named(partials, "partial"), sizes: g.sizes(blocks, perRow) },
     write: named(sums.map((s) => s.into.tensor), "into"),
-    ...perThread({
-      count: perRow,
+    ...perColumn(g.profile, {
+      columns: perRow,
       countWgsl: "sizes[1]",
       index: "column",
       functions: wgsl,
-      statements: `${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
-  for (var block = 0u; block < ${opaque("sizes[0]")}; block++) {
+      statements: (loop, reduce) =>
+        `${sums.map((_, s) => `var sum${s} = V();`).join(" ")}
+  ${loop("block", opaque("sizes[0]"))} {
     ${sums.map((_, s) => `sum${s} += partial${s}[block * COUNT + column];`).join(" ")}
-  }
-  ${sums.map(({ into }, s) => `into${s}[column] ${into.accumulate ? "+=" : "="} sum${s};`).join("\n  ")}`,
+  }${sums.map((_, s) => reduce(`sum${s}`, "sum")).join("")}`,
+      result: sums.map(({ into }, s) => `into${s}[column] ${into.accumulate ? "+=" : "="} sum${s};`)
+        .join("\n  "),
     }),
   });
 }
