@@ -11,7 +11,7 @@ import type { ParameterStore } from "../gpu/parameters.ts";
 import { compileProgram } from "../gpu/program.ts";
 import { modelFromConfig, modelPresets } from "../models/load.ts";
 import type { LanguageModel } from "../models/model.ts";
-import { headLogits } from "../ops/cross_entropy.ts";
+import { headLogits } from "../ops/cross_entropy/cross_entropy.ts";
 import { elementwise } from "../ops/elementwise.ts";
 import { jsonOption, type OptionValues, runTask, type TaskContext } from "../tasks/command/command_line.ts";
 import { Generator } from "../training/generate/generation.ts";

@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { add } from "../ops/add.ts";
-import { linearCrossEntropy, MICRO_WEIGHT } from "../ops/cross_entropy.ts";
+import { linearCrossEntropy, MICRO_WEIGHT } from "../ops/cross_entropy/cross_entropy.ts";
 import { dropout, RANDOM_SEED } from "../ops/dropout.ts";
 import { embedding } from "../ops/embedding.ts";
 import { gelu } from "../ops/activation/gelu.ts";

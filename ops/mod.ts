@@ -27,7 +27,7 @@
  */
 export { add } from "./add.ts";
 export { attention, type AttentionOptions, packedAttention } from "./attention/attention.ts";
-export { type CrossEntropy, headLogits, linearCrossEntropy } from "./cross_entropy.ts";
+export { type CrossEntropy, headLogits, linearCrossEntropy } from "./cross_entropy/cross_entropy.ts";
 export { dropout } from "./dropout.ts";
 export { elementwise, type ElementwiseOptions, passGradient } from "./elementwise.ts";
 export { addPositions, embedding } from "./embedding.ts";

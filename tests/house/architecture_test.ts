@@ -34,7 +34,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
  */
 const FROM_THE_GROUND: Record<string, readonly string[]> = {
   gpu: ["precision", "*", "measure"],
-  ops: ["vector_type.ts", "matmul", "*", "activation", "norm", "attention"],
+  ops: ["vector_type.ts", "rows.ts", "matmul", "*", "activation", "norm", "attention", "cross_entropy"],
   optim: ["optimizer.ts", "matrices", "packed", "*", "koala"],
   data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "*"],
   checkpoint: ["safetensors", "*", "adapter", "run", "open_model.ts"],

@@ -5,7 +5,7 @@ import { gpt2 } from "../../models/gpt2.ts";
 import { llama } from "../../models/llama.ts";
 import { openaiGpt } from "../../models/openai_gpt.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import { headLogits } from "../../ops/cross_entropy.ts";
+import { headLogits } from "../../ops/cross_entropy/cross_entropy.ts";
 import { closeTo, objectsMade, testGpu, testProfiles } from "../../tests/check_op.ts";
 import { type GenerateRequest, Generator } from "./generation.ts";
 import type { GeneratorOptions } from "./recording.ts";

@@ -11,7 +11,7 @@ import type { ParameterStore } from "../../gpu/parameters.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import { KeyValueCache } from "../../ops/attention/key_value_cache.ts";
-import { headLogits } from "../../ops/cross_entropy.ts";
+import { headLogits } from "../../ops/cross_entropy/cross_entropy.ts";
 
 /** Tokens of a prompt that are read at once. */
 export const PIECE = 32;

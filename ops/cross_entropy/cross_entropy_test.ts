@@ -1,11 +1,11 @@
-import { closeTo, relativeDistance, testGpu, testProfiles } from "../tests/check_op.ts";
+import { closeTo, relativeDistance, testGpu, testProfiles } from "../../tests/check_op.ts";
 import { ok } from "node:assert/strict";
-import { Graph } from "../gpu/graph.ts";
-import { compileProgram } from "../gpu/program.ts";
+import { Graph } from "../../gpu/graph.ts";
+import { compileProgram } from "../../gpu/program.ts";
 import { linearCrossEntropy } from "./cross_entropy.ts";
-import { IGNORED_TARGET } from "./ignored_target.ts";
+import { IGNORED_TARGET } from "../ignored_target.ts";
 import { crossEntropyReference } from "./cross_entropy_reference.ts";
-import { normal } from "../models/model.ts";
+import { normal } from "../../models/model.ts";
 
 interface Case {
   batch: number;

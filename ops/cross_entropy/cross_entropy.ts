@@ -12,14 +12,15 @@
  *
  * @module
  */
-import type { Graph } from "../gpu/graph.ts";
-import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
-import { f32, opaque, perThread } from "../gpu/wgsl.ts";
-import { passGradient } from "./elementwise.ts";
-import { matmul } from "./matmul/matmul.ts";
-import { inPrecision } from "./in_precision.ts";
-import { perRow } from "./rows.ts";
-import { vectorType } from "./vector_type.ts";
+import type { Profile } from "../../gpu/device.ts";
+import type { Graph } from "../../gpu/graph.ts";
+import { expectShape, rowBlocks, type Tensor } from "../../gpu/tensor.ts";
+import { opaque } from "../../gpu/wgsl.ts";
+import { passGradient } from "../elementwise.ts";
+import { inPrecision } from "../in_precision.ts";
+import { matmul } from "../matmul/matmul.ts";
+import { perRow } from "../rows.ts";
+import { softmaxLoss } from "./softmax_loss.ts";
 
 /**
  * The input that weighs a micro-batch among those of its step, f32 [1]: its share of all targets that count, times
@@ -27,8 +28,14 @@ import { vectorType } from "./vector_type.ts";
  */
 export const MICRO_WEIGHT = "micro_weight";
 
-/** The most bytes that a chunk of logits takes. */
-const CHUNK_BYTES = 32 << 20;
+/**
+ * The most bytes that a chunk of logits takes. Every chunk reads the head twice and its gradient once and writes that:
+ * with GPT-2's vocabulary and 8,192 tokens on a GPU seven times 0.6 GB, beside 10 GB for the logits themselves, so that
+ * larger chunks would save little. WebGPU does not tell how much memory a GPU has; 256 MiB are a small share of
+ * what the activations of so many tokens take. On the CPU caches count.
+ */
+const chunkBytes = (profile: Profile) =>
+  Math.min(profile.isSoftware ? 32 << 20 : 256 << 20, profile.maxBindingBytes);
 
 /** What {@linkcode linearCrossEntropy} gives. */
 export interface CrossEntropy {
@@ -91,11 +98,10 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
   const lossScale = g.scaleLoss(rows);
   const losses = g.activation("losses", [rows]);
   // Chunks and blocks start at multiples of 64 rows, which are aligned whatever the length of a row.
-  const chunkBytes = Math.min(CHUNK_BYTES, g.profile.maxBindingBytes);
   const blocks = headBlocks(g, weight);
   const flat = x.reshape(rows, channels);
   const head = inPrecision(g, weight);
-  for (const [start, end] of rowBlocks(rows, vocab * 4, chunkBytes)) {
+  for (const [start, end] of rowBlocks(rows, vocab * 4, chunkBytes(g.profile))) {
     const m = end - start;
     const part = flat.rows(start, end); // [m, C]
     const logits = g.activation("logits", [vocab, m], [x, weight]);
@@ -201,123 +207,5 @@ function reduceOne(
   let sum = row_sum(part);
   if (lane == 0u) { out[0] = ${wgsl.result}; }`,
     }),
-  });
-}
-
-/** Vocabulary entries that one thread reduces. */
-const PART = 32;
-
-/** Losses of some positions; with a gradient, the logits are replaced by it. */
-function softmaxLoss(g: Graph, options: {
-  logits: Tensor; // [V, N]
-  targets: Tensor; // [N]
-  losses: Tensor; // [N]
-  inverseCount: Tensor;
-  lossScale: number;
-  withGradient: boolean;
-}): void {
-  const { logits, targets, losses, inverseCount, withGradient } = options;
-  const divisor = f32(g.microBatches / options.lossScale);
-  const [vocab, count] = logits.shape;
-  const { width, wgsl, wrap } = vectorType(count);
-  const columns = count / width;
-  const parts = Math.ceil(vocab / PART);
-  const tops = g.activation("softmax.tops", [parts, count]);
-  const sums = g.activation("softmax.sums", [parts, count]);
-  const ids = width === 4 ? "vec4u" : "u32";
-  const wrapIds = (tensor: Tensor) => ({ tensor, type: ids } as const);
-  const constants = { COLUMNS: columns, VOCAB: vocab };
-  /** Threads run along the columns of [V, N]. */
-  const perColumns = (count: number, statements: string) =>
-    perThread({
-      count,
-      index: "thread",
-      functions: wgsl,
-      statements: `let column = thread % COLUMNS;
-  ${statements}`,
-    });
-  /** A loop over a thread's part of the vocabulary. */
-  const eachEntry = (statement: string) => `
-  for (var v = first; v < min(first + ${opaque(PART)}, VOCAB); v++) {
-    let i = v * COLUMNS + column;
-    ${statement}
-  }`;
-
-  g.dispatch({
-    label: "softmax_parts",
-    read: { logits: wrap(logits) },
-    write: { tops: wrap(tops), sums: wrap(sums) },
-    constants,
-    ...perColumns(
-      parts * columns,
-      `let first = thread / COLUMNS * ${PART}u;
-  var top = V(-3.0e38);
-  ${eachEntry("top = max(top, logits[i]);")}
-  var sum = V();
-  ${eachEntry("sum += exp(logits[i] - top);")}
-  tops[thread] = top;
-  sums[thread] = sum;`,
-    ),
-  });
-  const top = g.activation("softmax.top", [count]);
-  const factor = g.activation("softmax.factor", [count]);
-  g.dispatch({
-    label: "softmax_losses",
-    read: {
-      tops: wrap(tops),
-      sums: wrap(sums),
-      targets: wrapIds(targets),
-      logits,
-      inverse_count: inverseCount,
-    },
-    write: { losses: wrap(losses), top: wrap(top), factor: wrap(factor) },
-    constants,
-    ...perColumns(
-      columns,
-      `var most = V(-3.0e38);
-  for (var p = 0u; p < ${opaque(parts)}; p++) { most = max(most, tops[p * COLUMNS + column]); }
-  var sum = V();
-  for (var p = 0u; p < ${opaque(parts)}; p++) {
-    let i = p * COLUMNS + column;
-    sum += sums[i] * exp(tops[i] - most);
-  }
-  let own = targets[column];
-  let counts = own < ${ids}(VOCAB);
-  let at = min(own, ${ids}(VOCAB - 1u)) * ${count}u + column * ${width}u;
-  let z = ${
-        width === 4
-          ? "vec4f(logits[at.x], logits[at.y + 1u], logits[at.z + 2u], logits[at.w + 3u])"
-          : "logits[at]"
-      };
-  losses[column] = select(V(), most + log(sum) - z, counts);
-  top[column] = most;
-  factor[column] = select(V(), V(inverse_count[0] / ${divisor}) / sum, counts);`,
-    ),
-  });
-  if (!withGradient) return;
-  g.dispatch({
-    label: "softmax_gradient",
-    read: {
-      targets: wrapIds(targets),
-      top: wrap(top),
-      factor: wrap(factor),
-      inverse_count: inverseCount,
-    },
-    write: { logits: wrap(logits) },
-    constants,
-    ...perColumns(
-      parts * columns,
-      `let first = thread / COLUMNS * ${PART}u;
-  let own = targets[column];
-  let high = top[column];
-  let scale = factor[column];
-  // An ignored target is past the vocabulary, so it meets no v.
-  let whole = V(inverse_count[0] / ${divisor});
-  ${
-        eachEntry(
-          `logits[i] = exp(logits[i] - high) * scale - select(V(), whole, own == ${ids}(v));`,
-        )
-      }`,
-    ),
   });
 }
