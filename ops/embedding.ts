@@ -1,19 +1,14 @@
 /**
  * y[n] = table[ids[n]], and learned positions y[b, t] = x[b, t] + table[t].
  *
- * Backward of a lookup adds dy[n] to row ids[n]. Without atomics, and so in a fixed order: a first kernel
- * links each position to the next one with the same id, a second lets the first position of every id
- * walk its list.
- *
  * @module
  */
 import type { Graph } from "../gpu/graph.ts";
 import { expectShape, rowBlocks, type Tensor } from "../gpu/tensor.ts";
 import { opaque, perThread } from "../gpu/wgsl.ts";
-import { elementwise, passGradient } from "./elementwise.ts";
+import { passGradient } from "./elementwise.ts";
+import { lookupGradient, perLookup } from "./embedding_gradient.ts";
 import { vectorType } from "./vector_type.ts";
-
-const NONE = "0xffffffffu";
 
 /**
  * Looks rows up in a table.
@@ -34,93 +29,22 @@ export function embedding(g: Graph, ids: Tensor, table: Tensor): Tensor {
   const y = g.activation("embedding", [...ids.shape, channels], [table]);
   // A table larger than a binding is looked up block by block.
   const blocks = rowBlocks(vocab, channels * 4, g.profile.maxBindingBytes);
-  const constants = ([start, end]: readonly [number, number]) => ({
-    PER_ROW: perRow,
-    LAST: vocab - 1,
-    START: start,
-    END: end,
-  });
-  // Threads run along the channels of a row.
-  const perVector = (statements: string) =>
-    perThread({
-      count: count * perRow,
-      functions: wgsl,
-      statements: `let n = i / PER_ROW;
-  let c = i % PER_ROW;
-  let row = min(ids[n], LAST);
-  if (row < START || row >= END) { return; }
-  let at = (row - START) * PER_ROW + c;
-  ${statements}`,
-    });
-  for (const block of blocks) {
+  for (const [start, end] of blocks) {
     g.dispatch({
       label: "embedding_forward",
-      read: { ids, table: wrap(table.rows(...block)) },
+      read: { ids, table: wrap(table.rows(start, end)) },
       write: { y: wrap(y) },
-      constants: constants(block),
-      ...perVector("y[i] = table[at];"),
+      constants: { PER_ROW: perRow, LAST: vocab - 1, START: start, END: end },
+      ...perLookup(count * perRow, wgsl, "y[i] = table[at];"),
     });
   }
   g.tape(() => {
     const dy = g.gradientOf(y);
     const dtable = g.gradientTarget(table);
     if (!dy || !dtable) return;
-    const next = g.activation("embedding.next", [count], [], "u32");
-    const isFirst = g.activation("embedding.is_first", [count], [], "u32");
-    linkEqual(g, ids, vocab - 1, next, isFirst);
-    for (const block of blocks) {
-      const part = dtable.tensor.rows(...block);
-      // Only rows that were looked up are added to.
-      if (!dtable.accumulate) {
-        elementwise(g, { label: "clear_gradient", out: part, statements: "out[i] = vec4f();" });
-      }
-      g.dispatch({
-        label: "embedding_backward",
-        read: { ids, next, is_first: isFirst, dy: wrap(dy) },
-        write: { dtable: wrap(part) },
-        constants: constants(block),
-        ...perVector(`
-  if (is_first[n] == 0u) { return; }
-  var sum = dy[i];
-  for (var j = next[n]; j != ${NONE}; j = next[j]) { sum += dy[j * PER_ROW + c]; }
-  dtable[at] += sum;`),
-      });
-    }
+    lookupGradient(g, { ids, dy, table: dtable, blocks });
   });
   return y;
-}
-
-/** Records for each position the next one with the same id (at most `last`), and whether it is the first. */
-function linkEqual(g: Graph, ids: Tensor, last: number, next: Tensor, isFirst: Tensor): void {
-  const count = ids.size;
-  // Four ids are compared at a time: the scan costs count^2 / 4 loads at worst.
-  g.dispatch({
-    label: "embedding_link",
-    read: { ids, vectors: { tensor: ids, type: "vec4u" } },
-    write: { next, is_first: isFirst },
-    constants: { VECTORS: Math.ceil(count / 4), LAST: last },
-    ...perThread({
-      count,
-      index: "n",
-      threads: 16,
-      functions:
-        "fn matches(own: u32, at: u32) -> vec4<bool> { return min(vectors[at], vec4u(LAST)) == vec4u(own); }",
-      statements: `let own = min(ids[n], LAST);
-  let places = vec4u(0u, 1u, 2u, 3u);
-  // What lies behind the ids is not counted, whatever it is.
-  var at = n / 4u;
-  var found = matches(own, at) & (at * 4u + places > vec4u(n)) & (at * 4u + places < vec4u(COUNT));
-  while (!any(found) && at + 1u < VECTORS) {
-    at++;
-    found = matches(own, at) & (at * 4u + places < vec4u(COUNT));
-  }
-  let first_of_four = select(select(select(3u, 2u, found.z), 1u, found.y), 0u, found.x);
-  next[n] = select(${NONE}, at * 4u + first_of_four, any(found));
-  at = 0u;
-  while (at < n / 4u && !any(matches(own, at))) { at++; }
-  is_first[n] = select(0u, 1u, at == n / 4u && !any(matches(own, at) & (at * 4u + places < vec4u(n))));`,
-    }),
-  });
 }
 
 /**
