@@ -2,12 +2,12 @@
  * Orthonormal bases that follow the eigenvectors of slowly changing symmetric matrices, by orthogonal iteration as
  * SOAP does it: Q <- QR(A Q), one iteration at a time.
  *
- * The QR decomposition is modified Gram-Schmidt, a workgroup per matrix. Its loss of orthogonality grows with the
+ * The QR decomposition is modified Gram-Schmidt: on the CPU a workgroup per matrix, on a GPU by panels of columns. Its loss of orthogonality grows with the
  * condition of A Q, so the iteration is that of A / trace(A) + 1e-6 I, which has the same eigenvectors in the same
  * order and none below 1e-6; and what is lost is made good by the next iteration, since its columns are
  * nearly orthogonal when they come in. A matrix of trace 0 keeps its basis.
  *
- * Mesa's lavapipe before 25 ends a thread's loops after 65,535 iterations in all, so the decomposition is cut into
+ * Mesa's lavapipe before 25, a CPU's, ends a thread's loops after 65,535 iterations in all, so the decomposition is cut into
  * dispatches that stay below that, each for a range of columns.
  *
  * A basis is stored as Q - I, so that state that begins with zeros begins with the identity.
@@ -18,6 +18,7 @@ import { type Graph, vec4 } from "../../gpu/graph.ts";
 import { f32, flatWorkgroups, mainInputs, opaque } from "../../gpu/wgsl.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { matmul } from "../../ops/matmul/matmul.ts";
+import { orthonormalPanels } from "./panels.ts";
 
 /** Added to A / trace(A). */
 export const EIGENBASIS_SHIFT = 1e-6;
@@ -69,6 +70,9 @@ export interface BasisRefresh {
   readonly when: { readonly tensor: Tensor; readonly index: number };
 }
 
+/** Threads that share a matrix on the CPU. */
+const THREADS = 64;
+
 /** Most iterations of all loops that a thread goes through in one dispatch. */
 const MOST_ITERATIONS = 60_000;
 
@@ -112,9 +116,12 @@ export function refreshBases(g: Graph, { matrices, bases, stored, when }: BasisR
     batch,
     when,
   });
-  const threads = g.profile.isSoftware ? 64 : 128;
-  for (const range of columnRanges(size, threads)) {
-    gramSchmidt(g, { matrices, bases, stored, when }, product, threads, range);
+  if (!g.profile.isSoftware) {
+    orthonormalPanels(g, { matrices, product, bases, stored, shift: EIGENBASIS_SHIFT, when });
+    return;
+  }
+  for (const range of columnRanges(size, THREADS)) {
+    gramSchmidt(g, { matrices, bases, stored, when }, product, range);
   }
 }
 
@@ -123,7 +130,6 @@ function gramSchmidt(
   g: Graph,
   { matrices, bases, stored, when }: BasisRefresh,
   product: Tensor,
-  threads: number,
   { from, to, begins, ends }: ColumnRange,
 ): void {
   const [batch, size] = matrices.shape;
@@ -139,27 +145,27 @@ function gramSchmidt(
     flops: 2 * batch * size ** 2 * (to - from),
     workgroups: [batch, 1, 1],
     body: `
-var<workgroup> sums: array<f32, ${threads}>;
+var<workgroup> sums: array<f32, ${THREADS}>;
 var<workgroup> column: array<f32, ${size}>;
 fn total(own: f32, lane: u32, groups: vec3u) -> f32 {
   sums[lane] = own;
   workgroupBarrier();
   var sum = 0.0;
-  for (var other = 0u; other < ${opaque(threads)}; other++) { sum += sums[other]; }
+  for (var other = 0u; other < ${opaque(THREADS)}; other++) { sum += sums[other]; }
   workgroupBarrier();
   return sum;
 }
-@compute @workgroup_size(${threads}) fn main(${mainInputs}) {
+@compute @workgroup_size(${THREADS}) fn main(${mainInputs}) {
   if (flags[${when.index}] == 0.0) { return; }
   let size = sizes[0];
   let width = size / 4u;
   let first = group.x * size * width;
   var own = 0.0;
-  for (var i = lane; i < size; i += ${threads}u) { own += matrices[(group.x * size + i) * size + i]; }
+  for (var i = lane; i < size; i += ${THREADS}u) { own += matrices[(group.x * size + i) * size + i]; }
   let trace = total(own, lane, groups);
   let scale = select(0.0, 1.0 / trace, trace > 0.0);
   if (sizes[3] == 1u) {
-    for (var i = lane; i < size * width; i += ${threads}u) {
+    for (var i = lane; i < size * width; i += ${THREADS}u) {
       x[first + i] = scale * x[first + i] + ${f32(EIGENBASIS_SHIFT)} * bases[first + i];
     }
   }
@@ -167,14 +173,14 @@ fn total(own: f32, lane: u32, groups: vec3u) -> f32 {
   for (var k = sizes[1]; k < sizes[2]; k++) {
     let at = first + k / 4u;
     own = 0.0;
-    for (var row = lane; row < size; row += ${threads}u) {
+    for (var row = lane; row < size; row += ${THREADS}u) {
       let value = x[at + row * width][k % 4u];
       column[row] = value;
       own += value * value;
     }
     let inverse = inverseSqrt(total(own, lane, groups));
     // A thread owns groups of four columns; those before k are done.
-    for (var c = k / 4u + lane; c < width; c += ${threads}u) {
+    for (var c = k / 4u + lane; c < width; c += ${THREADS}u) {
       let columns = vec4u(c * 4u) + vec4u(0u, 1u, 2u, 3u);
       var dots = vec4f();
       for (var row = 0u; row < size; row++) { dots += column[row] * x[first + row * width + c]; }
@@ -186,7 +192,7 @@ fn total(own: f32, lane: u32, groups: vec3u) -> f32 {
     workgroupBarrier();
   }
   if (trace <= 0.0 || sizes[4] == 0u) { return; }
-  for (var i = lane; i < size * width; i += ${threads}u) {
+  for (var i = lane; i < size * width; i += ${THREADS}u) {
     let columns = vec4u(i % width * 4u) + vec4u(0u, 1u, 2u, 3u);
     stored[first + i] = x[first + i] - select(vec4f(), vec4f(1.0), columns == vec4u(i / width));
   }

@@ -13,7 +13,7 @@ function departure(stored: Float32Array, size: number): number {
   return Math.max(...gram.map((value, i) => Math.abs(value - (i % (size + 1) === 0 ? 1 : 0))));
 }
 
-for (const size of [4, 36, 128, 200]) {
+for (const size of [4, 16, 20, 36, 128, 200]) {
   Deno.test(`refreshBases() keeps bases of size ${size} orthonormal`, async () => {
     const gpu = await testGpu();
     const half = new Float32Array(size * size);
