@@ -11,7 +11,11 @@ import type { ReplayProfile } from "../../gpu/profile.ts";
 import { compileProgram, type Program } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { LanguageModel } from "../../models/model.ts";
-import { type CrossEntropy, linearCrossEntropy, MICRO_WEIGHT } from "../../ops/cross_entropy/cross_entropy.ts";
+import {
+  type CrossEntropy,
+  linearCrossEntropy,
+  MICRO_WEIGHT,
+} from "../../ops/cross_entropy/cross_entropy.ts";
 import { RANDOM_SEED } from "../../ops/dropout.ts";
 import { hashCombine } from "../../ops/random.ts";
 import { type Optimizer, type OwnedState, STATISTICS, STATISTICS_SIZE } from "../../optim/optimizer.ts";
