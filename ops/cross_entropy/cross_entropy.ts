@@ -30,12 +30,12 @@ export const MICRO_WEIGHT = "micro_weight";
 
 /**
  * The most bytes that a chunk of logits takes. Every chunk reads the head twice and its gradient once and writes that:
- * with GPT-2's vocabulary and 8,192 tokens on a GPU seven times 0.6 GB, beside 10 GB for the logits themselves, so that
- * larger chunks would save little. WebGPU does not tell how much memory a GPU has; 256 MiB are a small share of
+ * with GPT-2's vocabulary and 8,192 tokens on a GPU five times 0.6 GB, beside 10 GB for the logits themselves, so that
+ * larger chunks would save little. WebGPU does not tell how much memory a GPU has; 320 MiB are a small share of
  * what the activations of so many tokens take. On the CPU caches count.
  */
 const chunkBytes = (profile: Profile) =>
-  Math.min(profile.isSoftware ? 32 << 20 : 256 << 20, profile.maxBindingBytes);
+  Math.min(profile.isSoftware ? 32 << 20 : 320 << 20, profile.maxBindingBytes);
 
 /** What {@linkcode linearCrossEntropy} gives. */
 export interface CrossEntropy {

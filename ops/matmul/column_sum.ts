@@ -11,7 +11,7 @@ import { perColumn } from "../rows.ts";
 import { vectorType } from "../vector_type.ts";
 
 /** Rows that one thread sums: fewer on a GPU, which has many more threads at once. */
-const rowsPerBlock = (g: Graph) => g.profile.isSoftware ? 64 : 32;
+const rowsPerBlock = (g: Graph) => g.profile.isSoftware ? 64 : 56;
 
 /** What {@linkcode columnSums} takes. */
 export interface ColumnSumOptions {

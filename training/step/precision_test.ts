@@ -5,7 +5,7 @@ import { Graph } from "../../gpu/graph.ts";
 import { gpt2 } from "../../models/gpt2.ts";
 import { llama } from "../../models/llama.ts";
 import { constant, type LanguageModel } from "../../models/model.ts";
-import { linearCrossEntropy } from "../../ops/cross_entropy.ts";
+import { linearCrossEntropy } from "../../ops/cross_entropy/cross_entropy.ts";
 import { hashCombine } from "../../ops/random.ts";
 import { scale } from "../../ops/scale.ts";
 import { adamw } from "../../optim/adamw.ts";
