@@ -6,6 +6,7 @@ import { OptimizerBench, type TestTensor } from "../tests/optimizer_bench.ts";
 import { adamw } from "./adamw.ts";
 import { AdamWReference } from "./adamw_reference.ts";
 import { koalaM, koalaV } from "./koala/koala.ts";
+import { KoalaKroneckerReference } from "./koala/koala_kronecker_reference.ts";
 import { KoalaReference } from "./koala/koala_reference.ts";
 import { koalaPlusPlus } from "./koala/koala_plus_plus.ts";
 import type { KoalaPlusPlusOptions } from "./koala/koala_plus_plus_scalars.ts";
@@ -93,6 +94,24 @@ const eigen = {
 const signs = { lr: 0.01, beta1: 0.9, beta2: 0.99, weightDecay: 0.1 };
 const momentum = { lr: 0.01, momentum: 0.9, weightDecay: 0.01 };
 
+const kronecker = (
+  { easyBeta, ...options }: {
+    covariance: "one-sided" | "kronecker";
+    beta: number;
+    weightDecay: number;
+    easyBeta: number;
+  },
+): Row => {
+  const shared = { lr: 0.1, beta2: 0.9, shampooBeta: 0.9, frequency: 3, ...options };
+  return {
+    name: `koalaPlusPlus(${JSON.stringify(options)})`,
+    make: () => koalaPlusPlus({ orthogonal: "unit", ...shared }),
+    reference: each((theta, i) => new KoalaKroneckerReference(theta, asMatrix(shapes[i]), shared)),
+    easy: () => koalaPlusPlus({ orthogonal: "unit", ...shared, lr: 0.03, beta: easyBeta }),
+    tolerance: 2e-3,
+  };
+};
+
 /** Every optimizer passes every test below. */
 const table: Row[] = [
   koala({ symmetric: true, r: "variance", weightDecay: 0 }),
@@ -101,6 +120,8 @@ const table: Row[] = [
   koala({ symmetric: true, r: 0.3, weightDecay: 0.01, beta: 0.5 }),
   koala({ symmetric: true, r: "variance", weightDecay: 0, beta: 0.9, orthogonal: "gain" }),
   koala({ symmetric: true, r: 0.3, weightDecay: 0.01, beta: 0.5, orthogonal: "unit", easyLr: 0.03 }),
+  kronecker({ covariance: "kronecker", beta: 0.9, weightDecay: 0, easyBeta: 0.5 }),
+  kronecker({ covariance: "one-sided", beta: 0.5, weightDecay: 0.01, easyBeta: 0.5 }),
   {
     name: "adamw",
     make: () => adamw({ ...adam, decayAll: true }),

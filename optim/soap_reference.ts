@@ -44,7 +44,9 @@ export class SoapReference {
     const tall = this.#tall(g);
     const gram = matmulReference(tall, tall, [columns, columns, rows], true);
     this.#r.forEach((r, i) => this.#r[i] = shampooBeta * r + (1 - shampooBeta) * gram[i]);
-    if (this.#steps < frequency || this.#steps % frequency === 0) this.#refresh(columns);
+    if (this.#steps < frequency || this.#steps % frequency === 0) {
+      this.#q = refreshedBasis(this.#r, this.#q, columns);
+    }
     this.#steps++;
   }
 
@@ -59,13 +61,14 @@ export class SoapReference {
     const [rows, columns] = [Math.max(...this.shape), Math.min(...this.shape)];
     return matmulReference(this.#tall(x), this.#q, [rows, columns, columns]);
   }
+}
 
-  #refresh(size: number): void {
-    const trace = this.#r.reduce((sum, value, i) => sum + (i % (size + 1) === 0 ? value : 0), 0);
-    if (trace === 0) return;
-    const product = matmulReference(this.#r, this.#q, [size, size, size]);
-    this.#q = orthonormalColumns(this.#q.map((value, i) => product[i] / trace + 1e-6 * value), size);
-  }
+/** One iteration of the eigenbasis of a symmetric matrix, as `eigenbasis.ts` has it. */
+export function refreshedBasis(matrix: Float64Array, basis: Float64Array, size: number): Float64Array {
+  const trace = matrix.reduce((sum, value, i) => sum + (i % (size + 1) === 0 ? value : 0), 0);
+  if (trace === 0) return basis;
+  const product = matmulReference(matrix, basis, [size, size, size]);
+  return orthonormalColumns(basis.map((value, i) => product[i] / trace + 1e-6 * value), size);
 }
 
 /** Q of the QR decomposition whose R has a positive diagonal. */

@@ -41,6 +41,10 @@
  * keeps the Frobenius norm of lr L / S (v + Q h), up to what five Newton-Schulz steps leave open; `unit` keeps of the
  * filter the direction only. The recursion of v and S is the one above. Cost: that of Muon beside the filter's.
  *
+ * A covariance of all directions. v knows P along one. With `covariance` the noise's covariance is held in eigenbases of
+ * rows and columns, and the orthogonal step is that of the mean in standard deviations: `koala_kronecker.ts`, which is
+ * derived there and shares with the filter above the average and the length only.
+ *
  * Guards. h (P + Q I) h = v.h + Q h.h is the variance that the filter predicts along h. A covariance makes it
  * at least Q h.h, but v is a surrogate: the recursion keeps v.h0 and lets the rest of v drift, so that v.h can
  * become negative. Down to v.h = -Q h.h the step (v + Q h) still leads downhill and S >= R; below that it leads
@@ -57,17 +61,19 @@ import type { Graph } from "../../gpu/graph.ts";
 import type { Parameter } from "../../gpu/parameters.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { f32 } from "../../gpu/wgsl.ts";
-import { matrixBatches, matrixShape } from "../matrices/matrix_batches.ts";
+import { matrixBatches } from "../matrices/matrix_batches.ts";
 import { orthogonalizePacked } from "../matrices/orthogonalize.ts";
 import { type Optimizer, type OwnedParameters, requireInRange, type UpdateRecording } from "../optimizer.ts";
 import { type ChunkedPart, chunkRanges, chunkSegments } from "../packed/chunks.ts";
 import { chunkSums, type ChunkUpdate, updateChunks } from "../packed/passes.ts";
 import { parameterState } from "../packed/state.ts";
+import { kroneckerScalars, recordKronecker } from "./koala_kronecker.ts";
 import {
   dotTerms,
   type KoalaPlusPlusOptions,
   LEFT_ALONE,
   scalarPass,
+  scaleOf,
   SUMMARY,
   writesH,
 } from "./koala_plus_plus_scalars.ts";
@@ -84,6 +90,7 @@ const NAME = "koala_plus_plus";
 export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
   const { lr = 0.02, sigma = 0.1, q = 0.1, r = "variance", alphaR = 0.9 } = options;
   const { weightDecay = 0, symmetric = true, beta = 0, orthogonal = "none" } = options;
+  const { covariance = "none", beta2 = 0.95, shampooBeta = 0.95, frequency = 10 } = options;
   for (const [name, value] of Object.entries({ lr, sigma, q, weightDecay })) {
     requireInRange("koalaPlusPlus", name, value, { from: 0 });
   }
@@ -94,13 +101,48 @@ export function koalaPlusPlus(options: KoalaPlusPlusOptions = {}): Optimizer {
       `koalaPlusPlus: orthogonal must be "none", "gain" or "unit", got ${JSON.stringify(orthogonal)}`,
     );
   }
-  const all = { lr, sigma, q, r, alphaR, weightDecay, symmetric, beta, orthogonal };
+  requireCovariance({ covariance, beta2, shampooBeta, frequency, orthogonal });
+  const filter = { lr, sigma, q, r, alphaR, weightDecay, symmetric, beta, orthogonal };
+  const all = { ...filter, covariance, beta2, shampooBeta, frequency };
+  if (covariance !== "none") {
+    return {
+      name: NAME,
+      scalarCount: 3,
+      scalars: (step, factor) => kroneckerScalars(all, step, factor),
+      record: (g, parameters) => recordKronecker(g, parameters, all),
+    };
+  }
   return {
     name: NAME,
     scalarCount: 1,
     scalars: (_step, factor) => [lr * factor],
     record: (g, parameters) => record(g, parameters, all),
   };
+}
+
+function requireCovariance(
+  { covariance, beta2, shampooBeta, frequency, orthogonal }: Required<
+    Pick<KoalaPlusPlusOptions, "covariance" | "beta2" | "shampooBeta" | "frequency" | "orthogonal">
+  >,
+): void {
+  if (!["none", "one-sided", "kronecker"].includes(covariance)) {
+    throw new RangeError(
+      `koalaPlusPlus: covariance must be "none", "one-sided" or "kronecker", got ${
+        JSON.stringify(covariance)
+      }`,
+    );
+  }
+  if (covariance !== "none" && orthogonal !== "unit") {
+    throw new RangeError(
+      `koalaPlusPlus: a covariance needs orthogonal "unit", got ${
+        JSON.stringify(orthogonal)
+      }; set it, or covariance to "none"`,
+    );
+  }
+  for (const [name, value] of Object.entries({ beta2, shampooBeta })) {
+    requireInRange("koalaPlusPlus", name, value, { from: 0, below: 1 });
+  }
+  requireInRange("koalaPlusPlus", "frequency", frequency, { from: 1 });
 }
 
 function* record(
@@ -198,12 +240,4 @@ function elementwisePass(
     ${written ? "h0[i] = h;" : ""}
     ${orthogonal ? "gradients[i] =" : "theta[i] -= c.w *"} (v + ${f32(q)} * h);`,
   };
-}
-
-/** What the orthogonal matrices of a parameter are multiplied with, beside the learning rate or the step's norm. */
-function scaleOf(item: Parameter, orthogonal: "gain" | "unit"): number {
-  const { inputs, outputs } = matrixShape(item);
-  if (orthogonal === "unit") return Math.sqrt(Math.max(1, outputs / inputs));
-  // An orthogonal matrix has the norm sqrt(rank).
-  return 1 / Math.sqrt(Math.min(inputs, outputs) * (item.parts ?? 1));
 }

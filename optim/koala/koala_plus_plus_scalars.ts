@@ -5,9 +5,11 @@
  */
 import type { Graph } from "../../gpu/graph.ts";
 import { f32, isFiniteWgsl, mainInputs } from "../../gpu/wgsl.ts";
+import type { Parameter } from "../../gpu/parameters.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { type MeasurementNoiseOptions, measurementNoiseWgsl } from "./measurement_noise.ts";
 import { STATISTICS, type UpdateInputs } from "../optimizer.ts";
+import { matrixShape } from "../matrices/matrix_batches.ts";
 import { type Sums, tensorSumsWgsl } from "../packed/passes.ts";
 
 /** Hyper-parameters of {@linkcode koalaPlusPlus}. */
@@ -30,6 +32,18 @@ export interface KoalaPlusPlusOptions extends MeasurementNoiseOptions {
    * Default `none`.
    */
   readonly orthogonal?: "none" | "gain" | "unit";
+  /**
+   * What a `unit` step is scaled by before it becomes orthogonal: the covariance of the gradients' noise in the
+   * eigenbases of rows and columns (`kronecker`), or of a matrix's shorter side (`one-sided`, which is cheaper). It takes the
+   * place of v, so that sigma, q, r and symmetric have no effect. Default `none`.
+   */
+  readonly covariance?: "none" | "one-sided" | "kronecker";
+  /** With a covariance: decay of the means of squares in its eigenbasis; default 0.95. */
+  readonly beta2?: number;
+  /** With a covariance: decay of the means of the gradients' products; default 0.95. */
+  readonly shampooBeta?: number;
+  /** With a covariance: steps between two refreshes of the bases; default 10. */
+  readonly frequency?: number;
 }
 
 /** In place of a step size: the tensor and its state stay as they are. (A real one may have either sign.) */
@@ -38,6 +52,14 @@ export const LEFT_ALONE = "-3.0e38";
 /** Whether h is more than the gradient, or the gradient's place is needed, so that buffers cannot be exchanged. */
 export function writesH({ weightDecay, beta, orthogonal }: Required<KoalaPlusPlusOptions>): boolean {
   return weightDecay > 0 || beta > 0 || orthogonal !== "none";
+}
+
+/** What the orthogonal matrices of a parameter are multiplied with, beside the learning rate or the step's norm. */
+export function scaleOf(item: Parameter, orthogonal: "gain" | "unit"): number {
+  const { inputs, outputs } = matrixShape(item);
+  if (orthogonal === "unit") return Math.sqrt(Math.max(1, outputs / inputs));
+  // An orthogonal matrix has the norm sqrt(rank).
+  return 1 / Math.sqrt(Math.min(inputs, outputs) * (item.parts ?? 1));
 }
 
 /** What the scalar pass is bound to. */

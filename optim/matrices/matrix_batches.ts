@@ -166,6 +166,38 @@ export function scatterMatrices(g: Graph, batch: MatrixBatch, from: Tensor, pack
   });
 }
 
+/**
+ * Copies matrices in transposed order.
+ *
+ * @param from f32 [count, rows, columns], sizes that are multiples of 4.
+ * @returns f32 [count, columns, rows].
+ */
+export function transposeMatrices(g: Graph, from: Tensor): Tensor {
+  const [count, rows, columns] = from.shape;
+  const out = g.activation("transposed_matrices", [count, columns, rows]);
+  const [x, y] = flatWorkgroups(Math.ceil(rows * columns / 1024));
+  g.dispatch({
+    label: "transpose_matrices",
+    read: { source: vec4(from), sizes: g.sizes(rows / 4, columns / 4) },
+    write: { out: vec4(out) },
+    workgroups: [x, y, count],
+    body: `
+@compute @workgroup_size(64) fn main(${mainInputs}) {
+  let width = sizes[1];
+  let own = (group.x + group.y * groups.x) * 64u + lane;
+  if (own >= sizes[0] * width) { return; }
+  // Threads run along the rows of the result, which are written whole.
+  let r = own % sizes[0];
+  let c = own / sizes[0];
+  let first = group.z * 4u * sizes[0] * width;
+  let at = first + r * 4u * width + c;
+  let block = transpose(mat4x4f(source[at], source[at + width], source[at + 2u * width], source[at + 3u * width]));
+  for (var j = 0u; j < 4u; j++) { out[first + (c * 4u + j) * sizes[0] + r] = block[j]; }
+}`,
+  });
+  return out;
+}
+
 /** A thread for every group of four columns; `index` is the group's place in the batch. */
 function visit(
   { count, rows, columns }: MatrixBatch,
