@@ -126,6 +126,17 @@ export const OPTIMIZERS: Readonly<Record<string, OptimizerChoice>> = {
     sigma: SIGMA,
     q: noise(0.1, "process noise"),
     symmetric: flag(true, "the symmetric variant of KOALA++, instead of the vanilla one"),
+    covariance: {
+      type: "choice",
+      choices: ["none", "one-sided", "kronecker"],
+      description:
+        "scale an orthogonal step by the noise's covariance before, in the eigenbasis of a matrix's shorter side " +
+        "or of both",
+      defaults: { scratch: "none" },
+    },
+    beta2: share(0.95, "with a covariance: decay of the averages of squares in its eigenbasis"),
+    shampooBeta: share(0.95, "with a covariance: decay of the average of the gradients' products"),
+    frequency: count(10, "with a covariance: steps between two refreshes of the bases"),
   }),
   "koala-v": optimizerChoice(koalaV, "koala-scope", {
     lr: rate(0.02),

@@ -2,7 +2,7 @@ import { deepEqual, equal, notEqual, throws } from "node:assert/strict";
 import { gpt2 } from "../../models/gpt2.ts";
 import { recordStep } from "../step/recording.ts";
 import { languageModelLoss } from "../step/trainer.ts";
-import type { HyperValue, NamedHyperParameter, OptimizerConfig } from "./hyper_parameters.ts";
+import type { HyperValue, HyperValues, NamedHyperParameter, OptimizerConfig } from "./hyper_parameters.ts";
 import { hyperParameters, resolveOptimizer, runOptimizer } from "./optimizer.ts";
 import { OPTIMIZERS } from "./optimizer_table.ts";
 
@@ -25,11 +25,19 @@ function another(p: NamedHyperParameter, value: HyperValue): HyperValue {
   return p.type === "integer" ? Number(value) + 1 : typeof value === "number" ? (value + 0.03) / 2 : 0.5;
 }
 
+/** What those that count with another's value only are tried with. */
+const covariance = { covariance: "kronecker" };
+const counts: Readonly<Record<string, HyperValues>> = {
+  "koala++ beta2": covariance,
+  "koala++ shampoo-beta": covariance,
+  "koala++ frequency": covariance,
+};
+
 for (const name of Object.keys(OPTIMIZERS)) {
   Deno.test(`every hyper-parameter of ${name} changes what is computed`, () => {
-    const standard = resolveOptimizer(name);
-    const program = programOf(standard);
     for (const p of hyperParameters(name)) {
+      const standard = resolveOptimizer(name, counts[`${name} ${p.name}`]);
+      const program = programOf(standard);
       const value = another(p, standard[p.name]);
       const changed = { ...standard, [p.name]: value } as OptimizerConfig;
       // Without AdamW beside it there are none of its hyper-parameters.
@@ -52,6 +60,10 @@ Deno.test("resolveOptimizer() gives what a run takes by default", () => {
     "sigma": 0.1,
     "q": 0.1,
     "symmetric": true,
+    "covariance": "none",
+    "beta2": 0.95,
+    "shampoo-beta": 0.95,
+    "frequency": 10,
     "adamw.lr": 0.006,
     "adamw.weight-decay": 0.1,
     "adamw.beta1": 0.9,
@@ -95,7 +107,7 @@ Deno.test("what an optimizer does not take is refused with what it takes", () =>
   );
   throws(
     () => resolveOptimizer("koala++", { "koala-scope": "all", "adamw.lr": 1 }),
-    /koala\+\+ with koala-scope=all takes .*symmetric, got adamw\.lr/,
+    /koala\+\+ with koala-scope=all takes .*frequency, got adamw\.lr/,
   );
   throws(() => runOptimizer({ optimizer: { name: "sgd", lr: 1, beta2: 0.9 } }), /sgd takes .*got beta2/);
 });
