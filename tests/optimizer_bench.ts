@@ -5,7 +5,7 @@ import { type ParameterRole, writeTensor } from "../gpu/parameters.ts";
 import { compileProgram, type Program } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { elementwise } from "../ops/elementwise.ts";
-import type { OwnedState } from "../optim/optimizer.ts";
+import type { OwnedState, RecordedUpdate } from "../optim/optimizer.ts";
 import type { OptimizerPartition } from "../optim/partition.ts";
 import { recordUpdates } from "../optim/update.ts";
 
@@ -25,7 +25,7 @@ export class OptimizerBench {
     readonly graph: Graph,
     readonly program: Program,
     readonly rules: OptimizerPartition,
-    readonly state: readonly OwnedState[],
+    readonly updates: readonly RecordedUpdate[],
     readonly statistics: Tensor,
     readonly segments: readonly UpdateSegment[],
   ) {}
@@ -51,9 +51,9 @@ export class OptimizerBench {
       sequenceLosses: sequences,
       clip,
     });
-    const state = optimizers.flatMap(({ update }) => update.state);
+    const updates = optimizers.map(({ update }) => update);
     await g.parameters.allocate(gpu, 0);
-    return new OptimizerBench(gpu, g, await compileProgram(gpu, g), rules, state, statistics, segments);
+    return new OptimizerBench(gpu, g, await compileProgram(gpu, g), rules, updates, statistics, segments);
   }
 
   /** One step; two sequence losses of the given variance around the loss. */
@@ -73,6 +73,19 @@ export class OptimizerBench {
 
   read(): Promise<Map<string, Float32Array>> {
     return this.graph.parameters.read(this.gpu);
+  }
+
+  get state(): readonly OwnedState[] {
+    return this.updates.flatMap((update) => update.state);
+  }
+
+  /** The optimizers' numbers for metrics, by name. */
+  async summary(): Promise<Record<string, number>> {
+    const summaries = this.updates.flatMap(({ summary }) => (summary ? [summary] : []));
+    const values = await this.program.read(...summaries.map(({ tensor }) => tensor));
+    return Object.fromEntries(
+      summaries.flatMap(({ names }, i) => names.map((name, j) => [name, values[i][j]])),
+    );
   }
 
   /** Takes over parameters, state and step number of another run. */

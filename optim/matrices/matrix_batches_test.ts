@@ -2,7 +2,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import { Graph } from "../../gpu/graph.ts";
 import { compileProgram } from "../../gpu/program.ts";
 import { testGpu } from "../../tests/check_op.ts";
-import { gatherMatrices, matrixBatches, scatterMatrices } from "./matrix_batches.ts";
+import { gatherMatrices, matrixBatches, scatterMatrices, transposeMatrices } from "./matrix_batches.ts";
 
 Deno.test("gatherMatrices() and scatterMatrices() copy matrices of 65,536 workgroups each", async () => {
   const gpu = await testGpu();
@@ -38,4 +38,25 @@ Deno.test("gatherMatrices() and scatterMatrices() copy matrices of 65,536 workgr
   g.parameters.destroy();
   equal(back.findIndex((x, i) => x !== value(i)), -1);
   equal(matrix.findIndex((x, i) => x !== value(i % inputs * outputs + Math.floor(i / inputs))), -1);
+});
+
+Deno.test("transposeMatrices() turns every matrix of a batch", async () => {
+  const gpu = await testGpu();
+  // More than one workgroup for each, and sizes of no power of two.
+  const [count, rows, columns] = [3, 68, 20];
+  const g = new Graph({ profile: gpu.profile });
+  const matrices = g.input("matrices", [count, rows, columns], "f32");
+  const turned = g.collect(transposeMatrices(g, matrices));
+  const program = await compileProgram(gpu, g);
+  const values = Float32Array.from({ length: count * rows * columns }, (_, i) => i);
+  program.write("matrices", values);
+  program.run();
+  const [got] = await program.read(turned);
+  program.destroy();
+  const size = rows * columns;
+  const expected = values.map((_, i) => {
+    const [matrix, at] = [Math.floor(i / size), i % size];
+    return values[matrix * size + at % rows * columns + Math.floor(at / rows)];
+  });
+  deepEqual(got, expected);
 });
