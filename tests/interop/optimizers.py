@@ -130,6 +130,47 @@ class Soap:
             p.mul_(1 - self.lr * self.weight_decay).sub_(self.lr * whole(directions))
 
 
+class KoalaKronecker:
+    """KOALA++ with a covariance: of rows and columns, or of the smaller side; polar factor in the eigenbasis."""
+
+    def __init__(self, params, lr, momentum, beta2, shampoo_beta, frequency, both):
+        self.params, self.lr, self.mu, self.b2, self.bs = params, lr, momentum, beta2, shampoo_beta
+        self.frequency, self.both, self.t = frequency, both, 0
+        self.state = []
+        for p in params:
+            shapes = [(max(x.shape), min(x.shape)) for x in parts_of(p)]
+            square = lambda size: [torch.zeros(size, size), torch.eye(size)]
+            self.state.append([[torch.zeros(r, c), torch.zeros(r, c), square(r), square(c)] for r, c in shapes])
+
+    def step(self, *_):
+        self.t += 1
+        refreshed = self.t <= self.frequency or (self.t - 1) % self.frequency == 0
+        for p, states in zip(self.params, self.state):
+            steps = []
+            for grad, (m, v, left, right) in zip(parts_of(p.grad), states):
+                scale = max(1, grad.shape[0] / grad.shape[1]) ** 0.5
+                turned = grad.shape[0] < grad.shape[1]
+                g = grad.T if turned else grad
+                m.lerp_(g, 1 - self.mu)
+                u = torch.lerp(m, g, 1 - self.mu)
+                into = lambda x: left[1].T @ x @ right[1]
+                v.lerp_(into(g) ** 2, 1 - self.b2)
+                x = into(u) / ((v / (1 - self.b2**self.t)).sqrt() + 1e-8)
+                o = scale * left[1] @ orthogonal(x) @ right[1].T
+                steps.append(o.T if turned else o)
+                if self.both:
+                    self.learn(left, g @ g.T, refreshed)
+                self.learn(right, g.T @ g, refreshed)
+            p.sub_(self.lr * whole(steps))
+
+    def learn(self, side, product, refreshed):
+        side[0].lerp_(product, 1 - self.bs)
+        if refreshed:
+            a = side[0] / side[0].trace() + 1e-6 * torch.eye(len(side[0]))
+            x, upper = torch.linalg.qr(a @ side[1])
+            side[1] = x * upper.diagonal().sign()
+
+
 class Noise:
     """R: a moving average of the variance of the sequences' losses."""
 
@@ -236,6 +277,9 @@ def make(named, c):
             return Each(Soap(hidden(named), c["lr"], c["weight-decay"]), beside())
         case "koala-v" | "koala-m":
             return Each(kalman(Koala, momentum=name == "koala-m"), beside())
+        case "koala++" if c["covariance"] != "none":
+            own = [c[key] for key in ("lr", "momentum", "beta2", "shampoo-beta", "frequency")]
+            return Each(KoalaKronecker(hidden(named), *own, c["covariance"] == "kronecker"), beside())
         case "koala++":
             departures = {key: c[key] for key in ("r", "momentum", "orthogonal")}
             return Each(kalman(KoalaPlusPlus, **departures), beside())

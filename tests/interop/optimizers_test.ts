@@ -15,9 +15,16 @@ const [B, T, STEPS, CLIP] = [4, 64, 20, 1];
 
 /**
  * Largest accepted distance of any loss from PyTorch's, relative to it. f32 sums differ in their order, and
- * Lion takes the sign of values near 0, SOAP eigenvectors of nearly equal values, and PyTorch's Muon computes in bf16.
+ * Lion takes the sign of values near 0, SOAP and KOALA++'s covariances
+ * eigenvectors of nearly equal values, and PyTorch's Muon computes in bf16.
  */
-const TOLERANCES: Readonly<Record<string, number>> = { lion: 5e-3, soap: 5e-3, muon: 5e-3 };
+const TOLERANCES: Readonly<Record<string, number>> = {
+  "lion": 5e-3,
+  "soap": 5e-3,
+  "muon": 5e-3,
+  "koala++ one-sided": 5e-3,
+  "koala++ kronecker": 5e-3,
+};
 const TOLERANCE = 1e-4;
 
 Deno.test({
@@ -35,6 +42,8 @@ Deno.test({
         ...Object.fromEntries(Object.keys(OPTIMIZERS).map((name) => [name, [name]])),
         "koala++": ["koala++", { orthogonal: "none" }],
         "koala++ orthogonal": ["koala++"],
+        "koala++ one-sided": ["koala++", { covariance: "one-sided" }],
+        "koala++ kronecker": ["koala++", { covariance: "kronecker" }],
       };
       for (const [name, run] of Object.entries(runs)) {
         configs[name] = resolveOptimizer(...run);
