@@ -108,7 +108,7 @@ const kronecker = (
     reference: each((theta, i) => new KoalaKroneckerReference(theta, asMatrix(shapes[i]), shared)),
     easy: () => koalaPlusPlus({ orthogonal: "unit", ...shared, lr: 0.03, beta: 0.5 }),
     // Where the gradients so far do not span a side, f32 and f64 round what is next to nothing differently, and the
-    // scaling makes it count. Every longer side here is of that kind; koala_kronecker_test.ts has others.
+    // scaling makes it count. [5, 7] is of that kind; koala_kronecker_test.ts has others.
     tolerance: options.covariance === "kronecker" ? 2e-2 : 2e-3,
   };
 };

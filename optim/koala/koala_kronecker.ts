@@ -8,7 +8,7 @@
  * ```text
  * M  = mu M + (1 - mu) G                        the filter's mean, its gain 1 - mu the same in all directions
  * U  = mu M + (1 - mu) G                        the mean one step ahead, the next measurement foreseen to be this one
- * G' = QL^T G QR, U' = QL^T U QR                in the eigenbasis of the noise
+ * G' = QL^T G QR, and so M' and U'              in the eigenbasis of the noise
  * V  = b2 V + (1 - b2) G'^2                     the noise's variances there
  * X  = U' / (sqrt(V / (1 - b2^t)) + eps)        the mean, measured in standard deviations of the noise
  * O  = polar(QL X QR^T)                         `orthogonalize.ts`
@@ -35,10 +35,13 @@
  * `symmetric` have no part in it. Neither has the loss, since the length is given.
  *
  * Bases are those of SOAP: Q begins as I, is refreshed by one iteration (`eigenbasis.ts`) in each of the first `frequency`
- * steps and in one of `frequency` after them, and V does not turn with it. A side longer than `LARGEST_BASIS` keeps I, as
- * does the longer one with `one-sided`, C = I (x) B. Cost in multiply-adds, beside Muon's: of rows r and columns c, 3 r c^2 for
- * the columns and their Gram matrix on one side of the diagonal 1/2 r c^2; 3 r^2 c and 1/2 r^2 c for the rows; at a refresh
- * 2 c^3 and 2 r^3. State: M and V, 2 c^2 and 2 r^2 per matrix.
+ * steps and in one of `frequency` after them, and V does not turn with it. A side longer than `LARGEST_BASIS` keeps I, as do rows
+ * that are more than c / (1 - bs), since L is a mean of about 1 / (1 - bs) gradients of rank c; and as
+ * does the longer one with `one-sided`, C = I (x) B. What is kept is M', which a refresh of the bases turns into the new ones.
+ *
+ * Cost in multiply-adds beside Muon's, of r rows and c columns: for the columns 2 r c^2, and 1/2 r c^2 of their Gram matrix
+ * on one side of the diagonal; for the rows 5/2 r^2 c likewise; at a refresh 3 c^3 + 2 r c^2 and 3 r^3 + 2 r^2 c. State: M' and
+ * V, 2 c^2 and 2 r^2 per matrix.
  *
  * @module
  */
@@ -46,7 +49,7 @@ import type { Graph } from "../../gpu/graph.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { f32 } from "../../gpu/wgsl.ts";
 import { elementwise } from "../../ops/elementwise.ts";
-import { matmul } from "../../ops/matmul/matmul.ts";
+import { matmul, type MatmulOptions } from "../../ops/matmul/matmul.ts";
 import { type BasisRefresh, LARGEST_BASIS, readBases, refreshBases } from "../matrices/eigenbasis.ts";
 import {
   gatherMatrices,
@@ -59,7 +62,6 @@ import { orthogonalize } from "../matrices/orthogonalize.ts";
 import { type OwnedParameters, STATISTICS, type UpdateInputs, type UpdateRecording } from "../optimizer.ts";
 import { chunkSegments } from "../packed/chunks.ts";
 import { gradientSquares, updateChunks } from "../packed/passes.ts";
-import { parameterState } from "../packed/state.ts";
 import { KRONECKER_SUMMARY, whiten, whiteningGroups, whiteningSummary } from "./koala_kronecker_whitening.ts";
 import { type KoalaPlusPlusOptions, scaleOf } from "./koala_plus_plus_scalars.ts";
 
@@ -83,7 +85,9 @@ interface Side {
 /** A batch of matrices and its state. */
 interface BatchState {
   readonly batch: MatrixBatch;
-  /** Variances in the eigenbasis, [count, rows, columns]. */
+  /** The mean gradient in the eigenbasis, M', [count, rows, columns]. */
+  readonly m: Tensor;
+  /** Variances there, of the same shape. */
   readonly v: Tensor;
   /** Of the rows, L and QL; none where they keep their axes. */
   readonly left?: Side;
@@ -99,8 +103,7 @@ export function* recordKronecker(
   { prefix, segments }: OwnedParameters,
   options: Options,
 ): UpdateRecording {
-  const { beta, weightDecay } = options;
-  const m = parameterState(g, `${prefix}.m`, segments);
+  const { weightDecay } = options;
   const parts = chunkSegments(g, prefix, segments, (_, index) => index);
   let sums = 0;
   const batches = matrixBatches(g, prefix, segments).map((batch, i): BatchState => {
@@ -111,23 +114,19 @@ export function* recordKronecker(
   const io = yield gradientSquares(g, parts);
   for (const part of parts) {
     updateChunks(g, part, {
-      label: "koala_kronecker_mean",
-      write: { m: m.packed[part.index], gradients: part.segment.gradients },
+      label: "koala_kronecker_gradient",
+      write: { gradients: part.segment.gradients },
       ...(weightDecay > 0 ? { read: { theta: part.segment.parameters } } : {}),
       statistics: io.statistics,
-      statements: `
-  let u = g${weightDecay > 0 ? ` + ${f32(weightDecay)} * theta[i]` : ""};
-  m[i] = ${f32(beta)} * m[i] + ${f32(1 - beta)} * u;
-  gradients[i] = u;`,
+      statements: `gradients[i] = g${weightDecay > 0 ? ` + ${f32(weightDecay)} * theta[i]` : ""};`,
     });
   }
   const partials = g.activation(`${prefix}.sums`, [sums, 4]);
   const when = { tensor: refreshes(g, io), index: 0 };
   for (const state of batches) {
-    const { segment } = state.batch;
     // The step's direction takes the gradients' place.
-    const [mean, gradients] = [m.packed[segment], segments[segment].gradients];
-    const { gradient, bases } = direction(g, io, options, state, { mean, gradients, partials });
+    const { gradients } = segments[state.batch.segment];
+    const { gradient, bases } = direction(g, io, options, state, { gradients, partials });
     learnCovariance(g, io, options, state, { gradient, bases, when });
   }
   const scales = segments.flatMap(({ items }) => items.map(({ item }) => scaleOf(item, "unit")));
@@ -144,9 +143,11 @@ export function* recordKronecker(
   }
   const summary = g.output(`${prefix}.summary`, [KRONECKER_SUMMARY.length]);
   whiteningSummary(g, io, partials, summary);
-  const kept = batches.flatMap(({ v, left, right }) => [v, ...sideTensors(left), ...sideTensors(right)]);
+  const kept = batches.flatMap((
+    { m, v, left, right },
+  ) => [m, v, ...sideTensors(left), ...sideTensors(right)]);
   return {
-    state: [...m.named, ...kept.map((tensor) => ({ name: tensor.label, tensor }))],
+    state: kept.map((tensor) => ({ name: tensor.label, tensor })),
     summary: { names: KRONECKER_SUMMARY.map((name) => `${prefix}.${name}`), tensor: summary },
   };
 }
@@ -161,7 +162,7 @@ function batchState(
   prefix: string,
   number: number,
   batch: MatrixBatch,
-  { covariance }: Options,
+  { covariance, shampooBeta }: Options,
 ): Omit<BatchState, "firstSum"> {
   const { count, rows, columns } = batch;
   const side = (name: string, size: number): Side | undefined => {
@@ -169,57 +170,80 @@ function batchState(
     const of = (kind: string) => g.state(`${prefix}.${name}_${kind}.${number}`, [count, size, size]);
     return { covariance: of("covariance"), stored: of("basis") };
   };
+  const estimable = rows <= columns / (1 - shampooBeta);
   return {
     batch,
+    m: g.state(`${prefix}.m.${number}`, [count, rows, columns]),
     v: g.state(`${prefix}.v.${number}`, [count, rows, columns]),
-    left: covariance === "kronecker" ? side("row", rows) : undefined,
+    left: covariance === "kronecker" && estimable ? side("row", rows) : undefined,
     right: side("column", columns),
   };
 }
 
-/** Q and its transpose. */
-type Bases = ReturnType<typeof readBases>;
+/** Q and its transpose, of the rows and of the columns, where they are turned. */
+type Bases = readonly (ReturnType<typeof readBases> | undefined)[];
 
-/** Replaces the gradients of a batch by the directions of the step; gives the gradients, and the bases that they were turned by. */
+function basesOf(g: Graph, { left, right }: BatchState): Bases {
+  return [left, right].map((side) => (side ? readBases(g, side.stored) : undefined));
+}
+
+/** QL^T x QR by the bases, QL x QR^T by their transposes. */
+function turn(
+  g: Graph,
+  { count, rows, columns }: MatrixBatch,
+  [QL, QR]: Bases,
+  by: "bases" | "transposed",
+  x: Tensor,
+  { out, when }: Pick<MatmulOptions, "when"> & { readonly out?: Tensor } = {},
+): Tensor {
+  const product = { m: rows, n: columns, batch: count, when };
+  const matrices = () => g.activation("koala_kronecker.turned", [count, rows, columns]);
+  const half = !QL ? x : QR ? matrices() : out ?? matrices();
+  if (QL) matmul(g, { ...product, k: rows, a: QL[by], transposedA: true, b: x, out: half });
+  const whole = QR ? out ?? matrices() : half;
+  if (QR) matmul(g, { ...product, k: columns, a: half, b: QR[by], out: whole });
+  return whole;
+}
+
+/** Replaces a batch's gradients by the directions of the step; gives the gradients, and the bases that turned them. */
 function direction(
   g: Graph,
   io: UpdateInputs,
   options: Options,
-  { batch, v, left, right, firstSum }: BatchState,
-  { mean, gradients, partials }: Readonly<Record<"mean" | "gradients" | "partials", Tensor>>,
-): { readonly gradient: Tensor; readonly bases: readonly (Bases | undefined)[] } {
-  const { count, rows, columns } = batch;
-  const bases = [left, right].map((side) => (side ? readBases(g, side.stored) : undefined));
-  const [QL, QR] = bases;
-  /** QL^T x QR by the bases, QL x QR^T by their transposes. */
-  const turn = (x: Tensor, by: keyof Bases): Tensor => {
-    const product = { m: rows, n: columns, batch: count };
-    const matrices = () => g.activation("koala_kronecker.turned", [count, rows, columns]);
-    const half = QL ? matrices() : x;
-    if (QL) matmul(g, { ...product, k: rows, a: QL[by], transposedA: true, b: x, out: half });
-    const whole = QR ? matrices() : half;
-    if (QR) matmul(g, { ...product, k: columns, a: half, b: QR[by], out: whole });
-    return whole;
-  };
+  state: BatchState,
+  { gradients, partials }: Readonly<Record<"gradients" | "partials", Tensor>>,
+): { readonly gradient: Tensor; readonly bases: Bases } {
+  const { batch, m, v, firstSum } = state;
+  const bases = basesOf(g, state);
   const gradient = gatherMatrices(g, batch, gradients);
-  const rotated = turn(gradient, "bases");
-  const whitened = turn(gatherMatrices(g, batch, mean), "bases");
-  whiten(g, io, options, { batch, rotated, v, whitened, partials, firstSum });
-  scatterMatrices(g, batch, orthogonalize(g, turn(whitened, "transposed")), gradients);
+  const whitened = g.activation("koala_kronecker.whitened", gradient.shape);
+  whiten(g, io, options, {
+    rotated: turn(g, batch, bases, "bases", gradient),
+    m,
+    v,
+    whitened,
+    partials,
+    firstSum,
+  });
+  const turnedBack = turn(g, batch, bases, "transposed", whitened);
+  scatterMatrices(g, batch, orthogonalize(g, turnedBack), gradients);
   return { gradient, bases };
 }
 
-/** Brings the covariances of a batch's sides up to date, and their bases. */
+/** Brings the covariances of a batch's sides up to date and their bases, and the mean into these. */
 function learnCovariance(
   g: Graph,
   io: UpdateInputs,
   { shampooBeta }: Options,
-  { batch, left, right }: BatchState,
-  { gradient, bases: [QL, QR], when }: ReturnType<typeof direction> & Pick<BasisRefresh, "when">,
+  state: BatchState,
+  { gradient, bases, when }: ReturnType<typeof direction> & Pick<BasisRefresh, "when">,
 ): void {
+  const { batch, m, left, right } = state;
+  const mean = turn(g, batch, bases, "transposed", m, { when });
   // G^T G, and for the rows the same of G^T.
-  const sides = [[left, QL, () => transposeMatrices(g, gradient)], [right, QR, () => gradient]] as const;
-  for (const [side, basis, factor] of sides) {
+  const sides = [[left, () => transposeMatrices(g, gradient)], [right, () => gradient]] as const;
+  for (const [i, [side, factor]] of sides.entries()) {
+    const basis = bases[i];
     if (!side || !basis) continue;
     const { covariance, stored } = side;
     const gram = g.activation("koala_kronecker.gram", covariance.shape);
@@ -230,6 +254,7 @@ function learnCovariance(
     average(g, io, shampooBeta, gram, covariance);
     refreshBases(g, { matrices: covariance, bases: basis.bases, stored, when });
   }
+  if (left || right) turn(g, batch, basesOf(g, state), "bases", mean, { out: m, when });
 }
 
 /** Moves a mean towards what is new, unless the step must change nothing. */

@@ -35,8 +35,11 @@ export class KoalaKroneckerReference {
     const [outputs, inputs] = shape;
     // Of a square matrix the columns count as the shorter side, and of one that lies as [out, in] these are its inputs.
     const shorter = outputs >= inputs ? 1 : 0;
+    // A longer side must be one that its mean of gradients can span; sizes are padded to multiples of 4.
+    const [rows, columns] = [Math.max(...shape), Math.min(...shape)].map((size) => 4 * Math.ceil(size / 4));
+    const both = options.covariance === "kronecker" && rows <= columns / (1 - options.shampooBeta);
     this.#sides = shape.map((size, side) => {
-      const turned = size <= LARGEST_BASIS && (options.covariance === "kronecker" || side === shorter);
+      const turned = size <= LARGEST_BASIS && (both || side === shorter);
       const values = turned ? size * size : 0;
       const basis = Float64Array.from({ length: values }, (_, i) => (i % (size + 1) === 0 ? 1 : 0));
       return { size, covariance: new Float64Array(values), basis, turned };

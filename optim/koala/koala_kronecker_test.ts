@@ -44,8 +44,8 @@ for (const covariance of ["one-sided", "kronecker"] as const) {
       start.forEach(({ name: tensor, values }, i) => {
         const distance = (x: ArrayLike<number>) => Math.hypot(...theta[i].map((y, j) => x[j] - y));
         const error = distance(got.get(tensor)!) / distance(values);
-        // f32 sums, of which Newton-Schulz steps make a polynomial of degree 5^5.
-        ok(error < 5e-4, `${name}: ${tensor} moved with an error of ${error}`);
+        // f32 sums, of which Newton-Schulz steps make a polynomial of degree 5^5, and bases that are refreshed in f32.
+        ok(error < 2e-3, `${name}: ${tensor} moved with an error of ${error}`);
       });
       bench.destroy();
     }

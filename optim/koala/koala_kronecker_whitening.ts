@@ -28,12 +28,13 @@ export function whiteningGroups({ count, rows, columns }: MatrixBatch): number {
 
 /** What {@linkcode whiten} is bound to; all but the partials f32 [count, rows, columns]. */
 export interface WhiteningTensors {
-  readonly batch: MatrixBatch;
   /** G'. */
   readonly rotated: Tensor;
+  /** M', updated. */
+  readonly m: Tensor;
   /** V, updated. */
   readonly v: Tensor;
-  /** M', replaced by X. */
+  /** X, written. */
   readonly whitened: Tensor;
   /** f32 [all batches' groups, 4]: of the values with a variance their number, and the sums of X^2, ln V and (ln V)^2. */
   readonly partials: Tensor;
@@ -46,15 +47,17 @@ export function whiten(
   g: Graph,
   { statistics, scalars }: UpdateInputs,
   { beta, beta2 }: Required<KoalaPlusPlusOptions>,
-  { batch, rotated, v, whitened, partials, firstSum }: WhiteningTensors,
+  { rotated, m, v, whitened, partials, firstSum }: WhiteningTensors,
 ): void {
+  const values = v.size / 4;
   g.dispatch({
     label: "koala_kronecker_whiten",
     read: { rotated: vec4(rotated), statistics, scalars },
-    write: { v: vec4(v), whitened: vec4(whitened), partials: vec4(partials) },
-    constants: { VALUES: v.size / 4, FIRST: firstSum },
+    write: { m: vec4(m), v: vec4(v), whitened: vec4(whitened), partials: vec4(partials) },
+    constants: { VALUES: values, FIRST: firstSum },
+    bytes: 6 * 16 * values,
     ...perWorkgroup({
-      count: whiteningGroups(batch),
+      count: Math.ceil(values / CHUNK),
       index: "chunk",
       threads: THREADS,
       functions: `var<workgroup> sums: array<vec4f, ${THREADS}>;`,
@@ -63,9 +66,11 @@ export function whiten(
   let end = min((chunk + 1u) * ${CHUNK}u, VALUES);
   for (var i = chunk * ${CHUNK}u + lane; i < end; i += ${THREADS}u) {
     let new_v = ${f32(beta2)} * v[i] + ${f32(1 - beta2)} * rotated[i] * rotated[i];
-    let ahead = ${f32(beta)} * whitened[i] + ${f32(1 - beta)} * rotated[i];
+    let new_m = ${f32(beta)} * m[i] + ${f32(1 - beta)} * rotated[i];
+    let ahead = ${f32(beta)} * new_m + ${f32(1 - beta)} * rotated[i];
     let x = ahead / (sqrt(new_v) * scalars[1] + ${f32(1e-8)});
     v[i] = new_v;
+    m[i] = new_m;
     whitened[i] = x;
     let has = vec4<bool>(new_v > vec4f(1e-30));
     let one = select(vec4f(), vec4f(1.0), has);
