@@ -3,7 +3,8 @@
  * as a product of one for the rows and one for the columns instead of in one direction (`koala_plus_plus.ts`).
  *
  * State: the mean gradient, which drifts. Measurement: the gradient G = mean + noise, C = E[vec G vec G^T], about 0 since
- * a batch's noise is far larger than the mean. With [rows, columns] matrices, rows >= columns, turned if need be:
+ * a batch's noise is far larger than the mean. G is [rows, columns], rows >= columns, turned if need be, clipped, and
+ * with weight decay G + wd theta:
  *
  * ```text
  * M  = mu M + (1 - mu) G                        the filter's mean, its gain 1 - mu the same in all directions
@@ -31,17 +32,17 @@
  * same everywhere all of this is Muon with Nesterov's momentum.
  *
  * The mean U takes the place of v + Q h. Both lean from the average towards what is new, and end level
- * (docs/optimizers.md); but v is a surrogate for a covariance that is here held itself, so sigma, q, r and
- * `symmetric` have no part in it. Neither has the loss, since the length is given.
+ * (docs/optimizers.md); but v is a surrogate for a covariance along one direction, where here is one of all, so sigma,
+ * q, r and `symmetric` have no part in it. Neither has the loss, since the length is given.
  *
  * Bases are those of SOAP: Q begins as I, is refreshed by one iteration (`eigenbasis.ts`) in each of the first `frequency`
- * steps and in one of `frequency` after them, and V does not turn with it. A side longer than `LARGEST_BASIS` keeps I, as do rows
- * that are more than c / (1 - bs), since L is a mean of about 1 / (1 - bs) gradients of rank c; and as
- * does the longer one with `one-sided`, C = I (x) B. What is kept is M', which a refresh of the bases turns into the new ones.
+ * steps and in one of `frequency` after them, and V does not turn with it. M' is what is kept of M, and a refresh turns
+ * it into the new bases. A side keeps I if it is longer than `LARGEST_BASIS`, as do rows of more than c / (1 - bs), since
+ * L is a mean of about 1 / (1 - bs) gradients of rank c, and the rows with `one-sided`, where C = I (x) B.
  *
- * Cost in multiply-adds beside Muon's, of r rows and c columns: for the columns 2 r c^2, and 1/2 r c^2 of their Gram matrix
- * on one side of the diagonal; for the rows 5/2 r^2 c likewise; at a refresh 3 c^3 + 2 r c^2 and 3 r^3 + 2 r^2 c. State: M' and
- * V, 2 c^2 and 2 r^2 per matrix.
+ * Cost in multiply-adds beside Muon's, of r rows and c columns: for the columns 2 r c^2, and 1/2 r c^2 of their Gram
+ * matrix on one side of the diagonal; for the rows 5/2 r^2 c likewise; at a refresh 3 c^3 + 2 r c^2 and 3 r^3 + 2 r^2 c.
+ * State: M' and V, 2 c^2 and 2 r^2 per matrix.
  *
  * @module
  */
