@@ -107,7 +107,9 @@ export function* recordKronecker(
   const { weightDecay } = options;
   const parts = chunkSegments(g, prefix, segments, (_, index) => index);
   let sums = 0;
-  const batches = matrixBatches(g, prefix, segments).map((batch, i): BatchState => {
+  const largest = (rows: number, columns: number) =>
+    rows * (turnsRows(rows, columns, options) ? rows : columns);
+  const batches = matrixBatches(g, prefix, segments, largest).map((batch, i): BatchState => {
     const firstSum = sums;
     sums += whiteningGroups(batch);
     return { ...batchState(g, prefix, i, batch, options), firstSum };
@@ -157,27 +159,30 @@ function sideTensors(side?: Side): Tensor[] {
   return side ? [side.covariance, side.stored] : [];
 }
 
+/** Whether matrices of a size, rows >= columns, are turned on the side of the rows. */
+function turnsRows(rows: number, columns: number, { covariance, shampooBeta }: Options): boolean {
+  return covariance === "kronecker" && rows <= LARGEST_BASIS && rows <= columns / (1 - shampooBeta);
+}
+
 /** Makes the state of the batch that has this number. */
 function batchState(
   g: Graph,
   prefix: string,
   number: number,
   batch: MatrixBatch,
-  { covariance, shampooBeta }: Options,
+  options: Options,
 ): Omit<BatchState, "firstSum"> {
   const { count, rows, columns } = batch;
-  const side = (name: string, size: number): Side | undefined => {
-    if (size > LARGEST_BASIS) return undefined;
+  const side = (name: string, size: number): Side => {
     const of = (kind: string) => g.state(`${prefix}.${name}_${kind}.${number}`, [count, size, size]);
     return { covariance: of("covariance"), stored: of("basis") };
   };
-  const estimable = rows <= columns / (1 - shampooBeta);
   return {
     batch,
     m: g.state(`${prefix}.m.${number}`, [count, rows, columns]),
     v: g.state(`${prefix}.v.${number}`, [count, rows, columns]),
-    left: covariance === "kronecker" && estimable ? side("row", rows) : undefined,
-    right: side("column", columns),
+    left: turnsRows(rows, columns, options) ? side("row", rows) : undefined,
+    right: columns <= LARGEST_BASIS ? side("column", columns) : undefined,
   };
 }
 

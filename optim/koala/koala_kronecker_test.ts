@@ -1,8 +1,10 @@
 import { deepEqual, ok, throws } from "node:assert/strict";
+import { Graph } from "../../gpu/graph.ts";
 import { fillNormal } from "../../ops/random.ts";
 import { testGpu, testProfiles } from "../../tests/check_op.ts";
 import { OptimizerBench } from "../../tests/optimizer_bench.ts";
 import { partition } from "../partition.ts";
+import { recordUpdates } from "../update.ts";
 import { KoalaKroneckerReference } from "./koala_kronecker_reference.ts";
 import { koalaPlusPlus } from "./koala_plus_plus.ts";
 
@@ -70,6 +72,21 @@ Deno.test("a Kronecker covariance's metrics say what the mean has of the squares
     ok(Math.abs(value - expected) < 1e-4 * expected, `${name} must be ${expected}, got ${value}`);
   }
   bench.destroy();
+});
+
+Deno.test("a Kronecker covariance's batches fit a binding with the square of their longer side", async () => {
+  const profile = { ...(await testGpu()).profile, maxBindingBytes: 128 << 20 };
+  const g = new Graph({ profile, training: true });
+  for (let i = 0; i < 8; i++) g.gradientTarget(g.parameter(`x${i}`, [2048, 512], { init: () => {} }));
+  const optimizer = koalaPlusPlus({ covariance: "kronecker", orthogonal: "unit" });
+  const [losses, sequenceLosses] = [
+    g.input("loss", [1, 1], "f32"),
+    g.input("sequence_losses", [1, 2], "f32"),
+  ];
+  const { optimizers } = recordUpdates(g, partition([{ optimizer }]), { losses, sequenceLosses, clip: 0 });
+  const sizes = optimizers[0].update.state.map(({ tensor }) => 4 * tensor.size);
+  // Together the squares would be of 128 MiB, which is at the limit, and a batch is of at most 48.
+  ok(Math.max(...sizes) <= 48 << 20, `state must be bindable, got ${sizes}`);
 });
 
 Deno.test("a covariance is refused without orthogonal steps, and out of range", () => {

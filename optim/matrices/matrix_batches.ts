@@ -88,8 +88,14 @@ function placesOf(item: Parameter, start: number): Place[] {
  * @param g The training graph.
  * @param label Begins the names of the tables.
  * @param segments The optimizer's segments.
+ * @param values Values of a matrix's largest tensor, from its padded size; default those of the matrix itself.
  */
-export function matrixBatches(g: Graph, label: string, segments: readonly UpdateSegment[]): MatrixBatch[] {
+export function matrixBatches(
+  g: Graph,
+  label: string,
+  segments: readonly UpdateSegment[],
+  values = (rows: number, columns: number): number => rows * columns,
+): MatrixBatch[] {
   return segments.flatMap(({ items }, segment) => {
     const groups = new Map<string, Place[]>();
     for (const place of items.flatMap(({ item, start }) => placesOf(item, start))) {
@@ -99,7 +105,7 @@ export function matrixBatches(g: Graph, label: string, segments: readonly Update
     return [...groups.values()].flatMap((places) => {
       const [rows, columns] = [padded(places[0].rows), padded(places[0].columns)];
       const bytes = Math.min(BATCH_BYTES, g.profile.maxBindingBytes);
-      const most = Math.max(1, Math.floor(bytes / (4 * rows * columns)));
+      const most = Math.max(1, Math.floor(bytes / (4 * values(rows, columns))));
       return Array.from({ length: Math.ceil(places.length / most) }, (_, b): MatrixBatch => {
         const own = places.slice(b * most, (b + 1) * most);
         const table = own.flatMap((p) => [p.start, p.rowStep, p.columnStep, p.rows, p.columns, 0, 0, 0]);
