@@ -55,7 +55,9 @@ export function recordedOptimizer(config: Readonly<Record<string, unknown>>): Op
   if (typeof config.optimizer === "object") return config.optimizer as OptimizerConfig;
   const name = String(config.optimizer);
   // What version 1 left to the factory of KOALA++ has other defaults now.
-  const before: Record<string, HyperValue> = name === "koala++" ? { orthogonal: "none", momentum: 0 } : {};
+  const before: Record<string, HyperValue> = name === "koala++"
+    ? { orthogonal: "none", momentum: 0, covariance: "none" }
+    : {};
   const recorded = Object.entries(VERSION_1).filter(([key]) => config[key] !== undefined)
     .map(([key, hyperParameter]) => [hyperParameter, config[key] as HyperValue] as const);
   // It recorded the values of every optimizer.

@@ -12,7 +12,8 @@ const beside = {
   "adamw.decay-all": false,
 };
 const filter = { "weight-decay": 0, "alpha-r": 0.9, sigma: 0.1, q: 0.1 };
-const koala = { name: "koala++", lr: 0.02, ...filter, symmetric: true };
+const covariance = { "covariance": "none", "beta2": 0.95, "shampoo-beta": 0.95, "frequency": 10 };
+const koala = { name: "koala++", lr: 0.02, ...filter, symmetric: true, ...covariance };
 
 /** Configurations of version 1, and the optimizers that they were trained with. */
 const cases: [Record<string, unknown>, Record<string, unknown>][] = [
