@@ -32,6 +32,8 @@ export interface Gpu {
   readonly description: string;
   /** Optional features that the device was given, such as `timestamp-query`. */
   readonly features: readonly string[];
+  /** What every kernel's WGSL must begin with: the directive for subgroups where the compiler wants one, or nothing. */
+  readonly preamble: string;
   /** What kernels are specialised for. */
   readonly profile: Profile;
   /**
@@ -138,35 +140,38 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
     maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
     maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
   };
-  let device: GPUDevice | undefined;
+  let opened: GPUDevice | undefined;
   let refusal: unknown;
   for (const features of wanted) {
     // A refused request uses up the adapter, so the next try asks for a fresh one.
     const fresh = features === wanted[0] ? adapter : await navigator.gpu.requestAdapter({ powerPreference });
     try {
-      device = await fresh!.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits });
+      opened = await fresh!.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits });
       break;
     } catch (error) {
       refusal = error;
     }
   }
-  if (!device) {
+  if (!opened) {
     throw new GpuUnavailableError(`the adapter ${adapter.info.description} gives no device: ${refusal}`);
   }
-  const opened = device;
+  return await testedGpu(opened, adapter.info, listed);
+}
 
+/** Watches a device for errors, tests it and tells what it has. */
+async function testedGpu(device: GPUDevice, info: GPUAdapterInfo, listed: readonly string[]): Promise<Gpu> {
   let firstError: GpuError | undefined;
   let gone = false;
-  opened.addEventListener("uncapturederror", (event) => {
+  device.addEventListener("uncapturederror", (event) => {
     event.preventDefault();
     if (gone) return;
     const { error } = event as GPUUncapturedErrorEvent;
     const remedy = error instanceof GPUOutOfMemoryError ? "; use a smaller batch or model" : "";
     firstError ??= new GpuError(
-      `WebGPU reported an error on ${adapter.info.description}: ${error.message}${remedy}`,
+      `WebGPU reported an error on ${info.description}: ${error.message}${remedy}`,
     );
   });
-  opened.lost.then(({ message, reason }) => {
+  device.lost.then(({ message, reason }) => {
     if (gone) return;
     gone = true;
     const why = message && message !== "device was lost"
@@ -176,7 +181,7 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
       : "";
     // Other errors may have come of it.
     firstError = new DeviceLostError(
-      `The device ${adapter.info.description} was lost${why}: its driver reset it or crashed. Update the driver, ` +
+      `The device ${info.description} was lost${why}: its driver reset it or crashed. Update the driver, ` +
         "close what else uses the card, or give it less to do at a time",
     );
   });
@@ -189,29 +194,28 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   };
   const destroy = () => {
     gone = true;
-    opened.destroy();
+    device.destroy();
   };
 
   try {
-    await selfTest(opened, check);
-    const subgroupSize = opened.features.has("subgroups" as GPUFeatureName)
-      ? await probeSubgroups(opened)
-      : 0;
-    const features = [...listed, ...(subgroupSize > 0 ? ["subgroups"] : [])].sort();
-    const info = adapter.info;
+    await selfTest(device, check);
+    const subgroups = device.features.has("subgroups" as GPUFeatureName)
+      ? await probeSubgroups(device, info)
+      : undefined;
     return {
-      device: opened,
+      device,
       description: info.description ||
         [info.vendor, info.architecture, info.device].filter(Boolean).join(" "),
-      features,
+      features: [...listed, ...(subgroups ? ["subgroups"] : [])].sort(),
+      preamble: subgroups?.preamble ?? "",
       profile: {
-        subgroupSize,
+        subgroupSize: subgroups?.size ?? 0,
         isSoftware: info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader/i.test(info.description),
-        maxBindingBytes: Math.min(opened.limits.maxStorageBufferBindingSize, opened.limits.maxBufferSize),
-        maxBufferBytes: opened.limits.maxBufferSize,
-        maxStorageBuffers: opened.limits.maxStorageBuffersPerShaderStage,
-        maxInvocations: opened.limits.maxComputeInvocationsPerWorkgroup,
-        maxWorkgroupBytes: opened.limits.maxComputeWorkgroupStorageSize,
+        maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
+        maxBufferBytes: device.limits.maxBufferSize,
+        maxStorageBuffers: device.limits.maxStorageBuffersPerShaderStage,
+        maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
+        maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
         halfPrecision: listed.includes("shader-f16"),
       },
       check,
@@ -223,7 +227,7 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   }
 }
 
-/** Runs one kernel over `count` u32 values and returns them. */
+/** Runs one kernel over `count` u32 values and returns them; an error of its code is thrown and not reported again. */
 async function runProbe(
   device: GPUDevice,
   code: string,
@@ -239,7 +243,10 @@ async function runProbe(
     usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
   });
   try {
+    device.pushErrorScope("validation");
     const module = device.createShaderModule({ code });
+    const invalid = await device.popErrorScope();
+    if (invalid) throw new GpuError(invalid.message);
     const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
     const bindGroup = device.createBindGroup({
       layout: pipeline.getBindGroupLayout(0),
@@ -297,9 +304,15 @@ var<workgroup> partial: array<f32, 4096>;
   }
 }
 
-/** The subgroup size if broadcasts give the known answer in one fixed size, else 0. */
-async function probeSubgroups(device: GPUDevice): Promise<number> {
-  // naga (Deno) rejects the enable directive that browsers require.
+/**
+ * Whether broadcasts give the known answer.
+ *
+ * @returns The size of subgroups, 0 if it varies, and what kernels must begin with; nothing if they don't work.
+ */
+async function probeSubgroups(
+  device: GPUDevice,
+  info: GPUAdapterInfo,
+): Promise<{ size: number; preamble: string } | undefined> {
   const body = `
 @group(0) @binding(0) var<storage, read_write> out: array<u32>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u,
@@ -309,12 +322,17 @@ async function probeSubgroups(device: GPUDevice): Promise<number> {
   out[id.x * 2u] = size;
   out[id.x * 2u + 1u] = select(0u, 1u, third == (id.x - lane + 3u) * 3u + 1u);
 }`;
-  try {
-    const got = await runProbe(device, body, 256, 2);
-    const size = got[0];
-    for (let i = 0; i < got.length; i += 2) if (got[i] !== size || got[i + 1] !== 1) return 0;
-    return size;
-  } catch {
-    return 0;
+  // WGSL requires the directive, and naga (Deno) refuses it.
+  for (const preamble of ["enable subgroups;\n", ""]) {
+    try {
+      const got = await runProbe(device, preamble + body, 256, 2);
+      if (got.some((value, i) => i % 2 === 1 && value !== 1)) return undefined;
+      const isFixed = info.subgroupMinSize === info.subgroupMaxSize &&
+        got.every((value, i) => i % 2 === 1 || value === got[0]);
+      return { size: isFixed ? got[0] : 0, preamble };
+    } catch {
+      // The other one, or none.
+    }
   }
+  return undefined;
 }

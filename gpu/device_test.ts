@@ -1,4 +1,4 @@
-import { deepEqual, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { GpuUnavailableError, requestGpu } from "./device.ts";
 
 Deno.test("requestGpu() opens an adapter that passed its self-test", async () => {
@@ -19,6 +19,22 @@ Deno.test("requestGpu() gives kernels all that the adapter has, and says so", as
     limits.maxComputeInvocationsPerWorkgroup,
     limits.maxComputeWorkgroupStorageSize,
   ]);
+  gpu.destroy();
+});
+
+Deno.test("WGSL behind the preamble may use every feature that the device has", async () => {
+  const gpu = await requestGpu();
+  const [half, subgroups] = ["shader-f16", "subgroups"].map((name) => gpu.features.includes(name));
+  const code = `${gpu.preamble}${half ? "enable f16;" : ""}
+@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+@compute @workgroup_size(64) fn main() {
+  out[0] = ${half ? "f32(f16(0.5))" : "0.5"};
+  out[1] = ${subgroups ? "subgroupBroadcast(0.5, 0u)" : "0.5"};
+}`;
+  gpu.device.pushErrorScope("validation");
+  gpu.device.createShaderModule({ code });
+  equal((await gpu.device.popErrorScope())?.message, undefined);
+  gpu.check(); // nothing of what was refused when the device was opened
   gpu.destroy();
 });
 

@@ -271,7 +271,7 @@ async function compileKernel(
     });
     // The scope keeps a broken kernel's error from being reported a second time by Gpu.check().
     device.pushErrorScope("validation");
-    const module = device.createShaderModule({ label: kernel.label, code: kernel.code });
+    const module = device.createShaderModule({ label: kernel.label, code: gpu.preamble + kernel.code });
     const invalid = device.popErrorScope();
     compiled = device.createComputePipelineAsync({
       label: kernel.label,
