@@ -71,6 +71,8 @@ export interface OpCase {
   readonly halfTolerance?: number;
   /** Standard deviation of the random inputs; default 1. */
   readonly std?: number;
+  /** Whether the kernels of graphics cards are checked too; default true. On a CPU they may take a minute to compile. */
+  readonly cards?: boolean;
 }
 
 /**
@@ -80,6 +82,7 @@ export interface OpCase {
 export async function checkOp(op: OpCase): Promise<void> {
   const gpu = await testGpu();
   for (const [name, profile] of Object.entries(await testProfiles())) {
+    if (op.cards === false && profile !== gpu.profile) continue;
     for (const accumulate of [false, true]) await checkOn(gpu, profile, accumulate, op, name);
     if (profile.halfPrecision) await checkOn(gpu, profile, true, op, `${name}, f16`, "f16");
   }
