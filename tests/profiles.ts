@@ -38,7 +38,7 @@ export const PROFILES = {
     maxBindingBytes: 128 * MIB,
     maxBufferBytes: 256 * MIB,
   },
-  // Ten storage buffers whatever the card has, and subgroups only in shaders that ask for them, as none here does.
+  // Ten storage buffers whatever the card has; not every card's subgroups have one size, so without them.
   "Chromium": {
     subgroupSize: 0,
     isSoftware: false,

@@ -28,6 +28,8 @@ interface Result {
 }
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+/** Puts Dawn in the place of Deno's WebGPU. */
+const DAWN = "tests/dawn/dawn.ts";
 const unitFolders = [
   "files",
   "hub",
@@ -95,6 +97,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     "end to end": [`${read},/usr/share/vulkan`, write, "--allow-run", "--allow-net=127.0.0.1"],
     interop: [read, write, "--allow-run"],
     "old driver": [read, write, "--allow-run"],
+    dawn: ["--no-lock", `--preload=${DAWN}`, `--allow-ffi=${npmCache}`, read],
     slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],
   };
   const tests = (name: string, paths: string[], ...more: string[]): Check => ({
@@ -116,8 +119,9 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     isTests: true,
   });
   const check = (name: string, ...args: string[]): Check => ({ name, args, isTests: false });
-  // What computes on the GPU, once more on another driver.
+  // What computes on the GPU, once more on another driver, and the kernels on another WebGPU.
   const oldDriver = ["ops", "optim", "models", "training/step", ...sourcesIn("tests/old_driver")];
+  const dawn = ["ops", "optim", "training/step/golden_test.ts", "tests/dawn/dawn_test.ts"];
   return [
     check("fmt", "fmt", "--check"),
     check("lint", "lint"),
@@ -133,6 +137,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
       ...tests("old driver", oldDriver, "--ignore=ops/attention/tiled_kernels_test.ts"),
       prepare: unpackOldDriver,
     },
+    { ...tests("dawn", dawn), prepare: () => tryPreload(permissions.dawn, DAWN) },
     ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],
     check("publish", "publish", "--dry-run", "--allow-dirty"),
   ].filter(({ isTests, args }) => !isTests || !args[args.length - 1].startsWith("--"));
@@ -159,6 +164,16 @@ async function unpackOldDriver(): Promise<Record<string, string> | string> {
   } catch (error) {
     return (error as Error).message;
   }
+}
+
+/** Runs what a check preloads, which fetches its package: no variables, or why it cannot be had. */
+async function tryPreload(flags: readonly string[], path: string): Promise<Record<string, string> | string> {
+  const args = ["run", "--no-prompt", ...flags, path];
+  const { success, stderr } = await new Deno.Command("deno", { args, cwd: root }).output();
+  if (success) return {};
+  // deno-lint-ignore no-control-regex
+  const lines = new TextDecoder().decode(stderr).replaceAll(/\x1b\[[0-9;]*m/g, "").split("\n");
+  return lines.find((line) => line.startsWith("error: ")) ?? lines.join(" ");
 }
 
 async function capture(args: string[]): Promise<string> {

@@ -16,3 +16,5 @@ Object.defineProperty(navigator, "gpu", { value: create([]), configurable: true 
 Object.defineProperty(globalThis, "setImmediate", { value: (ask: () => void) => setTimeout(ask, 1) });
 
 await import("../default_limits.ts");
+
+if (!await navigator.gpu.requestAdapter()) throw new Error("Dawn finds no graphics adapter");
