@@ -303,6 +303,7 @@ Deno.test("every option of train-lm may stand in a config file, and the command 
     name: "koala++",
     ...hyperParameters,
     "alpha-r": 0.8,
+    ...{ "covariance": "none", "beta2": 0.95, "shampoo-beta": 0.95, "frequency": 10 },
     ...Object.fromEntries(Object.entries(beside).map(([key, value]) => [`adamw.${key}`, value])),
   });
   deepEqual([run.model.n_embd, run.model.resid_pdrop, run.model.vocab_size], [32, 0.2, 280]);
