@@ -132,12 +132,15 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     // They mostly wait for the processes that they start.
     tests("end to end", sourcesIn("tests/tasks"), "--parallel"),
     tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
-    // Without tiles of attention, which take minutes to compile there.
+    // Both without tiles of attention, which take minutes to compile and are tested above.
     {
       ...tests("old driver", oldDriver, "--ignore=ops/attention/tiled_kernels_test.ts"),
       prepare: unpackOldDriver,
     },
-    { ...tests("dawn", dawn), prepare: () => tryPreload(permissions.dawn, DAWN) },
+    {
+      ...tests("dawn", dawn, "--ignore=ops/attention/tiled_kernels_test.ts"),
+      prepare: () => tryPreload(permissions.dawn, DAWN),
+    },
     ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],
     check("publish", "publish", "--dry-run", "--allow-dirty"),
   ].filter(({ isTests, args }) => !isTests || !args[args.length - 1].startsWith("--"));
