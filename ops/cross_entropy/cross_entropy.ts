@@ -66,31 +66,7 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
   const vocab = weight.shape[0]; // V
   const rows = batch * length; // N
 
-  // Row by row of the batch: how many targets count, and 1 / their total, times the weight where there is one.
-  const sequenceCounts = g.activation("sequence_counts", [batch]);
-  const inverseCount = g.activation("inverse_count", [1]);
-  g.dispatch({
-    label: "count_targets",
-    read: { targets },
-    write: { counts: sequenceCounts },
-    ...perRow(g.profile, {
-      rows: batch,
-      statements: `var part = 0.0;
-  for (var c = lane; c < ${opaque(length)}; c += LANES) {
-    part += select(0.0, 1.0, targets[row * ${length}u + c] < ${vocab}u);
-  }
-  let sum = row_sum(part);
-  if (lane == 0u) { counts[row] = sum; }`,
-    }),
-  });
-  const weighed = g.training && g.microBatches > 1;
-  const counts: Record<string, Tensor> = { counts: sequenceCounts };
-  if (weighed) counts.weight = g.input(MICRO_WEIGHT, [1], "f32");
-  reduceOne(g, "count_all_targets", counts, inverseCount, batch, {
-    value: "counts[c]",
-    result: `${weighed ? "weight[0]" : "1.0"} / max(sum, 1.0)`,
-  });
-
+  const { sequenceCounts, inverseCount } = countTargets(g, targets, vocab);
   const dx = g.training && x.requiresGradient
     ? g.activation("head.dx", [rows, channels], [], x.dtype)
     : undefined;
@@ -150,6 +126,39 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
     result: "sum * inverse_count[0]",
   });
   return { loss, sequenceLosses, sequenceCounts };
+}
+
+/** How many targets count in each sequence, and 1 / their total, times the micro-batch's weight where there is one. */
+function countTargets(
+  g: Graph,
+  targets: Tensor,
+  vocab: number,
+): { readonly sequenceCounts: Tensor; readonly inverseCount: Tensor } {
+  const [batch, length] = targets.shape;
+  const sequenceCounts = g.activation("sequence_counts", [batch]);
+  const inverseCount = g.activation("inverse_count", [1]);
+  g.dispatch({
+    label: "count_targets",
+    read: { targets },
+    write: { counts: sequenceCounts },
+    ...perRow(g.profile, {
+      rows: batch,
+      statements: `var part = 0.0;
+  for (var c = lane; c < ${opaque(length)}; c += LANES) {
+    part += select(0.0, 1.0, targets[row * ${length}u + c] < ${vocab}u);
+  }
+  let sum = row_sum(part);
+  if (lane == 0u) { counts[row] = sum; }`,
+    }),
+  });
+  const weighed = g.training && g.microBatches > 1;
+  const counts: Record<string, Tensor> = { counts: sequenceCounts };
+  if (weighed) counts.weight = g.input(MICRO_WEIGHT, [1], "f32");
+  reduceOne(g, "count_all_targets", counts, inverseCount, batch, {
+    value: "counts[c]",
+    result: `${weighed ? "weight[0]" : "1.0"} / max(sum, 1.0)`,
+  });
+  return { sequenceCounts, inverseCount };
 }
 
 /**

@@ -66,33 +66,46 @@ export function layerNorm(g: Graph, x: Tensor, weight: Tensor, bias: Tensor, eps
 
   g.tape(() => {
     const dy = g.gradientOf(y);
-    if (!dy) return;
-    const normalised = "(x[i] - V(stats[row * 2u])) * V(stats[row * 2u + 1u])";
-    const [dw, db] = [g.gradientTarget(weight), g.gradientTarget(bias)];
-    if (dw || db) {
-      columnSums(g, {
-        label: "layer_norm_weight_gradients",
-        rows,
-        columns: channels,
-        read: dw ? { x, dy } : { dy },
-        extra: dw ? { stats } : {},
-        sums: [
-          ...(dw ? [{ value: `dy[i] * ${normalised}`, into: dw }] : []),
-          ...(db ? [{ value: "dy[i]", into: db }] : []),
-        ],
-      });
-    }
-    const dx = g.gradientTarget(x);
-    if (!dx) return;
-    g.dispatch({
-      label: "layer_norm_backward",
-      read: { x: wrap(x), dy: wrap(dy), weight: wrap(weight), stats },
-      write: { dx: wrap(dx.tensor) },
-      constants,
-      ...perRow(g.profile, {
-        rows,
-        functions: wgsl,
-        statements: `let start = row * PER_ROW;
+    if (dy) recordBackward(g, { x, weight, bias, stats, dy });
+  });
+  return y;
+}
+
+/** Gradients of weight, bias and x from that of y. */
+function recordBackward(
+  g: Graph,
+  { x, weight, bias, stats, dy }: Record<"x" | "weight" | "bias" | "stats" | "dy", Tensor>,
+): void {
+  const channels = weight.size;
+  const rows = x.size / channels;
+  const { width, wgsl, wrap } = vectorType(channels);
+  const constants = { PER_ROW: channels / width };
+  const normalised = "(x[i] - V(stats[row * 2u])) * V(stats[row * 2u + 1u])";
+  const [dw, db] = [g.gradientTarget(weight), g.gradientTarget(bias)];
+  if (dw || db) {
+    columnSums(g, {
+      label: "layer_norm_weight_gradients",
+      rows,
+      columns: channels,
+      read: dw ? { x, dy } : { dy },
+      extra: dw ? { stats } : {},
+      sums: [
+        ...(dw ? [{ value: `dy[i] * ${normalised}`, into: dw }] : []),
+        ...(db ? [{ value: "dy[i]", into: db }] : []),
+      ],
+    });
+  }
+  const dx = g.gradientTarget(x);
+  if (!dx) return;
+  g.dispatch({
+    label: "layer_norm_backward",
+    read: { x: wrap(x), dy: wrap(dy), weight: wrap(weight), stats },
+    write: { dx: wrap(dx.tensor) },
+    constants,
+    ...perRow(g.profile, {
+      rows,
+      functions: wgsl,
+      statements: `let start = row * PER_ROW;
   let rstd = stats[row * 2u + 1u];
   var sum = V();
   var projection = V();
@@ -107,11 +120,9 @@ export function layerNorm(g: Graph, x: Tensor, weight: Tensor, bias: Tensor, eps
   for (var c = lane; c < ${opaque("PER_ROW")}; c += LANES) {
     let i = start + c;
     dx[i] ${
-          dx.accumulate ? "+=" : "="
-        } V(rstd) * (dy[i] * weight[c] - V(mean_d) - V(mean_dn) * ${normalised});
+        dx.accumulate ? "+=" : "="
+      } V(rstd) * (dy[i] * weight[c] - V(mean_d) - V(mean_dn) * ${normalised});
   }`,
-      }),
-    });
+    }),
   });
-  return y;
 }
