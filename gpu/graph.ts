@@ -21,6 +21,7 @@ import {
 import { type Precision, requirePrecision } from "./precision/precision.ts";
 import { packSegments, type Parameter, type ParameterSpec, ParameterStore } from "./parameters.ts";
 import { type Dtype, DTYPE_BYTES, Storage, Tensor } from "./tensor.ts";
+import { hasTexels, TexelCopies, texelCopy } from "./texels/texels.ts";
 
 /** A tensor under a WGSL name; the short form of a {@linkcode Binding}. */
 export type Operand = Tensor | { readonly tensor: Tensor; readonly type: WgslType };
@@ -141,6 +142,7 @@ export class Graph {
   readonly choices: Map<string, Choice> = new Map();
 
   readonly #given: Readonly<Record<string, string>>;
+  readonly #copies = new TexelCopies();
   #sizes = new Map<string, Tensor>();
   #tape: (() => void)[] = [];
   #gradients = new Map<Tensor, Tensor>();
@@ -333,6 +335,27 @@ export class Graph {
     const code = kernelCode(bindings, constants, body);
     const kernel = { label, bindings, code, workgroups, flops, bytes };
     requireLimits(this.profile, kernel);
+    for (const { access, tensor } of bindings) if (access === "write") this.#copies.written(tensor.storage);
+    this.#record(kernel);
+  }
+
+  /**
+   * Records a copy of a tensor into texels, which CPU adapters read faster than buffers; kernels recorded soon after
+   * share it. In WGSL the texels bound as NAME are read by `NAME_at(i)`, the i-th vec4f.
+   *
+   * @returns The texels, of the same shape; the tensor itself where it has none: it is no f32, its size is no multiple of
+   * 4, or it is larger than 128 MiB.
+   */
+  texels(x: Tensor): Tensor {
+    const known = this.#copies.find(x);
+    if (known || !hasTexels(x)) return known ?? x;
+    const { texels, copy } = texelCopy(x);
+    this.#record(copy);
+    this.#copies.add(x, texels);
+    return texels;
+  }
+
+  #record(kernel: Kernel): void {
     (this.#updating ? this.updateKernels : this.microKernels).push(kernel);
   }
 
@@ -428,6 +451,7 @@ export class Graph {
    */
   beginUpdate(groups: readonly (readonly Parameter[])[]): UpdateSegment[][] {
     this.#updating = true;
+    this.#copies.clear();
     return groups.map((group) => {
       const trained = group.filter((p) => p.trainable && this.#gradients.has(p.tensor));
       return packSegments("parameter", trained, (p) => p.tensor.size, this.profile.maxBindingBytes).map(
@@ -462,10 +486,12 @@ export class Graph {
     const outer = this.#tape;
     const tape: (() => void)[] = [];
     this.#tape = tape;
+    this.#copies.clear();
     try {
       return { output: block(), tape };
     } finally {
       this.#tape = outer;
+      this.#copies.clear();
     }
   }
 
@@ -511,6 +537,7 @@ function asBindings(operands: Readonly<Record<string, Operand>>, access: Access)
     if (operand instanceof Tensor) {
       return { name, access, type: operand.dtype === "u32" ? "u32" : "f32", tensor: operand };
     }
-    return { name, access, type: operand.type, tensor: operand.tensor };
+    const { tensor, type } = operand;
+    return { name, access, type: tensor.storage.form === "texture" ? "texels" : type, tensor };
   });
 }

@@ -7,13 +7,17 @@
 import type { Profile } from "./device.ts";
 import { storedType, type WideType, withHalfArrays } from "./precision/half_arrays.ts";
 import type { Tensor } from "./tensor.ts";
+import { declareTexels } from "./texels/texels.ts";
 import { f32, MAX_WORKGROUPS } from "./wgsl.ts";
 
 /** How a kernel sees a tensor. `write` is read_write in WGSL, so a kernel may also update in place. */
 export type Access = "read" | "write";
 
-/** Element type in WGSL, of an f16 tensor what its kernel computes with. A `vec4f` view of a tensor ends in padding when its size is no multiple of 4. */
-export type WgslType = "f32" | "u32" | "vec4f" | "vec4u" | "vec2u" | "vec2f";
+/**
+ * Element type in WGSL, of an f16 tensor what its kernel computes with. A `vec4f` view of a tensor ends in padding when its
+ * size is no multiple of 4; `texels` are read by a function, see `texels/texels.ts`.
+ */
+export type WgslType = "f32" | "u32" | "vec4f" | "vec4u" | "vec2u" | "vec2f" | "texels";
 
 /** A tensor bound under a name. */
 export interface Binding {
@@ -27,13 +31,13 @@ export interface Binding {
   readonly tensor: Tensor;
 }
 
-/** One dispatch of a recorded graph. */
+/** One dispatch of a recorded graph, or one copy to texels, which has no WGSL. */
 export interface Kernel {
   /** Name for messages and profiles, such as `layer_norm_forward`. */
   readonly label: string;
   /** In the order of their binding numbers. */
   readonly bindings: readonly Binding[];
-  /** Complete WGSL. */
+  /** Complete WGSL; empty for a copy. */
   readonly code: string;
   /** Workgroups in x, y and z. */
   readonly workgroups: readonly [number, number, number];
@@ -61,6 +65,7 @@ export function kernelCode(
   });
   const half = new Map<string, WideType>();
   bindings.forEach(({ name, access, type, tensor }, i) => {
+    if (type === "texels") return lines.push(declareTexels(i, name));
     const mode = access === "read" ? "read" : "read_write";
     const isHalf = tensor.dtype === "f16";
     if (isHalf) half.set(name, type as WideType);
@@ -83,7 +88,8 @@ const GUARANTEED = { maxStorageBuffers: 8, maxInvocations: 256, maxWorkgroupByte
  * @throws {RangeError} If it exceeds one of them.
  */
 export function requireLimits(profile: Profile, { label, bindings, code, workgroups }: Kernel): void {
-  for (const { tensor } of bindings) {
+  const buffers = bindings.filter(({ type }) => type !== "texels");
+  for (const { tensor } of buffers) {
     if (tensor.byteLength > profile.maxBindingBytes) {
       throw new RangeError(
         `${label}: ${tensor.label} has ${tensor.byteLength} bytes, but this adapter binds at most ` +
@@ -102,7 +108,7 @@ export function requireLimits(profile: Profile, { label, bindings, code, workgro
     if (got <= most) return;
     throw new RangeError(`${label}: this adapter has at most ${most} ${what}, got ${got}; ${remedy}`);
   };
-  requireAtMost(bindings.length, maxStorageBuffers, "storage buffers in a kernel", "bind fewer tensors");
+  requireAtMost(buffers.length, maxStorageBuffers, "storage buffers in a kernel", "bind fewer tensors");
   requireAtMost(threadsOf(code), maxInvocations, "threads in a workgroup", "use smaller workgroups");
   const bytes = workgroupBytes(code);
   requireAtMost(bytes, maxWorkgroupBytes, "bytes of workgroup memory", "use less of var<workgroup>");

@@ -12,7 +12,7 @@ import { alignedBytes, type Storage } from "./tensor.ts";
 
 /** Buffers for activations. */
 export interface Plan {
-  /** Byte length of each buffer. */
+  /** Byte length of each buffer or texture. */
   readonly bufferBytes: readonly number[];
   /** Index of the buffer of each activation storage. */
   readonly assignment: ReadonlyMap<Storage, number>;
@@ -32,12 +32,17 @@ interface Life {
  *
  * @param uses The storages that each kernel touches, in the order of the kernels.
  * @param keep Storages that must stay untouched until the end, such as what is copied afterwards.
+ * @param form Those that lie in buffers (default), or those in textures.
  */
-export function planBuffers(uses: readonly (readonly Storage[])[], keep: readonly Storage[] = []): Plan {
+export function planBuffers(
+  uses: readonly (readonly Storage[])[],
+  keep: readonly Storage[] = [],
+  form: Storage["form"] = "buffer",
+): Plan {
   const lives = new Map<Storage, Life>();
   uses.forEach((storages, i) => {
     for (const storage of storages) {
-      if (storage.kind !== "activation") continue;
+      if (storage.kind !== "activation" || storage.form !== form) continue;
       const life = lives.get(storage);
       if (life) life.last = i;
       else lives.set(storage, { storage, first: i, last: i });
@@ -100,12 +105,13 @@ export interface MemoryPlan {
 }
 
 /** Assigns a finished recording's activations to buffers and adds up what it needs. */
-export function planMemory(graph: Graph): { readonly buffers: Plan; readonly memory: MemoryPlan } {
+export function planMemory(
+  graph: Graph,
+): { readonly buffers: Plan; readonly textures: Plan; readonly memory: MemoryPlan } {
   const kernels = [...graph.microKernels, ...graph.updateKernels];
-  const buffers = planBuffers(
-    kernels.map((kernel) => kernel.bindings.map((b) => b.tensor.storage)),
-    graph.collected.map((c) => c.from.storage),
-  );
+  const uses = kernels.map((kernel) => kernel.bindings.map((b) => b.tensor.storage));
+  const buffers = planBuffers(uses, graph.collected.map((c) => c.from.storage));
+  const textures = planBuffers(uses, [], "texture");
   const sum = (storages: Iterable<Storage>, kind: string) =>
     [...new Set(storages)].filter((s) => s.kind === kind).reduce((n, s) => n + alignedBytes(s.byteLength), 0);
   const gradients = sum(graph.persistent, "gradient");
@@ -114,8 +120,8 @@ export function planMemory(graph: Graph): { readonly buffers: Plan; readonly mem
     parameters: sum(graph.parameters.all.map((p) => p.tensor.storage), "parameter"),
     gradients,
     state,
-    activations: buffers.bufferBytes.reduce((a, b) => a + b, 0),
+    activations: [...buffers.bufferBytes, ...textures.bufferBytes].reduce((a, b) => a + b, 0),
     other: graph.persistent.reduce((n, s) => n + alignedBytes(s.byteLength), 0) - gradients - state,
   };
-  return { buffers, memory };
+  return { buffers, textures, memory };
 }

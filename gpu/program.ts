@@ -15,12 +15,13 @@ import { profileParts, type ReplayProfile } from "./profile.ts";
 import { readTensors } from "./readback.ts";
 import { encodePass, Pace, type ReplayPart, type Step, submitParts } from "./replay.ts";
 import { alignedBytes, formatShape, type Storage, type Tensor } from "./tensor.ts";
+import { createTexture, encodeTexelCopy, TEXEL_FORMAT } from "./texels/texels.ts";
 
 /** A compiled {@linkcode Graph}. Made by {@linkcode compileProgram}. */
 export class Program {
   readonly #gpu: Gpu;
   readonly #graph: Graph;
-  readonly #owned: GPUBuffer[];
+  readonly #owned: (GPUBuffer | GPUTexture)[];
   /** For even and for odd runs: they differ where buffers are exchanged. */
   readonly #replays: readonly [readonly ReplayPart[], readonly ReplayPart[]];
   readonly #pace: Pace;
@@ -34,7 +35,7 @@ export class Program {
     gpu: Gpu,
     graph: Graph,
     parts: {
-      owned: GPUBuffer[];
+      owned: (GPUBuffer | GPUTexture)[];
       micro: readonly StepPair[];
       update: readonly StepPair[];
       staged: ReadonlyMap<Input, GPUBuffer>;
@@ -50,7 +51,7 @@ export class Program {
     this.memory = parts.memory;
   }
 
-  /** Number of kernels that one run dispatches. */
+  /** Number of kernels that one run dispatches, and of copies to texels. */
   get dispatches(): number {
     return this.#replays[0].reduce((sum, part) => sum + (typeof part === "function" ? 0 : part.length), 0);
   }
@@ -137,9 +138,9 @@ export class Program {
     return readTensors(this.#gpu, tensors);
   }
 
-  /** Gives back all buffers but the parameters'. */
+  /** Gives back all memory but the parameters'. */
   destroy(): void {
-    for (const buffer of this.#owned) buffer.destroy();
+    for (const owned of this.#owned) owned.destroy();
     this.#owned.length = 0;
   }
 }
@@ -210,7 +211,7 @@ const pipelineCaches = new WeakMap<GPUDevice, Map<string, Promise<GPUComputePipe
  * @throws {GpuError} If a kernel does not compile.
  */
 export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
-  const { buffers: plan, memory } = planMemory(graph);
+  const { buffers: plan, textures, memory } = planMemory(graph);
   const staging = graph.microBatches > 1
     ? [...graph.inputs.values()].filter(({ per }) => per === "micro")
     : [];
@@ -219,7 +220,7 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
     ...memory,
     other: staging.reduce((sum, input) => sum + stagedBytes(input), memory.other),
   };
-  const owned: GPUBuffer[] = [];
+  const owned: (GPUBuffer | GPUTexture)[] = [];
   const staged = new Map<Input, GPUBuffer>();
   const create = (label: string, bytes: number) => {
     const buffer = createBuffer(gpu, label, bytes);
@@ -230,6 +231,9 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
     await withinMemory(gpu, describeMemory(planned), MEMORY_REMEDY, () => {
       const shared = plan.bufferBytes.map((bytes, i) => create(`activations.${i}`, bytes));
       for (const [storage, index] of plan.assignment) storage.buffer = shared[index];
+      const texels = textures.bufferBytes.map((bytes, i) => createTexture(gpu.device, `texels.${i}`, bytes));
+      owned.push(...texels);
+      for (const [storage, index] of textures.assignment) storage.texture = texels[index];
       for (const storage of graph.persistent) storage.buffer ??= create(storage.label, storage.byteLength);
       for (const input of staging) {
         staged.set(input, create(`staged.${input.tensor.label}`, stagedBytes(input)));
@@ -255,6 +259,10 @@ async function compileKernel(
   kernel: Kernel,
   exchanged: ReadonlyMap<Storage, Storage>,
 ): Promise<StepPair> {
+  if (kernel.code === "") {
+    const copy = copyStep(kernel);
+    return [copy, copy];
+  }
   const { device } = gpu;
   let cache = pipelineCaches.get(device);
   if (!cache) pipelineCaches.set(device, cache = new Map());
@@ -263,10 +271,12 @@ async function compileKernel(
   if (!compiled) {
     const layout = device.createBindGroupLayout({
       label: kernel.label,
-      entries: kernel.bindings.map(({ access }, binding) => ({
+      entries: kernel.bindings.map(({ access, type }, binding) => ({
         binding,
         visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+        ...(type === "texels"
+          ? { storageTexture: { access: "read-only", format: TEXEL_FORMAT } }
+          : { buffer: { type: access === "read" ? "read-only-storage" : "storage" } }),
       })),
     });
     // The scope keeps a broken kernel's error from being reported a second time by Gpu.check().
@@ -289,6 +299,7 @@ async function compileKernel(
   const step = (other: ReadonlyMap<Storage, Storage>): Step => {
     const entries = kernel.bindings.map(({ name, tensor, type }, binding) => {
       const { storage, byteOffset, byteLength } = tensor;
+      if (type === "texels") return { binding, resource: storage.texture!.createView() };
       const { buffer } = other.get(storage) ?? storage;
       if (!buffer) throw new TypeError(`${kernel.label}: ${name} (${tensor.label}) must have a buffer`);
       // Vector views may end in padding, which every buffer has; WebGPU wants a multiple of 4 bytes.
@@ -301,4 +312,16 @@ async function compileKernel(
   };
   const even = step(new Map());
   return [even, kernel.bindings.some((b) => exchanged.has(b.tensor.storage)) ? step(exchanged) : even];
+}
+
+/** A copy to texels; of a storage that is exchanged it finds the buffer of the run. */
+function copyStep(kernel: Kernel): Step {
+  const [{ tensor: { storage, byteOffset, byteLength } }, { tensor: texels }] = kernel.bindings;
+  return {
+    kernel,
+    encode: (encoder) => {
+      const from = { buffer: storage.buffer!, offset: byteOffset, byteLength };
+      encodeTexelCopy(encoder, from, texels.storage.texture!);
+    },
+  };
 }

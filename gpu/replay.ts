@@ -19,7 +19,7 @@ import type { Gpu } from "./device.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** A kernel with everything that a dispatch needs. */
-export interface Step {
+export interface Dispatch {
   /** What was recorded. */
   readonly kernel: Kernel;
   /** Its compiled code. */
@@ -28,7 +28,18 @@ export interface Step {
   readonly bindGroup: GPUBindGroup;
 }
 
-/** Kernels of one compute pass, or copies and clears that stand between passes. */
+/** A recorded copy, ready to be encoded between passes. */
+export interface Copy {
+  /** What was recorded. */
+  readonly kernel: Kernel;
+  /** Encodes it. */
+  readonly encode: (encoder: GPUCommandEncoder) => void;
+}
+
+/** One command of a replay. */
+export type Step = Dispatch | Copy;
+
+/** Kernels of one compute pass, which copies among them cut, or copies and clears that stand between passes. */
 export type ReplayPart = readonly Step[] | ((encoder: GPUCommandEncoder) => void);
 
 /** What a submission should take on a graphics card, in milliseconds: a twentieth of what Windows allows. */
@@ -158,20 +169,53 @@ export class Pieces {
   }
 }
 
-/** Encodes kernels as one compute pass; none at all makes no pass. */
+/**
+ * Encodes kernels as one compute pass, or as several between which the copies stand; none at all makes no pass.
+ *
+ * @param timestampWrites Where to write the times at which the first pass begins and the last one ends.
+ */
 export function encodePass(
   encoder: GPUCommandEncoder,
   steps: readonly Step[],
   timestampWrites?: GPUComputePassTimestampWrites,
 ): void {
   if (steps.length === 0) return;
-  const pass = encoder.beginComputePass(timestampWrites && { timestampWrites });
-  for (const { pipeline, bindGroup, kernel: { workgroups: [x, y, z] } } of steps) {
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
-    pass.dispatchWorkgroups(x, y, z);
+  const runs: Dispatch[][] = [[]];
+  const copies: Copy[] = [];
+  for (const step of steps) {
+    if ("encode" in step) {
+      copies.push(step);
+      runs.push([]);
+    } else runs[runs.length - 1].push(step);
   }
-  pass.end();
+  runs.forEach((run, i) => {
+    const stamps = timestampWrites && stampsOf(timestampWrites, i === 0, i === runs.length - 1);
+    // A pass of nothing takes the time before a copy or after it.
+    if (run.length > 0 || stamps) {
+      const pass = encoder.beginComputePass(stamps && { timestampWrites: stamps });
+      for (const { pipeline, bindGroup, kernel: { workgroups: [x, y, z] } } of run) {
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, bindGroup);
+        pass.dispatchWorkgroups(x, y, z);
+      }
+      pass.end();
+    }
+    copies[i]?.encode(encoder);
+  });
+}
+
+/** What the first pass and the last one write of the times of all; those between, nothing. */
+function stampsOf(
+  { querySet, beginningOfPassWriteIndex, endOfPassWriteIndex }: GPUComputePassTimestampWrites,
+  isFirst: boolean,
+  isLast: boolean,
+): GPUComputePassTimestampWrites | undefined {
+  if (!isFirst && !isLast) return undefined;
+  return {
+    querySet,
+    ...(isFirst ? { beginningOfPassWriteIndex } : {}),
+    ...(isLast ? { endOfPassWriteIndex } : {}),
+  };
 }
 
 /** Encodes and submits a whole replay. */

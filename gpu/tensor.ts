@@ -20,6 +20,8 @@ export type StorageKind = "parameter" | "gradient" | "state" | "input" | "output
 export class Storage {
   /** The buffer once there is one. */
   buffer?: GPUBuffer;
+  /** The texture once there is one, where the form says so. */
+  texture?: GPUTexture;
 
   /**
    * Describes a stretch of memory.
@@ -27,8 +29,14 @@ export class Storage {
    * @param kind What it is for.
    * @param byteLength Its size; buffers are padded to a multiple of 256 bytes.
    * @param label Name for messages and GPU debuggers.
+   * @param form What it lies in: a buffer, or a texture of texels (see {@linkcode Graph.texels}); default buffer.
    */
-  constructor(readonly kind: StorageKind, readonly byteLength: number, readonly label: string) {}
+  constructor(
+    readonly kind: StorageKind,
+    readonly byteLength: number,
+    readonly label: string,
+    readonly form: "buffer" | "texture" = "buffer",
+  ) {}
 }
 
 /** Where tensors start inside a storage: bindings must be aligned to 256 bytes on every adapter. */

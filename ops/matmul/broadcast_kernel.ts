@@ -1,10 +1,11 @@
 /**
  * A matrix product for subgroups of 8 lanes, which broadcast the values of A to each other: on lavapipe a broadcast
- * costs a quarter of a load.
+ * costs a quarter of a load. Operands are read from buffers, or from texels where they have them.
  *
  * @module
  */
 import type { Graph } from "../../gpu/graph.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 import { list, mainInputs, opaque, unroll } from "../../gpu/wgsl.ts";
 import { type Product, prologue, recordProduct, type Tile, XYZW } from "./product.ts";
 
@@ -31,8 +32,9 @@ export function broadcastKernel(g: Graph, p: Product): void {
   const rows = m === 1 && !columnA ? 1 : m <= 8 ? 8 : m <= 16 ? 16 : 32;
   const tile: Tile = [rows, 32];
   const ragged = p.k % 4 !== 0;
-  const a = columnA ? columnsOfA(rows, ragged) : rowsOfA(rows);
-  const b = rowB ? columnsOfB() : rowsOfB(ragged);
+  const [readA, readB] = [reads("a", p.a), reads("b", p.b)];
+  const a = columnA ? columnsOfA(readA, rows, ragged) : rowsOfA(readA, rows);
+  const b = rowB ? columnsOfB(readB) : rowsOfB(readB, ragged);
   recordProduct(
     g,
     "broadcast",
@@ -57,21 +59,30 @@ export function broadcastKernel(g: Graph, p: Product): void {
   );
 }
 
+/** WGSL of an operand's i-th vec4f. */
+type Read = (i: string) => string;
+
+function reads(name: string, { storage }: Tensor): Read {
+  return storage.form === "texture" ? (i) => `${name}_at(${i})` : (i) => `${name}[${i}]`;
+}
+
 /** A lies as [m, k]: a lane loads four neighbours of its row, and of the rows 8, 16 and 24 further on. */
-function rowsOfA(rows: number): ReaderOfA {
+function rowsOfA(read: Read, rows: number): ReaderOfA {
   const loads = Math.ceil(rows / 8);
   return {
     before: unroll(loads, (v) => `let at${v} = a_first + min(row + lane + ${v * 8}u, M - 1u) * A4;`),
-    load: unroll(loads, (v) => `let a${v} = a[at${v} + k];`),
+    load: unroll(loads, (v) => `let a${v} = ${read(`at${v} + k`)};`),
     value: (r, i) => `subgroupBroadcast(a${r >> 3}.${XYZW[i]}, ${r & 7}u)`,
   };
 }
 
 /** A lies as [k, m]: lane l loads neighbours of its row 4 k + l / 2, in the first or second half of the tile. */
-function columnsOfA(rows: number, ragged: boolean): ReaderOfA {
+function columnsOfA(read: Read, rows: number, ragged: boolean): ReaderOfA {
   const loads = rows / 8;
   const load = (v: number) =>
-    ragged ? `let a${v} = select(vec4f(), a[k_row + at${v}], k_own < K);` : `let a${v} = a[k_row + at${v}];`;
+    ragged
+      ? `let a${v} = select(vec4f(), ${read(`k_row + at${v}`)}, k_own < K);`
+      : `let a${v} = ${read(`k_row + at${v}`)};`;
   return {
     before: unroll(
       loads,
@@ -89,18 +100,18 @@ function columnsOfA(rows: number, ragged: boolean): ReaderOfA {
 }
 
 /** B lies as [k, n]: `b4` holds four rows of the lane's four columns. */
-function rowsOfB(ragged: boolean): Reader {
+function rowsOfB(read: Read, ragged: boolean): Reader {
   const row = (i: number) => (ragged ? `min(k * 4u + ${i}u, K - 1u)` : `(k * 4u + ${i}u)`);
   return {
     before: "let b_column = b_first + min(column, B4 - 1u);",
-    load: `let b4 = mat4x4f(${list(4, (i) => `b[${row(i)} * B4 + b_column]`)});`,
+    load: `let b4 = mat4x4f(${list(4, (i) => read(`${row(i)} * B4 + b_column`))});`,
   };
 }
 
 /** B lies as [n, k]: to transpose what is loaded costs nothing where vectors are split anyway. */
-function columnsOfB(): Reader {
+function columnsOfB(read: Read): Reader {
   return {
     before: unroll(4, (j) => `let b_row${j} = min(column * 4u + ${j}u, sizes[1] - 1u) * B4;`),
-    load: `let b4 = transpose(mat4x4f(${list(4, (j) => `b[b_row${j} + k]`)}));`,
+    load: `let b4 = transpose(mat4x4f(${list(4, (j) => read(`b_row${j} + k`))}));`,
   };
 }

@@ -2,7 +2,8 @@
  * Matrix products out = A B (+ bias) (+ residual), the kernels below every linear layer. Each kernel has a file of
  * its own; here operands are brought into a layout that the kernel reads, and the kernel is chosen: what {@linkcode Graph.choose} says for this shape, else the first of
  *
- * - `broadcast` on CPU adapters whose subgroups have 8 lanes (lavapipe),
+ * - `texels` on CPU adapters whose subgroups have 8 lanes (lavapipe): `broadcast`, which reads buffers where A has few rows,
+ *   with its operands copied to texels,
  * - `tile` on other CPU adapters,
  * - on GPUs `shared128`, in tiles of 128 x 128 results, where there are enough of them to keep a large card at work, else
  *   `shared64`, and where those are few too and k is long, `split_k`.
@@ -67,11 +68,17 @@ interface Variant {
   readonly record: (g: Graph, product: Product) => void;
 }
 
+/** Operands are read once for every 32 rows or columns of the result, so copies pay where those are more. */
+function texelsKernel(g: Graph, p: Product): void {
+  broadcastKernel(g, { ...p, a: g.texels(p.a), b: g.texels(p.b) });
+}
+
 /** Rows of A up to which a transposed copy of B is not worth it: those of one tile. */
 const FEW_ROWS = 32;
 
 /** Every kernel by name. All read B as [k, n] and A as [k, m]. */
 export const matmulVariants: Readonly<Record<string, Variant>> = {
+  texels: { runs: (p) => p.subgroupSize === 8, readsRows: true, record: texelsKernel },
   broadcast: { runs: (p) => p.subgroupSize === 8, readsRows: true, record: broadcastKernel },
   tile: { runs: () => true, record: tileKernel },
   shared128: { runs: () => true, readsRows: "equally", record: (g, p) => sharedKernel(g, p, 128) },
@@ -87,7 +94,9 @@ export const matmulVariants: Readonly<Record<string, Variant>> = {
  * @param sizes The product's, on which the order depends on GPUs; default a large one's.
  */
 export function matmulCandidates(profile: Profile, readsRows = false, sizes?: Sizes): string[] {
-  const order = profile.isSoftware ? ["broadcast", "tile"] : cardCandidates(sizes);
+  const order = profile.isSoftware
+    ? [sizes && sizes.m <= FEW_ROWS ? "broadcast" : "texels", "tile"]
+    : cardCandidates(sizes);
   const fit = order.filter((name) =>
     matmulVariants[name].runs(profile) && (!readsRows || matmulVariants[name].readsRows)
   );

@@ -39,6 +39,8 @@ const filled = (size: number, seed: number) => {
 /** What a variant is tested at: the two kinds of tiles differ in a few numbers, so one has no vectors of results here. */
 function shapesOf(variant: string): typeof shapes {
   if (variant === "split_k") return splitShapes;
+  if (variant === "texels") return shapes.filter(([m]) => m > 32);
+  if (variant === "broadcast") return shapes.filter(([m]) => m <= 32);
   return variant === "shared128" ? shapes.filter(([, n]) => n % 4 !== 0) : shapes;
 }
 
@@ -146,20 +148,21 @@ for (const variant of Object.keys(matmulVariants)) {
   Deno.test(`matmul() with ${variant} leaves a product out when it is told to`, async () => {
     const gpu = await testGpu();
     const profile = profileFor(variant, gpu);
+    const n = variant === "texels" ? 36 : 8;
     const k = variant === "split_k" ? 256 : 8;
-    const key = `matmul 8x8x${k} A^T`;
+    const key = `matmul ${n}x${n}x${k} A^T`;
     const g = new Graph({ profile, choices: { [key]: variant } });
-    const [x, flags] = [g.input("x", [k, 8], "f32"), g.input("flags", [2], "f32")];
-    const out = g.output("out", [8, 8]);
-    matmul(g, { m: 8, n: 8, k, a: x, transposedA: true, b: x, out, when: { tensor: flags, index: 1 } });
+    const [x, flags] = [g.input("x", [k, n], "f32"), g.input("flags", [2], "f32")];
+    const out = g.output("out", [n, n]);
+    matmul(g, { m: n, n, k, a: x, transposedA: true, b: x, out, when: { tensor: flags, index: 1 } });
     deepEqual(g.choices.get(key)?.chosen, variant);
     const program = await compileProgram(gpu, g);
-    program.write("x", new Float32Array(8 * k).fill(1));
+    program.write("x", new Float32Array(n * k).fill(1));
     for (const [flag, value] of [[0, 0], [1, k], [0, k]]) {
       program.write("flags", Float32Array.of(1 - flag, flag));
       program.run();
-      deepEqual((await program.read(out))[0], new Float32Array(64).fill(value));
-      program.write("x", new Float32Array(8 * k).fill(flag === 0 ? 1 : 2));
+      deepEqual((await program.read(out))[0], new Float32Array(n * n).fill(value));
+      program.write("x", new Float32Array(n * k).fill(flag === 0 ? 1 : 2));
     }
     program.destroy();
   });
@@ -169,7 +172,8 @@ for (const variant of Object.keys(matmulVariants)) {
   Deno.test(`matmul() with ${variant} gives the same bits where it computes one side of a symmetric product`, async () => {
     const gpu = await testGpu();
     const profile = profileFor(variant, gpu);
-    const [batch, n, k] = [2, 292, variant === "split_k" ? 260 : 20]; // tiles that lie on the diagonal, beside it, and end in the middle
+    // Tiles that lie on the diagonal, beside it, and end in the middle.
+    const [batch, n, k] = [2, variant === "broadcast" ? 28 : 292, variant === "split_k" ? 260 : 20];
     const half = filled(batch * n * n, 1);
     // The residual must be symmetric too.
     for (let i = 0; i < half.length; i++) {
