@@ -9,6 +9,7 @@
  *
  * @module
  */
+import type { Profile } from "../device.ts";
 import type { Kernel } from "../kernel.ts";
 import { Storage, Tensor } from "../tensor.ts";
 
@@ -21,6 +22,11 @@ const MOST_ROWS = 8192;
 
 /** What holds the texels; each component is one f32. */
 export const TEXEL_FORMAT: GPUTextureFormat = "rgba32float";
+
+/** Whether an adapter reads texels faster than buffers, as Mesa's software adapter does. */
+export function prefersTexels({ isSoftware, subgroupSize }: Profile): boolean {
+  return isSoftware && subgroupSize === 8;
+}
 
 /** Whether a tensor has texels: of f32, with a size that is a multiple of 4, and at most 128 MiB. */
 export function hasTexels({ dtype, size, byteLength }: Tensor): boolean {
@@ -55,6 +61,11 @@ export function texelCopy(from: Tensor): { readonly texels: Tensor; readonly cop
 export function declareTexels(binding: number, name: string): string {
   return `@group(0) @binding(${binding}) var ${name}: texture_storage_2d<${TEXEL_FORMAT}, read>;
 fn ${name}_at(i: u32) -> vec4f { return textureLoad(${name}, vec2u(i % ${ROW_TEXELS}u, i / ${ROW_TEXELS}u)); }`;
+}
+
+/** WGSL that reads the i-th vec4f of what is bound under a name: texels, or an array of vec4f. */
+export function vectorAt(name: string, inTexels: boolean): (i: string) => string {
+  return inTexels ? (i) => `${name}_at(${i})` : (i) => `${name}[${i}]`;
 }
 
 /** Creates a texture for so many bytes of texels. */

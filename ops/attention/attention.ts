@@ -16,6 +16,7 @@
  */
 import type { GradientTarget, Graph } from "../../gpu/graph.ts";
 import { expectShape, type Tensor } from "../../gpu/tensor.ts";
+import { hasTexels, prefersTexels } from "../../gpu/texels/texels.ts";
 import { perThread } from "../../gpu/wgsl.ts";
 import { randomSeed } from "../dropout.ts";
 import { type AttentionKernel, attentionKernels } from "./kernels.ts";
@@ -105,17 +106,20 @@ function record(
   const packed = q.tensor === k.tensor;
   const named = (name: string, columns: Columns) => ({ ...columns, array: packed ? "qkv" : name });
   const places = { q: named("q", q), k: named("k", k), v: named("v", v) };
+  const texels = row.width === 4 && prefersTexels(g.profile) && [q, k, v].every((c) => hasTexels(c.tensor));
   const kernels = attentionKernels(g.profile, {
     row,
     places,
     channels,
     scale,
     dropout,
+    texels,
     starts: starts?.size,
   });
-  const inputs = Object.fromEntries(
-    Object.values(places).map(({ array, tensor }) => [array, row.wrap(tensor)] as const),
-  );
+  const readable = (tensor: Tensor) => row.wrap(texels ? g.texels(tensor) : tensor);
+  // Texels are copied for the backward pass again, so that they need not be kept.
+  const inputs = () =>
+    Object.fromEntries(Object.values(places).map(({ array, tensor }) => [array, readable(tensor)] as const));
   const extra: Record<string, Tensor> = starts && dropout > 0 ? { starts: startsAndSeed(g, starts) } : {
     ...(dropout > 0 ? { seed: randomSeed(g) } : {}),
     ...(starts ? { starts } : {}),
@@ -142,7 +146,7 @@ function record(
   const asPairs = { rows: { tensor: rows, type: "vec2f" } } as const;
   g.dispatch({
     label: "attention_forward",
-    read: { ...inputs, ...extra },
+    read: { ...inputs(), ...extra },
     write: { o: row.wrap(o), ...asPairs },
     flops: 4 * causalProduct,
     ...launch(kernels.forward(), numHeads),
@@ -156,7 +160,7 @@ function record(
       Object.fromEntries(gradients.flatMap((t) => t ? [[t.array, row.wrap(t.tensor)] as const] : []));
     g.dispatch({
       label: "attention_backward_q",
-      read: { ...inputs, o: row.wrap(o), dO: row.wrap(dO), ...extra },
+      read: { ...inputs(), o: row.wrap(o), dO: readable(dO), ...extra },
       write: { ...write(dq), ...asPairs },
       flops: 6 * causalProduct,
       ...launch(kernels.backwardQueries(dq), numHeads),
@@ -164,7 +168,7 @@ function record(
     if (!dk && !dv) return;
     g.dispatch({
       label: "attention_backward_kv",
-      read: { ...inputs, ...asPairs, dO: row.wrap(dO), ...extra },
+      read: { ...inputs(), ...asPairs, dO: readable(dO), ...extra },
       write: write(dk, dv),
       flops: 8 * causalProduct,
       ...launch(kernels.backwardKeysValues(dk, dv), numKeyValueHeads),

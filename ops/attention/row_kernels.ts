@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { vectorAt } from "../../gpu/texels/texels.ts";
 import { f32, mainInputs } from "../../gpu/wgsl.ts";
 import { keepFactorWgsl } from "../dropout.ts";
 import type { Columns } from "./cached_attention.ts";
@@ -23,6 +24,8 @@ export interface AttentionText {
   readonly scale: number;
   /** Probability of dropping a weight, drawn from `seed[0]` or, where there are starts, the value behind them. */
   readonly dropout: number;
+  /** Whether q, k, v and dO are texels; default false. */
+  readonly texels?: boolean;
   /** How many `starts` there are, from which on queries see keys; default none, and they see keys from the first on. */
   readonly starts?: number;
 }
@@ -68,14 +71,14 @@ ${mainOver("NH")}
 
 /** dq and D of the queries. */
 export function backwardQueriesWgsl(text: AttentionText, dq: GradientText | undefined): string {
-  const { each, forPieces, loadOwn, loadShared, zeros, dot } = text.row;
+  const { row: { each, forPieces, loadOwn, loadShared, zeros, dot }, texels = false } = text;
   return `${declarations(text)}
 ${mainOver("NH")}
   let head = group.y % NH;
   let q_start = q_at(b, row, head);
   let o_start = o_at(b, row, head);
   ${loadOwn("q", (c) => `load_q(q_start, ${c}) * SCALE`)}
-  ${loadOwn("g", (c) => `dO[o_start + ${c}]`)}
+  ${loadOwn("g", (c) => vectorAt("dO", texels)(`o_start + ${c}`))}
   ${zeros("sum")}
   var d_row = 0.0;
   ${forPieces((c) => `d_row += product(g_own[${c}], o[o_start + ${c}]);`)}
@@ -102,7 +105,7 @@ export function backwardKeysValuesWgsl(
   dk: GradientText | undefined,
   dv: GradientText | undefined,
 ): string {
-  const { each, loadOwn, loadShared, zeros, dot } = text.row;
+  const { row: { each, loadOwn, loadShared, zeros, dot }, texels = false } = text;
   return `${declarations(text)}
 ${mainOver("KV")}
   let kv_head = group.y % KV;
@@ -117,7 +120,7 @@ ${mainOver("KV")}
       let q_start = q_at(b, i, head);
       let o_start = o_at(b, i, head);
       ${loadShared("q", (c) => `load_q(q_start, ${c})`)}
-      ${loadShared("g", (c) => `dO[o_start + ${c}]`)}
+      ${loadShared("g", (c) => vectorAt("dO", texels)(`o_start + ${c}`))}
       let l_and_d = rows[row_at(b, i, head)];
       let p = select(0.0, exp(${dot("k", "q")} - l_and_d.x), sees(b, i, row));
       let mask = keep(b, head, i, row);
@@ -150,7 +153,8 @@ function mainOver(heads: "NH" | "KV"): string {
 }
 
 /** Functions: where rows of batch b, position t and a head begin, what is seen and what is kept. */
-export function declarations({ row, places, channels, scale, dropout, starts }: AttentionText): string {
+export function declarations(text: AttentionText): string {
+  const { row, places, channels, scale, dropout, starts, texels = false } = text;
   const { width } = row;
   const rowsOf = (name: "q" | "k" | "v") => {
     const { array, offset, stride } = places[name];
@@ -158,7 +162,7 @@ export function declarations({ row, places, channels, scale, dropout, starts }: 
 fn ${name}_at(b: u32, t: u32, head: u32) -> u32 {
   return ((b * T + t) * ${stride}u + ${offset}u + head * HS) / ${width}u;
 }
-fn load_${name}(at: u32, c: u32) -> V { return ${array}[at + c]; }`;
+fn load_${name}(at: u32, c: u32) -> V { return ${vectorAt(array, texels)("at + c")}; }`;
   };
   return `const SCALE = ${f32(scale)};
 ${row.declarations}

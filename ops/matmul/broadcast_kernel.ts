@@ -5,7 +5,7 @@
  * @module
  */
 import type { Graph } from "../../gpu/graph.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
+import { vectorAt } from "../../gpu/texels/texels.ts";
 import { list, mainInputs, opaque, unroll } from "../../gpu/wgsl.ts";
 import { type Product, prologue, recordProduct, type Tile, XYZW } from "./product.ts";
 
@@ -32,7 +32,7 @@ export function broadcastKernel(g: Graph, p: Product): void {
   const rows = m === 1 && !columnA ? 1 : m <= 8 ? 8 : m <= 16 ? 16 : 32;
   const tile: Tile = [rows, 32];
   const ragged = p.k % 4 !== 0;
-  const [readA, readB] = [reads("a", p.a), reads("b", p.b)];
+  const [readA, readB] = (["a", "b"] as const).map((x) => vectorAt(x, p[x].storage.form === "texture"));
   const a = columnA ? columnsOfA(readA, rows, ragged) : rowsOfA(readA, rows);
   const b = rowB ? columnsOfB(readB) : rowsOfB(readB, ragged);
   recordProduct(
@@ -59,12 +59,7 @@ export function broadcastKernel(g: Graph, p: Product): void {
   );
 }
 
-/** WGSL of an operand's i-th vec4f. */
-type Read = (i: string) => string;
-
-function reads(name: string, { storage }: Tensor): Read {
-  return storage.form === "texture" ? (i) => `${name}_at(${i})` : (i) => `${name}[${i}]`;
-}
+type Read = ReturnType<typeof vectorAt>;
 
 /** A lies as [m, k]: a lane loads four neighbours of its row, and of the rows 8, 16 and 24 further on. */
 function rowsOfA(read: Read, rows: number): ReaderOfA {
