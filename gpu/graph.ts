@@ -109,7 +109,12 @@ export interface GraphOptions {
   readonly recompute?: boolean;
   /** See {@linkcode Graph.precision}; default f32. */
   readonly precision?: Precision;
+  /** See {@linkcode Graph.frozen}; default false. */
+  readonly frozen?: boolean;
 }
+
+/** Bytes of texels that a graph keeps at most: beyond it weights are read as they lie. */
+const MOST_KEPT_BYTES = 2 ** 30;
 
 /** A recording. */
 export class Graph {
@@ -121,6 +126,13 @@ export class Graph {
   readonly training: boolean;
   /** Replays of the first phase per step. */
   readonly microBatches: number;
+  /**
+   * Whether parameters change only before a {@linkcode Program.refresh}, so that what is computed of them alone may be
+   * kept from run to run.
+   */
+  readonly frozen: boolean;
+  /** Recorded by {@linkcode Graph.prepare}: replayed by the first run and after a refresh. */
+  readonly preparation: Kernel[] = [];
   /** Recorded before {@linkcode Graph.beginUpdate}: replayed for every micro-batch. */
   readonly microKernels: Kernel[] = [];
   /** Recorded after it: once a step. */
@@ -147,6 +159,8 @@ export class Graph {
   #tape: (() => void)[] = [];
   #gradients = new Map<Tensor, Tensor>();
   #updating = false;
+  #preparing = false;
+  #keptBytes = 0;
   #randomStreams = 0;
   readonly #recomputing: boolean;
   readonly #precision: Precision;
@@ -166,6 +180,7 @@ export class Graph {
     this.#given = options.choices ?? {};
     this.#recomputing = this.training && (options.recompute ?? false);
     this.#precision = options.precision ?? "f32";
+    this.frozen = options.frozen ?? false;
     requirePrecision(this.profile, this.#precision);
   }
 
@@ -349,14 +364,47 @@ export class Graph {
   texels(x: Tensor): Tensor {
     const known = this.#copies.find(x);
     if (known || !hasTexels(x)) return known ?? x;
-    const { texels, copy } = texelCopy(x);
+    const { texels, copy } = texelCopy(x, "activation");
     this.#record(copy);
     this.#copies.add(x, texels);
     return texels;
   }
 
+  /**
+   * Records what depends on parameters alone, in a graph that is {@linkcode Graph.frozen}. Only its texels stay
+   * ({@linkcode Graph.keepTexels}).
+   */
+  prepare<T>(block: () => T): T {
+    if (!this.frozen) throw new TypeError("Graph.prepare() needs a graph whose parameters are frozen");
+    this.#preparing = true;
+    try {
+      return block();
+    } finally {
+      this.#preparing = false;
+    }
+  }
+
+  /** Whether there is room to keep so many more bytes of texels: 1 GiB in all. */
+  canKeep(bytes: number): boolean {
+    return this.#keptBytes + bytes <= MOST_KEPT_BYTES;
+  }
+
+  /**
+   * Records a copy of a tensor into texels that stay as they are from run to run; for {@linkcode Graph.prepare}.
+   *
+   * @throws {TypeError} If the tensor has no texels, see {@linkcode hasTexels}.
+   */
+  keepTexels(x: Tensor): Tensor {
+    if (!hasTexels(x)) throw new TypeError(`${x.label} has no texels`);
+    const { texels, copy } = texelCopy(x, "input");
+    this.#keptBytes += this.persist(texels.storage).byteLength;
+    this.#record(copy);
+    return texels;
+  }
+
   #record(kernel: Kernel): void {
-    (this.#updating ? this.updateKernels : this.microKernels).push(kernel);
+    const { preparation, updateKernels, microKernels } = this;
+    (this.#preparing ? preparation : this.#updating ? updateKernels : microKernels).push(kernel);
   }
 
   /** Records how to pass gradients back through what was just recorded; called in reverse order. */

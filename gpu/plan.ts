@@ -108,7 +108,7 @@ export interface MemoryPlan {
 export function planMemory(
   graph: Graph,
 ): { readonly buffers: Plan; readonly textures: Plan; readonly memory: MemoryPlan } {
-  const kernels = [...graph.microKernels, ...graph.updateKernels];
+  const kernels = [...graph.preparation, ...graph.microKernels, ...graph.updateKernels];
   const uses = kernels.map((kernel) => kernel.bindings.map((b) => b.tensor.storage));
   const buffers = planBuffers(uses, graph.collected.map((c) => c.from.storage));
   const textures = planBuffers(uses, [], "texture");

@@ -25,6 +25,8 @@ export class Program {
   /** For even and for odd runs: they differ where buffers are exchanged. */
   readonly #replays: readonly [readonly ReplayPart[], readonly ReplayPart[]];
   readonly #pace: Pace;
+  readonly #preparation: readonly Step[];
+  #isPrepared = false;
   #parity: 0 | 1 = 0;
   readonly #staged: ReadonlyMap<Input, GPUBuffer>;
   /** Planned memory. */
@@ -36,6 +38,7 @@ export class Program {
     graph: Graph,
     parts: {
       owned: (GPUBuffer | GPUTexture)[];
+      preparation: readonly StepPair[];
       micro: readonly StepPair[];
       update: readonly StepPair[];
       staged: ReadonlyMap<Input, GPUBuffer>;
@@ -47,6 +50,7 @@ export class Program {
     this.#owned = parts.owned;
     this.#staged = parts.staged;
     this.#replays = [replayParts(graph, parts, 0), replayParts(graph, parts, 1)];
+    this.#preparation = parts.preparation.map(([step]) => step);
     this.#pace = new Pace(gpu);
     this.memory = parts.memory;
   }
@@ -94,8 +98,23 @@ export class Program {
 
   /** Encodes and submits one step: all micro-batches, then the update phase. Makes no buffer, pipeline or bind group. */
   run(): void {
+    this.#prepare();
     submitParts(this.#gpu.device, this.#nextReplay(), this.#pace);
     this.#exchange();
+  }
+
+  /**
+   * Tells that parameters have changed: of a graph that is {@linkcode Graph.frozen}, the next run computes again what it
+   * keeps of them. The first run does so anyway.
+   */
+  refresh(): void {
+    this.#isPrepared = false;
+  }
+
+  #prepare(): void {
+    if (this.#isPrepared) return;
+    submitParts(this.#gpu.device, [this.#preparation], this.#pace);
+    this.#isPrepared = true;
   }
 
   /** Encodes the kernels of the first phase as one compute pass, without what surrounds them, to measure them. */
@@ -106,6 +125,7 @@ export class Program {
 
   /** Runs one step as {@linkcode Program.run} does, waits for it and says how long it took as a whole. */
   async timeRun(): Promise<SubmissionTime> {
+    this.#prepare();
     const time = await timeSubmissions(
       this.#gpu,
       (start, end) => submitParts(this.#gpu.device, [start, ...this.#nextReplay(), end], this.#pace),
@@ -119,6 +139,7 @@ export class Program {
    * took. Makes GPU objects and waits.
    */
   async profile(): Promise<ReplayProfile> {
+    this.#prepare();
     const profile = await profileParts(this.#gpu, this.#nextReplay(), this.#pace);
     this.#exchange();
     return profile;
@@ -234,7 +255,10 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
       const texels = textures.bufferBytes.map((bytes, i) => createTexture(gpu.device, `texels.${i}`, bytes));
       owned.push(...texels);
       for (const [storage, index] of textures.assignment) storage.texture = texels[index];
-      for (const storage of graph.persistent) storage.buffer ??= create(storage.label, storage.byteLength);
+      for (const storage of graph.persistent) {
+        if (storage.form === "buffer") storage.buffer ??= create(storage.label, storage.byteLength);
+        else owned.push(storage.texture = createTexture(gpu.device, storage.label, storage.byteLength));
+      }
       for (const input of staging) {
         staged.set(input, create(`staged.${input.tensor.label}`, stagedBytes(input)));
       }
@@ -248,10 +272,12 @@ export async function compileProgram(gpu: Gpu, graph: Graph): Promise<Program> {
   const exchanged = new Map(graph.exchanged.flatMap(([a, b]) => [[a, b], [b, a]] as const));
   const compile = (list: readonly Kernel[]) =>
     Promise.all(list.map((kernel) => compileKernel(gpu, kernel, exchanged)));
-  const [micro, update] = await Promise.all([compile(graph.microKernels), compile(graph.updateKernels)]);
+  const [preparation, micro, update] = await Promise.all(
+    [graph.preparation, graph.microKernels, graph.updateKernels].map(compile),
+  );
   gpu.check();
 
-  return new Program(gpu, graph, { owned, micro, update, staged, memory: planned });
+  return new Program(gpu, graph, { owned, preparation, micro, update, staged, memory: planned });
 }
 
 async function compileKernel(

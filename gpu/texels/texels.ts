@@ -17,8 +17,8 @@ import { Storage, Tensor } from "../tensor.ts";
 const ROW_TEXELS = 1024;
 const TEXEL_BYTES = 16;
 const ROW_BYTES = ROW_TEXELS * TEXEL_BYTES;
-/** Rows that a texture may have on every adapter: 128 MiB. */
-const MOST_ROWS = 8192;
+/** What a texture holds at most: every adapter has textures of 8,192 rows. */
+export const MOST_TEXEL_BYTES = 8192 * ROW_BYTES;
 
 /** What holds the texels; each component is one f32. */
 export const TEXEL_FORMAT: GPUTextureFormat = "rgba32float";
@@ -30,19 +30,23 @@ export function prefersTexels({ isSoftware, subgroupSize }: Profile): boolean {
 
 /** Whether a tensor has texels: of f32, with a size that is a multiple of 4, and at most 128 MiB. */
 export function hasTexels({ dtype, size, byteLength }: Tensor): boolean {
-  return dtype === "f32" && size % 4 === 0 && byteLength <= MOST_ROWS * ROW_BYTES;
+  return dtype === "f32" && size % 4 === 0 && byteLength <= MOST_TEXEL_BYTES;
 }
 
 /**
  * Describes the copy of a tensor into texels of its own.
  *
  * @param from A tensor that {@linkcode hasTexels}.
+ * @param kind Of the texture: shared as activations are, or kept as an input.
  * @returns A tensor of the same shape in a texture, and the command that fills it.
  */
-export function texelCopy(from: Tensor): { readonly texels: Tensor; readonly copy: Kernel } {
+export function texelCopy(
+  from: Tensor,
+  kind: "activation" | "input",
+): { readonly texels: Tensor; readonly copy: Kernel } {
   const label = `${from.label}.texels`;
   const bytes = Math.ceil(from.byteLength / ROW_BYTES) * ROW_BYTES;
-  const storage = new Storage("activation", bytes, label, "texture");
+  const storage = new Storage(kind, bytes, label, "texture");
   const texels = new Tensor(from.shape, from.dtype, { storage, byteOffset: 0 }, false, label);
   const copy: Kernel = {
     label: "copy_to_texels",

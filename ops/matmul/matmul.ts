@@ -4,6 +4,7 @@
  *
  * - `texels` on CPU adapters whose subgroups have 8 lanes (lavapipe): `broadcast`, which reads buffers where A has few rows,
  *   with its operands copied to texels,
+ * - `matvec` on the same where A has few rows and B is a parameter of a frozen graph, so that its texels can be kept,
  * - `tile` on other CPU adapters,
  * - on GPUs `shared128`, in tiles of 128 x 128 results, where there are enough of them to keep a large card at work, else
  *   `shared64`, and where those are few too and k is long, `split_k`.
@@ -13,12 +14,14 @@
 import type { Graph } from "../../gpu/graph.ts";
 import type { Profile } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { MOST_TEXEL_BYTES, prefersTexels } from "../../gpu/texels/texels.ts";
 import { broadcastKernel } from "./broadcast_kernel.ts";
+import { matvecKernel } from "./matvec_kernel.ts";
 import type { Product } from "./product.ts";
 import { sharedKernel } from "./shared_kernel.ts";
 import { ENOUGH_WORKGROUPS, type Sizes, splitKKernel, splitOf, tilesOf } from "./split_k.ts";
 import { tileKernel } from "./tile_kernel.ts";
-import { padRows, transpose } from "./transpose.ts";
+import { padded, padRows, transpose } from "./transpose.ts";
 
 /** What {@linkcode matmul} takes. */
 export interface MatmulOptions {
@@ -137,6 +140,8 @@ export function matmul(g: Graph, options: MatmulOptions): void {
   }${types.every((dtype) => dtype === "f32") ? "" : ` ${types.join(" ")}`}`;
   // In a batch operands are read as they lie.
   const candidates = matmulCandidates(g.profile, batch > 1 && !transposedA, options);
+  const kept = keptRows(g, options);
+  if (kept) return matvecKernel(g, { ...options, a: padRows(g, options.a, m, k), b: kept });
   const name = g.choose(key, candidates, (trial, candidate) => {
     const size = trialSize(g.profile, { batch, m, n, k });
     const a = trial.input("a", [size.batch, size.m, size.k], types[0]);
@@ -155,6 +160,21 @@ export function matmul(g: Graph, options: MatmulOptions): void {
     });
   });
   record(g, matmulVariants[name], options);
+}
+
+/**
+ * Texels of B as [n, k padded], which are kept: as long as one run after another reads each value once, no other way is as
+ * fast on a CPU. Nothing where they cannot be kept or would not pay.
+ */
+function keptRows(g: Graph, options: MatmulOptions): Tensor | undefined {
+  const { m, n, k, b, transposedA = false, transposedB = false, batch = 1, symmetric, when } = options;
+  if (!g.frozen || !prefersTexels(g.profile) || b.storage.kind !== "parameter" || m > FEW_ROWS) {
+    return undefined;
+  }
+  const isPlain = batch === 1 && !transposedA && !symmetric && !when;
+  const bytes = 4 * n * padded(k);
+  if (!isPlain || b.dtype !== "f32" || bytes > MOST_TEXEL_BYTES || !g.canKeep(bytes)) return undefined;
+  return g.prepare(() => g.keepTexels(layOut(g, b, transposedB ? [n, k] : [k, n], !transposedB)));
 }
 
 /** Halves the longest side until a trial is short; which kernel is fastest hardly depends on so large a size. */
