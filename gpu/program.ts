@@ -96,11 +96,22 @@ export class Program {
     );
   }
 
-  /** Encodes and submits one step: all micro-batches, then the update phase. Makes no buffer, pipeline or bind group. */
-  run(): void {
+  /**
+   * Encodes and submits steps: of each all micro-batches, then the update phase. Makes no buffer, pipeline or bind
+   * group.
+   *
+   * @param count How many, all with the same inputs unless kernels write these; default 1. They share submissions.
+   */
+  run(count = 1): void {
     this.#prepare();
-    submitParts(this.#gpu.device, this.#nextReplay(), this.#pace);
-    this.#exchange();
+    submitParts(this.#gpu.device, this.#steps(count), this.#pace);
+  }
+
+  *#steps(count: number): Generator<ReplayPart, void, void> {
+    for (let i = 0; i < count; i++) {
+      yield* this.#nextReplay();
+      this.#exchange();
+    }
   }
 
   /**

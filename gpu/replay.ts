@@ -218,8 +218,8 @@ function stampsOf(
   };
 }
 
-/** Encodes and submits a whole replay. */
-export function submitParts(device: GPUDevice, parts: readonly ReplayPart[], pace: Pace): void {
+/** Encodes and submits whole replays. */
+export function submitParts(device: GPUDevice, parts: Iterable<ReplayPart>, pace: Pace): void {
   const pieces = new Pieces(device, pace);
   for (const part of parts) {
     if (typeof part === "function") part(pieces.encoder);

@@ -1,6 +1,7 @@
 /**
- * Continuing sequences of token ids with a cache of keys and values on the GPU: a prompt is read in pieces of a
- * fixed length, then every run adds one token to each of several sequences.
+ * Continuing sequences of token ids with a cache of keys and values on the GPU: a prompt is read in pieces of some
+ * fixed lengths, then every run adds one token to each of several sequences. The GPU chooses it and goes on from there
+ * by itself for a burst of runs, and with the next burst while the host reads the ids of the last.
  *
  * Text goes in and out in `text_generation.ts`.
  *
@@ -12,14 +13,19 @@ import { compileProgram, type Program } from "../../gpu/program.ts";
 import { Readback } from "../../gpu/readback.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import type { KeyValueCache } from "../../ops/attention/key_value_cache.ts";
-import { type GeneratorOptions, PIECE, recordGeneration } from "./recording.ts";
-import { checkSampling, sampleToken, type SamplingOptions } from "./sampling.ts";
+import { type GeneratorOptions, recordGeneration } from "./recording.ts";
+import { checkSampling, type SamplingOptions } from "./sampling.ts";
+import { choiceInputs, type ChosenTokens, INFINITE_TOKEN, NAN_TOKEN } from "./token_choice.ts";
 
 /** Options of {@linkcode Generator.generate}. */
 export interface GenerateOptions extends SamplingOptions {
   /** The most tokens to add; default 100. */
   readonly maxTokens?: number;
-  /** Seed of the draws, which depend on nothing else; default 0. */
+  /**
+   * Seed of the draws; default 0. The same seed gives the same tokens on the same adapter, whatever else is continued
+   * beside them; another adapter, or another version of its driver or of this library, may round otherwise and draw
+   * others.
+   */
   readonly seed?: number;
   /** Stop after any of these ids, such as the end-of-text token; default none. */
   readonly stopIds?: readonly number[];
@@ -44,27 +50,47 @@ interface Sequence {
   held: number;
 }
 
+/** Which sequence is where in the cache. */
+type Places = (Sequence | undefined)[];
+
+/** Runs that were submitted and whose tokens come back together. */
+interface Burst {
+  readonly length: number;
+  /** [R, B], see {@linkcode ChosenTokens}. */
+  readonly chosen: Promise<Uint32Array>;
+}
+
+/** Milliseconds from one read to the next below and above which a burst gets longer and shorter. */
+const STEADY_MS = [50, 100] as const;
+
 /** Compiled generation. Made by {@linkcode Generator.create}. */
 export class Generator {
   readonly #cache: KeyValueCache;
-  readonly #prefill: Program;
+  /** By their lengths, the longest first. */
+  readonly #prefill: ReadonlyMap<number, Program>;
   readonly #decode: Program;
-  readonly #readback: Readback;
-  readonly #batchSize: number;
+  readonly #choice: ChosenTokens;
+  /** Used in turns, since one is still in use when the next burst is submitted. */
+  readonly #readbacks: Readback[];
   readonly #vocabSize: number;
   /** Sequences use one cache, so whoever comes later waits for it. */
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(
-    parts: { cache: KeyValueCache; prefill: Program; decode: Program; readback: Readback },
-    batchSize: number,
+    gpu: Gpu,
+    parts: {
+      cache: KeyValueCache;
+      prefill: ReadonlyMap<number, Program>;
+      decode: Program;
+      choice: ChosenTokens;
+    },
     vocabSize: number,
   ) {
     this.#cache = parts.cache;
     this.#prefill = parts.prefill;
     this.#decode = parts.decode;
-    this.#readback = parts.readback;
-    this.#batchSize = batchSize;
+    this.#choice = parts.choice;
+    this.#readbacks = [0, 1].map(() => new Readback(gpu, [parts.choice.chosen]));
     this.#vocabSize = vocabSize;
   }
 
@@ -83,23 +109,19 @@ export class Generator {
     parameters: ParameterStore,
     options: GeneratorOptions = {},
   ): Promise<Generator> {
-    const { cache, prefill, decode, logits } = recordGeneration(gpu.profile, model, parameters, options);
-    const programs: Program[] = [];
+    const recorded = recordGeneration(gpu.profile, model, parameters, options);
+    const { cache, choice } = recorded;
+    const prefill = new Map<number, Program>();
     try {
       await cache.allocate(gpu);
-      for (const g of [prefill, decode]) programs.push(await compileProgram(gpu, g));
+      for (const [length, g] of recorded.prefill) prefill.set(length, await compileProgram(gpu, g));
+      const decode = await compileProgram(gpu, recorded.decode);
+      return new Generator(gpu, { cache, prefill, decode, choice }, model.vocabSize);
     } catch (error) {
-      for (const program of programs) program.destroy();
+      for (const program of prefill.values()) program.destroy();
       cache.destroy();
       throw error;
     }
-    const parts = {
-      cache,
-      prefill: programs[0],
-      decode: programs[1],
-      readback: new Readback(gpu, logits),
-    };
-    return new Generator(parts, cache.sequences, model.vocabSize);
   }
 
   /**
@@ -111,8 +133,10 @@ export class Generator {
    */
   logits(ids: readonly number[]): Promise<Float32Array> {
     return this.#inTurn(async () => {
-      const [logits] = await this.#step([this.#begin({ prompt: ids })]);
-      return logits;
+      this.#place([this.#begin({ prompt: ids, temperature: 0 })]);
+      this.#decode.run();
+      const [scores] = await this.#decode.read(this.#choice.scores.rows(0, 1));
+      return scores;
     });
   }
 
@@ -123,7 +147,7 @@ export class Generator {
    * @param prompt At least one token id; only the last ones count where there are more than the context holds.
    * @param options See {@linkcode GenerateOptions}.
    * @returns The new ids, the stop id included.
-   * @throws {RangeError} If the prompt or an option is out of range.
+   * @throws {RangeError} If the prompt or an option is out of range, or the model gives logits that are not finite.
    */
   async generate(prompt: readonly number[], options: GenerateOptions = {}): Promise<number[]> {
     const [ids] = await this.generateAll([{ ...options, prompt }]);
@@ -136,20 +160,19 @@ export class Generator {
    *
    * @param requests The sequences and how to continue each.
    * @returns The new ids of each, the stop id included.
-   * @throws {RangeError} If a prompt or an option is out of range; before anything is generated.
+   * @throws {RangeError} If a prompt or an option is out of range, before anything is generated; or if the model gives
+   * logits that are not finite.
    */
   generateAll(requests: readonly GenerateRequest[]): Promise<number[][]> {
     return this.#inTurn(async () => {
       const sequences = requests.map((request) => this.#begin(request));
       const waiting = sequences.filter(({ request }) => maxTokensOf(request) > 0);
-      const places: (Sequence | undefined)[] = Array(this.#batchSize).fill(undefined);
+      const places: Places = Array(this.#batchSize).fill(undefined);
       for (;;) {
         places.forEach((sequence, slot) => places[slot] = sequence ?? waiting.shift());
         if (places.every((sequence) => !sequence)) break;
-        const logits = await this.#step(places);
-        places.forEach((sequence, slot) => {
-          if (sequence && extend(sequence, logits[slot])) places[slot] = undefined;
-        });
+        this.#place(places);
+        await this.#extend(places, waiting.length > 0);
       }
       return sequences.map(({ request, ids }) => ids.slice(request.prompt.length));
     });
@@ -157,10 +180,13 @@ export class Generator {
 
   /** Gives the buffers back; the parameters stay. */
   destroy(): void {
-    this.#prefill.destroy();
-    this.#decode.destroy();
-    this.#readback.destroy();
+    for (const program of [...this.#prefill.values(), this.#decode]) program.destroy();
+    for (const readback of this.#readbacks) readback.destroy();
     this.#cache.destroy();
+  }
+
+  get #batchSize(): number {
+    return this.#cache.sequences;
   }
 
   /** Checks a request and starts its sequence. */
@@ -180,29 +206,21 @@ export class Generator {
     return { request, ids: [...prompt], dropped, held: 0 };
   }
 
-  /** Logits for what follows each sequence, of no meaning where a place is empty; adds their last tokens to the cache. */
-  async #step(places: readonly (Sequence | undefined)[]): Promise<Float32Array[]> {
+  /** Tells the GPU about all sequences: what they hold but for the last token, and where and how they go on. */
+  #place(places: Places): void {
     const [tokens, starts] = [0, 0].map(() => new Uint32Array(this.#batchSize));
     const slots = Uint32Array.from(tokens, (_, slot) => slot);
-    places.forEach((sequence, slot) => {
-      if (!sequence) return;
+    const choosing = Array.from(tokens, (_, slot) => {
+      const sequence = places[slot];
+      if (!sequence) return undefined;
       this.#fill(sequence, slot);
-      tokens[slot] = sequence.ids[sequence.ids.length - 1];
-      starts[slot] = sequence.held++;
+      const { request, ids, held } = sequence;
+      tokens[slot] = ids[ids.length - 1];
+      starts[slot] = held;
+      return { options: request, ids, drawn: ids.length - request.prompt.length, start: held };
     });
-    for (const [name, values] of Object.entries({ tokens, starts, slots })) this.#decode.write(name, values);
-    this.#decode.run();
-    const blocks = await this.#readback.read(); // [B, V] in blocks of columns
-    return places.map((_, slot) => {
-      const logits = new Float32Array(this.#vocabSize);
-      let column = 0;
-      for (const block of blocks) {
-        const width = block.length / this.#batchSize;
-        logits.set(block.subarray(slot * width, (slot + 1) * width), column);
-        column += width;
-      }
-      return logits;
-    });
+    const inputs = { tokens, starts, slots, ...choiceInputs(choosing, this.#vocabSize) };
+    for (const [name, values] of Object.entries(inputs)) this.#decode.write(name, values);
   }
 
   /** Brings all of a sequence but its last token into the cache. */
@@ -212,16 +230,79 @@ export class Generator {
       sequence.dropped = ids.length - Math.max(1, this.#cache.length >> 1);
       sequence.held = 0;
     }
-    const end = ids.length - sequence.dropped - 1;
-    const length = Math.min(PIECE, this.#cache.length);
-    for (; sequence.held < end; sequence.held = Math.min(sequence.held + length, end)) {
+    const lengths = [...this.#prefill.keys()];
+    for (;;) {
+      const left = ids.length - sequence.dropped - 1 - sequence.held;
+      if (left === 0) return;
+      const length = lengths.find((length) => length <= left) ?? lengths[lengths.length - 1];
+      const program = this.#prefill.get(length)!;
       const tokens = new Uint32Array(length);
       const from = sequence.dropped + sequence.held;
-      tokens.set(ids.slice(from, Math.min(from + length, ids.length - 1)));
-      this.#prefill.write("tokens", tokens);
-      this.#prefill.write("starts", Uint32Array.of(sequence.held));
-      this.#prefill.write("slots", Uint32Array.of(slot));
-      this.#prefill.run();
+      tokens.set(ids.slice(from, from + Math.min(length, left)));
+      program.write("tokens", tokens);
+      program.write("starts", Uint32Array.of(sequence.held));
+      program.write("slots", Uint32Array.of(slot));
+      program.run();
+      sequence.held += Math.min(length, left);
+    }
+  }
+
+  /**
+   * Adds tokens until all sequences have ended, or one must begin a new context, or one has ended where others wait
+   * for its place; and until all bursts that were submitted are read.
+   */
+  async #extend(places: Places, othersWait: boolean): Promise<void> {
+    const bursts: Burst[] = [];
+    const count = places.filter((sequence) => sequence).length;
+    let length = 1;
+    let since = performance.now();
+    try {
+      for (let number = 0;;) {
+        const sequences = places.filter((sequence) => sequence !== undefined);
+        const submitted = bursts.reduce((sum, burst) => sum + burst.length, 0);
+        const isOver = sequences.length === 0 || othersWait && sequences.length < count;
+        const room = isOver ? 0 : Math.min(...sequences.map((s) => this.#room(s))) - submitted;
+        if (room > 0 && bursts.length < 2) {
+          bursts.push(this.#submit(Math.min(length, room), this.#readbacks[number++ % 2]));
+          continue;
+        }
+        const burst = bursts.shift();
+        if (!burst) return;
+        this.#take(places, burst.length, await burst.chosen);
+        const milliseconds = performance.now() - since;
+        since += milliseconds;
+        if (milliseconds < STEADY_MS[0]) length = Math.min(2 * length, this.#choice.chosen.shape[0]);
+        else if (milliseconds > STEADY_MS[1]) length = Math.max(1, length >> 1);
+      }
+    } finally {
+      // Where this failed, what follows must find both staging buffers unused.
+      await Promise.allSettled(bursts.map(({ chosen }) => chosen));
+    }
+  }
+
+  /** Tokens that may be added to a sequence before it ends or must begin a new context. */
+  #room({ request, ids, held }: Sequence): number {
+    return Math.min(maxTokensOf(request) - (ids.length - request.prompt.length), this.#cache.length - held);
+  }
+
+  /** Submits runs and begins to read what they choose. */
+  #submit(length: number, readback: Readback): Burst {
+    this.#decode.run(length);
+    const chosen = readback.read().then(([values]) => new Uint32Array(values.buffer));
+    // Whoever awaits it is told; it may be a while until then.
+    chosen.catch(() => {});
+    return { length, chosen };
+  }
+
+  /** Adds the tokens of a burst to their sequences, and frees the places of those that end. */
+  #take(places: Places, length: number, chosen: Uint32Array): void {
+    const rows = chosen.length / this.#batchSize;
+    for (let i = 0; i < length; i++) {
+      places.forEach((sequence, slot) => {
+        if (!sequence) return;
+        const id = chosen[sequence.held % rows * this.#batchSize + slot];
+        if (addToken(sequence, id)) places[slot] = undefined;
+      });
     }
   }
 
@@ -233,12 +314,20 @@ export class Generator {
 }
 
 /** Adds the next token to a sequence and says whether it ends there. */
-function extend({ request, ids }: Sequence, logits: Float32Array): boolean {
-  const { prompt, seed = 0, stopIds = [], onToken } = request;
-  const count = ids.length - prompt.length;
-  const id = sampleToken(logits, request, seed, count, ids);
+function addToken(sequence: Sequence, id: number): boolean {
+  const { request: { prompt, stopIds = [], onToken }, ids } = sequence;
+  if (id === NAN_TOKEN) {
+    throw new RangeError("The logits must be numbers, got NaN; the model's weights are broken");
+  }
+  if (id === INFINITE_TOKEN) {
+    throw new RangeError(
+      "The largest logit must be finite, got an infinite one; the model's weights are broken",
+    );
+  }
   ids.push(id);
-  return onToken?.(id) === false || stopIds.includes(id) || count + 1 >= maxTokensOf(request);
+  sequence.held++;
+  const isLast = ids.length - prompt.length >= maxTokensOf(sequence.request);
+  return onToken?.(id) === false || stopIds.includes(id) || isLast;
 }
 
 function maxTokensOf({ maxTokens = 100 }: GenerateOptions): number {

@@ -1,5 +1,5 @@
 /**
- * The recordings behind a `Generator`: one reads a piece of a prompt into the cache, the other adds a token to each
+ * The recordings behind a `Generator`: some read a piece of a prompt into the cache, another adds a token to each
  * sequence. They need no GPU.
  *
  * @module
@@ -8,16 +8,20 @@ import { withoutUnusedKernels } from "../../gpu/dead_kernels.ts";
 import type { Profile } from "../../gpu/device.ts";
 import { Graph } from "../../gpu/graph.ts";
 import type { ParameterStore } from "../../gpu/parameters.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import { KeyValueCache } from "../../ops/attention/key_value_cache.ts";
 import { headLogits } from "../../ops/cross_entropy/cross_entropy.ts";
+import { type ChosenTokens, recordTokenChoice } from "./token_choice.ts";
 
-/** Tokens of a prompt that are read at once. */
-export const PIECE = 32;
+/** Tokens of a prompt that are read at once: as many as fit, then the rest by the shortest. */
+const PIECES = [512, 128, 32];
 
 /** The most sequences side by side: further ones would be computed by another kernel and may round otherwise. */
 const MAX_BATCH = 32;
+
+/** Tokens before a read: a wait of Deno's takes 10 ms, in which a small model computes some. */
+const READ_EVERY = 16;
+const MAX_READ_EVERY = 1024;
 
 /** Options of `Generator.create`. */
 export interface GeneratorOptions {
@@ -28,18 +32,24 @@ export interface GeneratorOptions {
   readonly batchSize?: number;
   /** Tokens that the model sees at most, no more than its `maxSeqLen`; less needs less memory. Default that. */
   readonly contextLength?: number;
+  /**
+   * Tokens of a sequence that are computed, at most, before the host reads them; fewer where they take long, so that
+   * text comes steadily. What a sequence becomes does not depend on it, but up to twice as many tokens are computed in
+   * vain after one that ends it. Default 16.
+   */
+  readonly readEvery?: number;
 }
 
 /** Recorded generation, for which no GPU is needed. */
 export interface RecordedGeneration {
   /** Keys and values of all sequences. */
   readonly cache: KeyValueCache;
-  /** Reads a piece of a prompt. */
-  readonly prefill: Graph;
-  /** Adds a token to every sequence. */
+  /** Each reads a piece of a prompt, of the length that is its key; the longest first. */
+  readonly prefill: ReadonlyMap<number, Graph>;
+  /** Adds a token to every sequence, and makes its inputs those of the next run. */
   readonly decode: Graph;
-  /** Logits after `decode`, [1, B, V] in blocks of columns. */
-  readonly logits: readonly Tensor[];
+  /** What was chosen by `decode`. */
+  readonly choice: ChosenTokens;
 }
 
 /**
@@ -57,23 +67,33 @@ export function recordGeneration(
   parameters: ParameterStore,
   options: GeneratorOptions = {},
 ): RecordedGeneration {
-  const { batchSize = 1, contextLength = model.maxSeqLen } = options;
+  const { batchSize = 1, contextLength = model.maxSeqLen, readEvery = READ_EVERY } = options;
   expectInteger("The batch size of a generator", batchSize, MAX_BATCH);
   expectInteger("The context length of a generator", contextLength, model.maxSeqLen);
+  expectInteger("The tokens that a generator computes before they are read", readEvery, MAX_READ_EVERY);
   const cache = new KeyValueCache(batchSize, contextLength);
   const record = (batch: number, length: number) => {
     const g = new Graph({ profile, parameters });
     const tokens = g.input("tokens", [batch, length], "u32");
-    return { g, hidden: model.hidden(g, tokens, { context: cache.context(g, batch) }) }; // [B, T, C]
+    const context = cache.context(g, batch);
+    return { g, tokens, context, hidden: model.hidden(g, tokens, { context }) }; // [B, T, C]
   };
-  const { g: prefill } = record(1, Math.min(PIECE, contextLength));
-  // Only the cache counts here: the last block's output and what follows are not computed.
-  const kernels = prefill.microKernels;
-  kernels.splice(0, kernels.length, ...withoutUnusedKernels(kernels, kernels.length));
-  const { g: decode, hidden } = record(batchSize, 1);
-  const [, , channels] = hidden.shape;
+  const prefill = new Map<number, Graph>();
+  const shortest = Math.min(PIECES[PIECES.length - 1], contextLength);
+  for (
+    const length of PIECES.filter((length) => length <= contextLength && length > shortest).concat(shortest)
+  ) {
+    const { g } = record(1, length);
+    // Only the cache counts here: the last block's output and what follows are not computed.
+    const kernels = g.microKernels;
+    kernels.splice(0, kernels.length, ...withoutUnusedKernels(kernels, kernels.length));
+    prefill.set(length, g);
+  }
+  const { g: decode, tokens, context: { starts }, hidden } = record(batchSize, 1);
+  const channels = hidden.shape[2];
   const logits = headLogits(decode, hidden.reshape(batchSize, channels), model.head(decode)); // [B, V]
-  return { cache, prefill, decode, logits: logits.map((block) => decode.collect(block)) };
+  const choice = recordTokenChoice(decode, { logits, tokens, starts, kept: readEvery });
+  return { cache, prefill, decode, choice };
 }
 
 function expectInteger(what: string, value: number, most: number): void {

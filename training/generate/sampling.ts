@@ -1,6 +1,7 @@
 /**
  * Choosing the next token from logits, as `transformers` does it and in its order: repetition penalty,
- * temperature, top-k, top-p (arXiv 1904.09751), min-p (arXiv 2407.01082), then a draw from what is left. No GPU.
+ * temperature, top-k, top-p (arXiv 1904.09751), min-p (arXiv 2407.01082), then a draw from what is left. No GPU: a
+ * `Generator` does the same there, see `token_choice.ts`.
  *
  * @module
  */
@@ -25,7 +26,7 @@ export interface SamplingOptions {
 
 /** Tokens that may come next. */
 export interface TokenDistribution {
-  /** Token ids: all in their order, or where some were left out the likeliest first and equals in their order. */
+  /** Their ids, in order. */
   readonly ids: Uint32Array;
   /** The probability of each. */
   readonly probabilities: Float64Array;
@@ -111,6 +112,7 @@ export function tokenDistribution(
   if (topP < 1) ids = nucleus(weights, ids, topP);
   // The likeliest has the weight 1.
   if (minP > 0) ids = ids.filter((id) => weights[id] >= minP);
+  if (ids.length < weights.length) ids.sort();
   const total = sumOf(weights, ids);
   return { ids, probabilities: Float64Array.from(ids, (id) => weights[id] / total) };
 }
