@@ -1,5 +1,7 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import type { Gpu } from "../../gpu/device.ts";
 import { Graph } from "../../gpu/graph.ts";
+import type { ParameterStore } from "../../gpu/parameters.ts";
 import { compileProgram } from "../../gpu/program.ts";
 import { gpt2 } from "../../models/gpt2.ts";
 import { llama } from "../../models/llama.ts";
@@ -57,20 +59,26 @@ async function make(model: LanguageModel, options: GeneratorOptions = {}, profil
   return { gpu: own, generator, parameters, destroy };
 }
 
+/** Logits [T, V] of a pass over a whole prompt. */
+async function wholePass(gpu: Gpu, model: LanguageModel, parameters: ParameterStore, length: number) {
+  const g = new Graph({ profile: gpu.profile, parameters });
+  const hidden = model.hidden(g, g.input("tokens", [1, length], "u32"));
+  const [logits] = headLogits(g, hidden.reshape(length, hidden.shape[2]), model.head(g)); // [T, V]
+  const out = g.collect(logits);
+  const program = await compileProgram(gpu, g);
+  program.write("tokens", Uint32Array.from(prompt(length)));
+  program.run();
+  const [all] = await program.read(out);
+  program.destroy();
+  return all;
+}
+
 for (const [name, model] of Object.entries(models)) {
   for (const profile of Object.keys(await testProfiles())) {
     Deno.test(`${name}: logits through the cache are those of a whole pass, on ${profile}`, async () => {
       const { gpu, generator, parameters, destroy } = await make(model, {}, profile);
       const length = 71;
-      const g = new Graph({ profile: gpu.profile, parameters });
-      const hidden = model.hidden(g, g.input("tokens", [1, length], "u32"));
-      const [logits] = headLogits(g, hidden.reshape(length, hidden.shape[2]), model.head(g)); // [T, V]
-      const out = g.collect(logits);
-      const program = await compileProgram(gpu, g);
-      program.write("tokens", Uint32Array.from(prompt(length)));
-      program.run();
-      const [all] = await program.read(out);
-      program.destroy();
+      const all = await wholePass(gpu, model, parameters, length);
       for (const end of [1, 2, 32, 33, 34, length]) {
         const expected = all.subarray((end - 1) * VOCAB, end * VOCAB);
         // f32 sums in another order, over two blocks.
@@ -129,6 +137,72 @@ for (const [name, model] of Object.entries(models)) {
   });
 }
 
+Deno.test("a long prompt is read in pieces of several lengths", async () => {
+  const model = gpt2({
+    vocab_size: VOCAB,
+    n_positions: 700,
+    n_embd: 16,
+    n_layer: 2,
+    n_head: 2,
+    initializer_range: 0.3,
+  });
+  const { gpu, generator, parameters, destroy } = await make(model);
+  const all = await wholePass(gpu, model, parameters, 700);
+  // 512 + 128 + 32 + 27; 512; 511 are 3 * 128 and 32s.
+  for (const end of [700, 513, 512, 129]) {
+    const expected = all.subarray((end - 1) * VOCAB, end * VOCAB);
+    // f32 sums of up to 700 terms in another order, over two blocks.
+    closeTo(await generator.logits(prompt(end)), expected, 5e-5, `${end} tokens`);
+  }
+  destroy();
+});
+
+Deno.test("how many tokens are computed before they are read changes none of them", async () => {
+  const requests: GenerateRequest[] = [30, 3, 50, 2].map((length, i) => ({
+    prompt: prompt(length, i),
+    maxTokens: [40, 70, 7, 33][i],
+    temperature: i === 0 ? 0 : 1.2,
+    topP: i === 1 ? 0.9 : 1,
+    repetitionPenalty: i === 3 ? 1.2 : 1,
+    seed: i,
+    stopIds: i === 3 ? [11, 12, 13] : [],
+  }));
+  const results = [];
+  // Two of the sequences outgrow the context meanwhile, and two wait for the places of others.
+  for (const readEvery of [1, 5, 16]) {
+    const { generator, destroy } = await make(models["GPT-2"], {
+      readEvery,
+      batchSize: 2,
+      contextLength: 60,
+    });
+    const seen: number[][] = requests.map(() => []);
+    const watched = requests.map((request, i) => ({
+      ...request,
+      onToken: (id: number) => void seen[i].push(id),
+    }));
+    const ids = await generator.generateAll(watched);
+    deepEqual(seen, ids);
+    results.push(ids);
+    destroy();
+  }
+  deepEqual(results[1], results[0]);
+  deepEqual(results[2], results[0]);
+});
+
+Deno.test("weights that are not numbers are an error, after which the generator goes on", async () => {
+  const { gpu, generator, parameters, destroy } = await make(models["GPT-2"]);
+  const ids = await generator.generate(prompt(4), { maxTokens: 9 });
+  const name = "transformer.ln_f.bias";
+  const values = (await parameters.read(gpu)).get(name)!;
+  for (const [bad, message] of [[NaN, /numbers, got NaN/], [Infinity, /got/]] as const) {
+    parameters.write(gpu, name, values.map((value, i) => i === 0 ? bad : value));
+    await rejects(generator.generate(prompt(4), { maxTokens: 9 }), { name: "RangeError", message });
+  }
+  parameters.write(gpu, name, values);
+  deepEqual(await generator.generate(prompt(4), { maxTokens: 9 }), ids);
+  destroy();
+});
+
 Deno.test("no GPU object is made after the first token", async () => {
   const { gpu, generator, destroy } = await make(models["GPT-2"], { batchSize: 2 });
   await generator.generate(prompt(3), { maxTokens: 1 });
@@ -164,6 +238,7 @@ Deno.test("a generator refuses sizes, prompts and options out of range", async (
   await rejects(make(model, { batchSize: 0 }), /batch size .* from 1 to 32, got 0/);
   await rejects(make(model, { batchSize: 33 }), /from 1 to 32, got 33/);
   await rejects(make(model, { contextLength: 97 }), /context length .* from 1 to 96, got 97/);
+  await rejects(make(model, { readEvery: 0 }), /before they are read .* from 1 to 1024, got 0/);
   await rejects(generator.generate([]), /at least one token, got none/);
   await rejects(generator.logits([0, VOCAB]), /from 0 to 69, got 70/);
   await rejects(generator.generate([0], { maxTokens: -1 }), /integer of at least 0, got -1/);

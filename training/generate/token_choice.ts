@@ -217,7 +217,7 @@ fn find_top(groups: vec3u) {
   keys[own] = best;
   ids[own] = id;
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half >>= 1u) {
+  for (var half = ${opaque("LANES / 2u")}; half > 0u; half >>= 1u) {
     if (own < half) {
       let other = own + half;
       if (keys[other] > keys[own] || (keys[other] == keys[own] && ids[other] < ids[own])) {
@@ -229,11 +229,11 @@ fn find_top(groups: vec3u) {
   }
 }
 
-fn sum_over_lanes(part: vec4f) -> vec4f {
+fn sum_over_lanes(part: vec4f, groups: vec3u) -> vec4f {
   workgroupBarrier();
   sums[own] = part;
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half >>= 1u) {
+  for (var half = ${opaque("LANES / 2u")}; half > 0u; half >>= 1u) {
     if (own < half) { sums[own] += sums[own + half]; }
     workgroupBarrier();
   }
@@ -266,7 +266,7 @@ fn threshold(count: f32, share: f32, groups: vec3u) -> Threshold {
       }
       part += terms;
     }
-    let g = sum_over_lanes(part);
+    let g = sum_over_lanes(part, groups);
     if (count == 0.0) { found.wanted = share * g.w; }
     let reached = g.xyz >= vec3f(found.wanted);
     if (!reached.x) { found.above = g.x; }
@@ -332,18 +332,25 @@ fn locate(target_sum: f32, ties: bool, groups: vec3u) -> u32 {
   return ids[0];
 }
 
-// Draws one of the ids that the options leave.
+// Draws one of the ids that the options leave. Calls are text once more to some compilers, hence the loops.
 fn draw(top_k: u32, top_p: f32, u: f32, groups: vec3u) -> u32 {
   least = 0u;
   last_tie = V;
-  if (top_k > 0u) { least = threshold(f32(top_k), 0.0, groups).key; }
-  if (top_p < 1.0) {
-    let nucleus = threshold(0.0, top_p, groups);
-    least = nucleus.key;
-    let missing = ceil((nucleus.wanted - nucleus.above) / max(weight_of(number_of(least)), 1.0e-37));
-    last_tie = locate(clamp(missing, 1.0, f32(V)) - 0.5, true, groups);
+  var found: Threshold;
+  for (var filter_by = 0u; filter_by < ${opaque(2)}; filter_by++) {
+    if (select(top_k == 0u, top_p >= 1.0, filter_by == 1u)) { continue; }
+    found = threshold(select(f32(top_k), 0.0, filter_by == 1u), top_p, groups);
+    least = found.key;
   }
-  return locate(u, false, groups);
+  let missing = ceil((found.wanted - found.above) / max(weight_of(number_of(least)), 1.0e-37));
+  var id = 0u;
+  for (var part = 0u; part < ${opaque(2)}; part++) {
+    let ties = part == 0u;
+    if (ties && top_p >= 1.0) { continue; }
+    id = locate(select(u, clamp(missing, 1.0, f32(V)) - 0.5, ties), ties, groups);
+    if (ties) { last_tie = id; }
+  }
+  return id;
 }`;
 
 const statements = `own = lane;
