@@ -1,10 +1,11 @@
 /**
- * `deno task bench`: our products, training step, optimizers and tokenizer beside peers, in one run, in turns.
+ * `deno task bench`: our products, training step, optimizers, tokenizer and generation beside peers, in one run, in turns.
  *
  * @module
  */
 import { jsonOption, type OptionValues, runTask, type TaskContext } from "../tasks/command/command_line.ts";
 import { ceilingBench, ceilingsOf, mergeCeilings } from "./ceiling_bench.ts";
+import { generationBench } from "./generation_bench.ts";
 import { koala, start, stop } from "./implementations.ts";
 import { matmulBench } from "./matmul_bench.ts";
 import { optimizerBench } from "./optimizer_bench.ts";
@@ -13,7 +14,13 @@ import { stepBench } from "./step_bench.ts";
 import { formatTable, type Heat, rowsOf } from "./table.ts";
 import { tokenizerBench } from "./tokenizer_bench.ts";
 
-const sections: readonly Section[] = [matmulBench, stepBench, optimizerBench, tokenizerBench];
+const sections: readonly Section[] = [
+  matmulBench,
+  stepBench,
+  optimizerBench,
+  tokenizerBench,
+  generationBench,
+];
 
 const options = {
   "rounds": {
@@ -24,14 +31,14 @@ const options = {
   },
   "only": {
     type: "choice",
-    choices: ["matmul", "step", "optimizer", "tokenizer"],
+    choices: ["matmul", "step", "optimizer", "tokenizer", "generation"],
     multiple: true,
     description: "measure only these; the adapter's ceilings always",
   },
   "python": {
     type: "string",
     placeholder: "PATH",
-    description: "a Python with PyTorch and tokenizers, to measure them too",
+    description: "a Python with PyTorch, transformers and tokenizers, to measure them too",
   },
   "json": jsonOption,
 } as const;
@@ -81,9 +88,9 @@ if (import.meta.main) {
   await runTask({
     name: "bench",
     summary:
-      "Measures matrix products, the training step, optimizers and the tokenizer beside jax-js and TensorFlow.js, " +
-      "which it installs itself, and, with --python, PyTorch and Hugging Face's tokenizers. Takes about five " +
-      "minutes on a CPU.",
+      "Measures matrix products, the training step, optimizers, the tokenizer and generation beside jax-js and " +
+      "TensorFlow.js, which it installs itself, and, with --python, PyTorch and Hugging Face's tokenizers and " +
+      "transformers. Takes about eight minutes on a CPU.",
     options,
     examples: [
       "deno task bench",

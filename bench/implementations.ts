@@ -79,6 +79,19 @@ export function torch(python: string): Implementation {
   };
 }
 
+/**
+ * Hugging Face's `transformers` with PyTorch on the CPU.
+ *
+ * @param python The Python that has both.
+ */
+export function transformers(python: string): Implementation {
+  return {
+    name: "transformers CPU",
+    packages: [],
+    command: pythonCommand(python, "./peers/transformers_gpt2.py"),
+  };
+}
+
 /** The same on the CPU alone, for tokenising. */
 export const koalaTokenizer: Implementation = {
   name: koala.name,

@@ -5,7 +5,7 @@
  */
 import type { MatmulCase, ModelShape } from "./protocol.ts";
 
-/** Mixes an index and a seed into 32 bits (the finaliser of MurmurHash3); `peers/torch_gpt.py` has it too. */
+/** Mixes an index and a seed into 32 bits (the finaliser of MurmurHash3); `peers/inputs.py` has it too. */
 function hash(index: number, seed: number): number {
   let h = (index + Math.imul(seed, 0x9e3779b9)) >>> 0;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
@@ -39,6 +39,17 @@ export function batchOf({ batch, seqLen, vocab }: ModelShape, step: number): Bat
   const seed = 1001 + 2 * Math.max(0, step + 1 - CHECKED_STEPS);
   const ids = (seed: number) => Uint32Array.from({ length: batch * seqLen }, (_, i) => hash(i, seed) % vocab);
   return { tokens: ids(seed), targets: ids(seed + 1) };
+}
+
+/** The prompt of one of several sequences, random ids. */
+export function promptOf({ vocab }: ModelShape, length: number, sequence: number): Uint32Array<ArrayBuffer> {
+  return Uint32Array.from({ length }, (_, i) => hash(i, 5001 + sequence) % vocab);
+}
+
+/** SHA-256 of token ids as 32-bit little-endian numbers, in hexadecimal digits. */
+export async function digestOfIds(ids: Iterable<number>): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", Uint32Array.from(ids));
+  return new Uint8Array(digest).toHex();
 }
 
 /** A weight matrix by its name in a Hugging Face checkpoint. */

@@ -62,8 +62,20 @@ export interface TokenizerCase {
   readonly cold: boolean;
 }
 
+/** Greedy generation with a cache of keys and values. */
+export interface GenerationCase {
+  /** Tells the cases apart. */
+  readonly kind: "generation";
+  /** The model; T is its longest sequence, and B how many are continued side by side. */
+  readonly model: ModelShape;
+  /** Tokens of each prompt. */
+  readonly promptTokens: number;
+  /** Tokens that are added to each. */
+  readonly tokens: number;
+}
+
 /** What a child may be asked to measure. */
-export type Case = MatmulCase | ModelCase | TokenizerCase;
+export type Case = MatmulCase | ModelCase | TokenizerCase | GenerationCase;
 
 /** What a child says once it is ready to measure, its results checked. */
 export interface Ready {

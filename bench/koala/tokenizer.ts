@@ -5,6 +5,7 @@
  */
 import { encodeTexts } from "../../data/tokens/encode_texts.ts";
 import { Tokenizer } from "../../data/tokenizer/tokenizer.ts";
+import { digestOfIds } from "../inputs.ts";
 import type { Case } from "../protocol.ts";
 import { type Prepared, serve } from "../serve.ts";
 
@@ -15,9 +16,8 @@ await serve("one thread", async (what: Case): Promise<Prepared> => {
   const began = performance.now();
   const { ids } = encodeTexts(tokenizer, what.texts);
   const first = (performance.now() - began) / 1e3;
-  const digest = await crypto.subtle.digest("SHA-256", Uint32Array.from(ids));
   return {
-    ready: { first, ids: new Uint8Array(digest).toHex() },
+    ready: { first, ids: await digestOfIds(ids) },
     run: (count) => {
       for (let i = 0; i < count; i++) {
         if (what.cold) tokenizer = Tokenizer.fromJson(json);
