@@ -19,7 +19,8 @@ export interface LayerCache {
 }
 
 /**
- * What a graph that continues sequences knows about them. The host writes `starts` and `slots` before each run.
+ * What a graph that continues sequences knows about them. The host writes `starts` and `slots` before a run, unless
+ * kernels of the last run did.
  */
 export interface SequenceContext {
   /** u32 [B], an input: the position of each sequence's first token; all before it are in the cache. */

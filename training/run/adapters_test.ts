@@ -123,7 +123,8 @@ for (const [modelName, model] of Object.entries(models)) {
         const options = { batchSize: 4, contextLength: 1024 };
         const { prefill, decode } = recordGeneration(profile, model, parameters, options);
         const own = parameters.all.map((p) => p.tensor.storage);
-        return [...own, ...prefill.persistent, ...decode.persistent];
+        const graphs = [...prefill.values(), decode];
+        return [...own, ...graphs.flatMap(({ persistent }) => persistent)];
       });
       const expected = refusals.find((r) =>
         r.models.includes(modelName) && (r.profiles?.includes(name) ?? true) && !r.optimizers
