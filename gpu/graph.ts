@@ -109,8 +109,8 @@ export interface GraphOptions {
   readonly recompute?: boolean;
   /** See {@linkcode Graph.precision}; default f32. */
   readonly precision?: Precision;
-  /** See {@linkcode Graph.frozen}; default false. */
-  readonly frozen?: boolean;
+  /** See {@linkcode Graph.keepsWeights}; default false. */
+  readonly keepsWeights?: boolean;
 }
 
 /** Bytes of texels that a graph keeps at most: beyond it weights are read as they lie. */
@@ -127,11 +127,11 @@ export class Graph {
   /** Replays of the first phase per step. */
   readonly microBatches: number;
   /**
-   * Whether parameters change only before a {@linkcode Program.refresh}, so that what is computed of them alone may be
-   * kept from run to run.
+   * Whether copies of weights may be kept from run to run in a layout that kernels read faster, and be made anew when
+   * they change: for graphs that run many times with the same weights. It takes memory.
    */
-  readonly frozen: boolean;
-  /** Recorded by {@linkcode Graph.prepare}: replayed by the first run and after a refresh. */
+  readonly keepsWeights: boolean;
+  /** Recorded by {@linkcode Graph.prepare}: replayed before a run if the parameters have changed since the last. */
   readonly preparation: Kernel[] = [];
   /** Recorded before {@linkcode Graph.beginUpdate}: replayed for every micro-batch. */
   readonly microKernels: Kernel[] = [];
@@ -180,7 +180,7 @@ export class Graph {
     this.#given = options.choices ?? {};
     this.#recomputing = this.training && (options.recompute ?? false);
     this.#precision = options.precision ?? "f32";
-    this.frozen = options.frozen ?? false;
+    this.keepsWeights = options.keepsWeights ?? false;
     requirePrecision(this.profile, this.#precision);
   }
 
@@ -370,12 +370,8 @@ export class Graph {
     return texels;
   }
 
-  /**
-   * Records what depends on parameters alone, in a graph that is {@linkcode Graph.frozen}. Only its texels stay
-   * ({@linkcode Graph.keepTexels}).
-   */
+  /** Records what depends on parameters alone. Only its texels stay ({@linkcode Graph.keepTexels}). */
   prepare<T>(block: () => T): T {
-    if (!this.frozen) throw new TypeError("Graph.prepare() needs a graph whose parameters are frozen");
     this.#preparing = true;
     try {
       return block();
@@ -384,9 +380,9 @@ export class Graph {
     }
   }
 
-  /** Whether there is room to keep so many more bytes of texels: 1 GiB in all. */
+  /** Whether so many more bytes of texels may be kept: 1 GiB in all, of a graph that {@linkcode Graph.keepsWeights}. */
   canKeep(bytes: number): boolean {
-    return this.#keptBytes + bytes <= MOST_KEPT_BYTES;
+    return this.keepsWeights && this.#keptBytes + bytes <= MOST_KEPT_BYTES;
   }
 
   /**

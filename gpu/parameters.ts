@@ -252,6 +252,7 @@ export function writeTensor(
     );
   }
   if (!tensor.storage.buffer) throw new TypeError(`${tensor.label} must have a buffer before it is written`);
+  tensor.storage.version++;
   gpu.device.queue.writeBuffer(
     tensor.storage.buffer,
     tensor.byteOffset + 4 * start,

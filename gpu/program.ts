@@ -7,7 +7,7 @@
 import { type SubmissionTime, timeSubmissions } from "./clock.ts";
 import { type Gpu, GpuError } from "./device.ts";
 import type { Graph, Input } from "./graph.ts";
-import type { Kernel } from "./kernel.ts";
+import type { Access, Kernel } from "./kernel.ts";
 import { formatBytes, withinMemory } from "./memory.ts";
 import { createBuffer, writeTensor } from "./parameters.ts";
 import { type MemoryPlan, planMemory } from "./plan.ts";
@@ -25,8 +25,9 @@ export class Program {
   /** For even and for odd runs: they differ where buffers are exchanged. */
   readonly #replays: readonly [readonly ReplayPart[], readonly ReplayPart[]];
   readonly #pace: Pace;
-  readonly #preparation: readonly Step[];
-  #isPrepared = false;
+  readonly #preparation: Preparation;
+  /** Parameters that a run writes. */
+  readonly #written: readonly Storage[];
   #parity: 0 | 1 = 0;
   readonly #staged: ReadonlyMap<Input, GPUBuffer>;
   /** Planned memory. */
@@ -50,7 +51,8 @@ export class Program {
     this.#owned = parts.owned;
     this.#staged = parts.staged;
     this.#replays = [replayParts(graph, parts, 0), replayParts(graph, parts, 1)];
-    this.#preparation = parts.preparation.map(([step]) => step);
+    this.#preparation = new Preparation(parts.preparation.map(([step]) => step));
+    this.#written = parametersOf([...graph.microKernels, ...graph.updateKernels], "write");
     this.#pace = new Pace(gpu);
     this.memory = parts.memory;
   }
@@ -114,18 +116,8 @@ export class Program {
     }
   }
 
-  /**
-   * Tells that parameters have changed: of a graph that is {@linkcode Graph.frozen}, the next run computes again what it
-   * keeps of them. The first run does so anyway.
-   */
-  refresh(): void {
-    this.#isPrepared = false;
-  }
-
   #prepare(): void {
-    if (this.#isPrepared) return;
-    submitParts(this.#gpu.device, [this.#preparation], this.#pace);
-    this.#isPrepared = true;
+    submitParts(this.#gpu.device, [this.#preparation.due()], this.#pace);
   }
 
   /** Encodes the kernels of the first phase as one compute pass, without what surrounds them, to measure them. */
@@ -161,6 +153,7 @@ export class Program {
   }
 
   #exchange(): void {
+    for (const storage of this.#written) storage.version++;
     this.#parity = this.#parity === 0 ? 1 : 0;
     for (const [a, b] of this.#graph.exchanged) [a.buffer, b.buffer] = [b.buffer, a.buffer];
   }
@@ -349,6 +342,35 @@ async function compileKernel(
   };
   const even = step(new Map());
   return [even, kernel.bindings.some((b) => exchanged.has(b.tensor.storage)) ? step(exchanged) : even];
+}
+
+/** Parameters that kernels read or write. */
+function parametersOf(kernels: readonly Kernel[], access: Access): Storage[] {
+  const bindings = kernels.flatMap((kernel) => kernel.bindings.filter((b) => b.access === access));
+  return [
+    ...new Set(bindings.map(({ tensor }) => tensor.storage).filter(({ kind }) => kind === "parameter")),
+  ];
+}
+
+/** What is computed of parameters alone, and whether that is so. */
+class Preparation {
+  readonly #steps: readonly Step[];
+  readonly #parameters: readonly Storage[];
+  #version = -1;
+
+  constructor(steps: readonly Step[]) {
+    this.#steps = steps;
+    this.#parameters = parametersOf(steps.map(({ kernel }) => kernel), "read");
+  }
+
+  /** What must be done before a run: all of it or nothing. */
+  due(): readonly Step[] {
+    // Versions only grow.
+    const version = this.#parameters.reduce((sum, storage) => sum + storage.version, 0);
+    if (version === this.#version) return [];
+    this.#version = version;
+    return this.#steps;
+  }
 }
 
 /** A copy to texels; of a storage that is exchanged it finds the buffer of the run. */

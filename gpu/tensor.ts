@@ -22,6 +22,8 @@ export class Storage {
   buffer?: GPUBuffer;
   /** The texture once there is one, where the form says so. */
   texture?: GPUTexture;
+  /** Of a parameter: how often its values were written, by the host or by a run. */
+  version = 0;
 
   /**
    * Describes a stretch of memory.

@@ -4,7 +4,7 @@
  *
  * - `texels` on CPU adapters whose subgroups have 8 lanes (lavapipe): `broadcast`, which reads buffers where A has few rows,
  *   with its operands copied to texels,
- * - `matvec` on the same where A has few rows and B is a parameter of a frozen graph, so that its texels can be kept,
+ * - `matvec` on the same where A has few rows and B is a parameter of a graph that keeps weights,,
  * - `tile` on other CPU adapters,
  * - on GPUs `shared128`, in tiles of 128 x 128 results, where there are enough of them to keep a large card at work, else
  *   `shared64`, and where those are few too and k is long, `split_k`.
@@ -168,7 +168,7 @@ export function matmul(g: Graph, options: MatmulOptions): void {
  */
 function keptRows(g: Graph, options: MatmulOptions): Tensor | undefined {
   const { m, n, k, b, transposedA = false, transposedB = false, batch = 1, symmetric, when } = options;
-  if (!g.frozen || !prefersTexels(g.profile) || b.storage.kind !== "parameter" || m > FEW_ROWS) {
+  if (!prefersTexels(g.profile) || b.storage.kind !== "parameter" || m > FEW_ROWS) {
     return undefined;
   }
   const isPlain = batch === 1 && !transposedA && !symmetric && !when;

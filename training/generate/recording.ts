@@ -72,8 +72,8 @@ export function recordGeneration(
   expectInteger("The context length of a generator", contextLength, model.maxSeqLen);
   expectInteger("The tokens that a generator computes before they are read", readEvery, MAX_READ_EVERY);
   const cache = new KeyValueCache(batchSize, contextLength);
-  const record = (batch: number, length: number) => {
-    const g = new Graph({ profile, parameters });
+  const record = (batch: number, length: number, keepsWeights: boolean) => {
+    const g = new Graph({ profile, parameters, keepsWeights });
     const tokens = g.input("tokens", [batch, length], "u32");
     const context = cache.context(g, batch);
     return { g, tokens, context, hidden: model.hidden(g, tokens, { context }) }; // [B, T, C]
@@ -83,13 +83,13 @@ export function recordGeneration(
   for (
     const length of PIECES.filter((length) => length <= contextLength && length > shortest).concat(shortest)
   ) {
-    const { g } = record(1, length);
+    const { g } = record(1, length, false);
     // Only the cache counts here: the last block's output and what follows are not computed.
     const kernels = g.microKernels;
     kernels.splice(0, kernels.length, ...withoutUnusedKernels(kernels, kernels.length));
     prefill.set(length, g);
   }
-  const { g: decode, tokens, context: { starts }, hidden } = record(batchSize, 1);
+  const { g: decode, tokens, context: { starts }, hidden } = record(batchSize, 1, true);
   const channels = hidden.shape[2];
   const logits = headLogits(decode, hidden.reshape(batchSize, channels), model.head(decode)); // [B, V]
   const choice = recordTokenChoice(decode, { logits, tokens, starts, kept: readEvery });
