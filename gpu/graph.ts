@@ -356,7 +356,7 @@ export class Graph {
 
   /**
    * Records a copy of a tensor into texels, which CPU adapters read faster than buffers; kernels recorded soon after
-   * share it. In WGSL the texels bound as NAME are read by `NAME_at(i)`, the i-th vec4f.
+   * share it. In WGSL the texels bound as NAME are read by `NAME_texel(i)`, the i-th vec4f.
    *
    * @returns The texels, of the same shape; the tensor itself where it has none: it is no f32, its size is no multiple of
    * 4, or it is larger than 128 MiB.

@@ -61,15 +61,15 @@ export function texelCopy(
   return { texels, copy };
 }
 
-/** WGSL that declares texels under a name, and the function `NAME_at(i)` that reads the i-th vec4f of the tensor. */
+/** WGSL that declares texels under a name, and the function `NAME_texel(i)` that reads the i-th vec4f of the tensor. */
 export function declareTexels(binding: number, name: string): string {
   return `@group(0) @binding(${binding}) var ${name}: texture_storage_2d<${TEXEL_FORMAT}, read>;
-fn ${name}_at(i: u32) -> vec4f { return textureLoad(${name}, vec2u(i % ${ROW_TEXELS}u, i / ${ROW_TEXELS}u)); }`;
+fn ${name}_texel(i: u32) -> vec4f { return textureLoad(${name}, vec2u(i % ${ROW_TEXELS}u, i / ${ROW_TEXELS}u)); }`;
 }
 
 /** WGSL that reads the i-th vec4f of what is bound under a name: texels, or an array of vec4f. */
 export function vectorAt(name: string, inTexels: boolean): (i: string) => string {
-  return inTexels ? (i) => `${name}_at(${i})` : (i) => `${name}[${i}]`;
+  return inTexels ? (i) => `${name}_texel(${i})` : (i) => `${name}[${i}]`;
 }
 
 /** Creates a texture for so many bytes of texels. */

@@ -16,7 +16,7 @@ function double(g: Graph, x: Tensor, out: Tensor): void {
     label: "double",
     read: { x: vec4(texels) },
     write: { out: vec4(out) },
-    ...perThread({ count: x.size / 4, statements: "out[i] = 2.0 * x_at(i);" }),
+    ...perThread({ count: x.size / 4, statements: "out[i] = 2.0 * x_texel(i);" }),
   });
 }
 

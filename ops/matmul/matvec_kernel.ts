@@ -47,7 +47,7 @@ export function matvecKernel(g: Graph, p: MatvecProduct): void {
   ${unroll(COLUMNS, (c) => `let at_b${c} = b_first + min(column + ${c}u, sizes[1] - 1u) * B4;`)}
   ${each((r, c) => `var sum${r}_${c} = vec4f();`)}
   for (var k = lane; k < A4; k += ${LANES}u) {
-    ${unroll(COLUMNS, (c) => `let b${c} = b_at(at_b${c} + k);`)}
+    ${unroll(COLUMNS, (c) => `let b${c} = b_texel(at_b${c} + k);`)}
     ${unroll(rows, (r) => `let a${r} = ${readA(`at_a${r} + k`)};`)}
     ${each((r, c) => `sum${r}_${c} += a${r} * b${c};`)}
   }
