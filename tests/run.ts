@@ -30,6 +30,8 @@ interface Result {
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 /** Puts Dawn in the place of Deno's WebGPU. */
 const DAWN = "tests/dawn/dawn.ts";
+/** Runs tests in headless Chromium. */
+const BROWSER = "tests/browser/run.ts";
 const unitFolders = [
   "files",
   "hub",
@@ -98,6 +100,15 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     interop: [read, write, "--allow-run"],
     "old driver": [read, write, "--allow-run"],
     dawn: ["--no-lock", `--preload=${DAWN}`, `--allow-ffi=${npmCache}`, read],
+    // Of the package that drives Chromium: it asks for its variables by looking at all of them, and for the system's kind.
+    browser: [
+      `${read},/usr/bin`,
+      write,
+      "--allow-run",
+      "--allow-net=127.0.0.1",
+      "--allow-env",
+      "--allow-sys",
+    ],
     slow: [read, write, "--allow-run", "--allow-env=CORPUS_BYTES"],
   };
   const tests = (name: string, paths: string[], ...more: string[]): Check => ({
@@ -121,9 +132,16 @@ async function listChecks(slow: boolean): Promise<Check[]> {
   const check = (name: string, ...args: string[]): Check => ({ name, args, isTests: false });
   // A pattern: beside paths of more than one folder Deno does not heed the file's own path.
   const withoutTiles = "--ignore=**/tiled_kernels_test.ts";
-  // What computes on the GPU, once more on another driver, and the kernels on another WebGPU.
+  // What computes on the GPU, once more on another driver, and the kernels on two other WebGPUs.
   const oldDriver = ["ops", "optim", "models", "training/step", ...sourcesIn("tests/old_driver")];
   const dawn = ["ops", "optim", "training/step/golden_test.ts", "tests/dawn/dawn_test.ts"];
+  // The longest first: files are run two at a time.
+  const browser = [
+    "training/step/golden_test.ts",
+    "ops",
+    "optim/koala/koala_plus_plus_test.ts",
+    "tests/browser/browser_test.ts",
+  ];
   return [
     check("fmt", "fmt", "--check"),
     check("lint", "lint"),
@@ -134,7 +152,7 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     // They mostly wait for the processes that they start.
     tests("end to end", sourcesIn("tests/tasks"), "--parallel"),
     tests("interop", sourcesIn("tests/interop").filter((path) => path.endsWith("_test.ts"))),
-    // Both without tiles of attention, which take minutes to compile and are tested above.
+    // All without tiles of attention, which take minutes to compile and are tested above.
     {
       ...tests("old driver", oldDriver, withoutTiles),
       prepare: unpackOldDriver,
@@ -142,6 +160,11 @@ async function listChecks(slow: boolean): Promise<Check[]> {
     {
       ...tests("dawn", dawn, withoutTiles),
       prepare: () => tryPreload(permissions.dawn, DAWN),
+    },
+    {
+      name: "browser",
+      args: ["run", "--no-prompt", "--no-lock", ...permissions.browser, BROWSER, withoutTiles, ...browser],
+      isTests: true,
     },
     ...slow ? [tests("slow", sourcesIn("tests/slow"))] : [],
     check("publish", "publish", "--dry-run", "--allow-dirty"),

@@ -19,6 +19,7 @@ import { opaque } from "../../gpu/wgsl.ts";
 import { passGradient } from "../elementwise.ts";
 import { inPrecision } from "../in_precision.ts";
 import { matmul } from "../matmul/matmul.ts";
+import { padded } from "../matmul/transpose.ts";
 import { perRow } from "../rows.ts";
 import { softmaxLoss } from "./softmax_loss.ts";
 
@@ -77,7 +78,8 @@ export function linearCrossEntropy(g: Graph, x: Tensor, weight: Tensor, targets:
   const blocks = headBlocks(g, weight);
   const flat = x.reshape(rows, channels);
   const head = inPrecision(g, weight);
-  for (const [start, end] of rowBlocks(rows, vocab * 4, chunkBytes(g.profile))) {
+  // Where a kernel wants a chunk transposed, its rows are padded.
+  for (const [start, end] of rowBlocks(rows, padded(vocab) * 4, chunkBytes(g.profile))) {
     const m = end - start;
     const part = flat.rows(start, end); // [m, C]
     const logits = g.activation("logits", [vocab, m], [x, weight]);

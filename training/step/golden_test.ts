@@ -1,6 +1,6 @@
 import { equal, ok } from "node:assert/strict";
-import { parseSafetensors } from "../../checkpoint/safetensors/safetensors.ts";
 import { toFloat32 } from "../../checkpoint/safetensors/float_formats.ts";
+import { parseSafetensors } from "../../checkpoint/safetensors/memory.ts";
 import { type Gpu, requestGpu } from "../../gpu/device.ts";
 import { Graph } from "../../gpu/graph.ts";
 import type { ParameterStore } from "../../gpu/parameters.ts";
@@ -13,7 +13,7 @@ import { adamw } from "../../optim/adamw.ts";
 import { koalaPlusPlus } from "../../optim/koala/koala_plus_plus.ts";
 import type { Optimizer } from "../../optim/optimizer.ts";
 import { relativeDistance, testGpu } from "../../tests/check_op.ts";
-import { goldenPath } from "../../tests/golden.ts";
+import { readGolden } from "../../tests/read_golden.ts";
 import { languageModelLoss, Trainer } from "./trainer.ts";
 
 /** The adapter as it is, without subgroups, and with the kernels of a graphics card. */
@@ -34,7 +34,7 @@ class Golden {
   readonly targets: Uint32Array;
 
   constructor(
-    readonly folder: string,
+    readonly name: string,
     readonly config: Record<string, unknown>,
     readonly expected: { input_ids: number[][] } & Record<"adamw" | "koala_plus_plus", Steps>,
   ) {
@@ -54,7 +54,7 @@ class Golden {
   }
 
   async tensors(name: string): Promise<Map<string, Float32Array>> {
-    const { tensors } = parseSafetensors(await Deno.readFile(`${this.folder}/${name}.safetensors`));
+    const { tensors } = parseSafetensors((await readGolden(`${this.name}/${name}.safetensors`))!);
     return new Map([...tensors].map(([key, { data }]) => [key, toFloat32("F32", data)]));
   }
 
@@ -70,9 +70,9 @@ class Golden {
 type Steps = { losses: number[] } & Record<string, any>;
 
 async function openGolden(name: string): Promise<Golden> {
-  const folder = goldenPath(`${name}/`)!;
-  const json = async (file: string) => JSON.parse(await Deno.readTextFile(`${folder}/${file}`));
-  return new Golden(folder, await json("config.json"), await json("expected.json"));
+  const json = async (file: string) =>
+    JSON.parse(new TextDecoder().decode(await readGolden(`${name}/${file}`)));
+  return new Golden(name, await json("config.json"), await json("expected.json"));
 }
 
 async function checkLogits(golden: Golden, open: () => Promise<Gpu>): Promise<void> {
