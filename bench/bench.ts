@@ -4,6 +4,7 @@
  * @module
  */
 import { jsonOption, type OptionValues, runTask, type TaskContext } from "../tasks/command/command_line.ts";
+import { browserBench } from "./browser_bench.ts";
 import { ceilingBench, ceilingsOf, mergeCeilings } from "./ceiling_bench.ts";
 import { generationBench } from "./generation_bench.ts";
 import { koala, start, stop } from "./implementations.ts";
@@ -20,6 +21,7 @@ const sections: readonly Section[] = [
   optimizerBench,
   tokenizerBench,
   generationBench,
+  browserBench,
 ];
 
 const options = {
@@ -31,7 +33,7 @@ const options = {
   },
   "only": {
     type: "choice",
-    choices: ["matmul", "step", "optimizer", "tokenizer", "generation"],
+    choices: ["matmul", "step", "optimizer", "tokenizer", "generation", "browser"],
     multiple: true,
     description: "measure only these; the adapter's ceilings always",
   },

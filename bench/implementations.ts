@@ -4,6 +4,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { PLAYWRIGHT } from "../tests/browser/chromium.ts";
 import { Child, type Command, reason } from "./child.ts";
 
 /** Somebody to measure. */
@@ -65,6 +66,26 @@ export const tensorflow: Implementation = {
   packages: TFJS,
   command: deno("./peers/tfjs.mjs", [...TFJS, "webgpu"], ["--allow-env"]),
 };
+
+/** Runs in a page of a headless Chromium of its own, which wants variables, the system's kind and a folder of its own. */
+function inBrowser(implementation: Implementation, page: string): Implementation {
+  const permissions = ["run", "env", "sys", "read", "write", "net=127.0.0.1"].map((name) =>
+    `--allow-${name}`
+  );
+  const { name, packages } = implementation;
+  return {
+    name,
+    packages: [...packages, PLAYWRIGHT],
+    command: deno("./browser/child.ts", [page, ...packages], permissions),
+  };
+}
+
+/** This library and the peers on Chromium's WebGPU. */
+export const browserImplementations: readonly Implementation[] = [
+  inBrowser(koala, "koala"),
+  inBrowser(jaxWebGpu, "jax"),
+  inBrowser(tensorflow, "tfjs"),
+];
 
 /**
  * PyTorch on the CPU.

@@ -7,8 +7,8 @@
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-// Not a literal in the import, so that the package is not fetched for users.
-const PLAYWRIGHT: string = "npm:playwright-core@1.65.1";
+/** What drives it. Not a literal in the import, so that the package is not fetched for users. */
+export const PLAYWRIGHT: string = "npm:playwright-core@1.65.1";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
@@ -28,7 +28,9 @@ export interface Page {
   /** Runs an expression, and waits for what it promises. */
   evaluate(expression: string): Promise<unknown>;
   exposeFunction(name: string, run: (...args: never[]) => unknown): Promise<void>;
+  waitForFunction(expression: string): Promise<unknown>;
   on(event: "crash", run: () => void): void;
+  on(event: "pageerror", run: (error: Error) => void): void;
   on(event: "console", run: (message: { type(): string; text(): string }) => void): void;
   close(): Promise<void>;
 }
