@@ -20,6 +20,8 @@ export interface Profile {
   readonly maxInvocations?: number;
   /** The most bytes of a workgroup's memory; default 16,384, which WebGPU guarantees. */
   readonly maxWorkgroupBytes?: number;
+  /** Whether WGSL's `fma` is as fast as a product and a sum; default true. SwiftShader calls a function for each lane. */
+  readonly hasFastFma?: boolean;
   /** Whether kernels may store f16 (WebGPU's `shader-f16`); default false. */
   readonly halfPrecision?: boolean;
 }
@@ -216,6 +218,7 @@ async function testedGpu(device: GPUDevice, info: GPUAdapterInfo, listed: readon
         maxStorageBuffers: device.limits.maxStorageBuffersPerShaderStage,
         maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
         maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
+        hasFastFma: info.architecture !== "swiftshader",
         halfPrecision: listed.includes("shader-f16"),
       },
       check,

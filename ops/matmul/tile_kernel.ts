@@ -19,6 +19,9 @@ export function tileKernel(g: Graph, p: Product): void {
     const [r, c] = [i >> 2, i & 3];
     return { sum: `c${r}${c}`, a: `a${r >> 2}.${XYZW[r & 3]}`, b: `b${c}`, first: `first${c}` };
   };
+  const add = g.profile.hasFastFma === false
+    ? (sum: string, a: string, b: string) => `${sum} += ${a} * ${b};`
+    : (sum: string, a: string, b: string) => `${sum} = fma(vec4f(${a}), ${b}, ${sum});`;
   const eachCell = (statement: (names: ReturnType<typeof cell>) => string) =>
     unroll(CELLS, (i) => statement(cell(i)));
   recordProduct(
@@ -39,7 +42,7 @@ export function tileKernel(g: Graph, p: Product): void {
     let a0 = a[k * A4 + a_upper];
     let a1 = a[k * A4 + a_lower];
     ${unroll(4, (c) => `let b${c} = b[k * B4 + at${c}];`)}
-    ${eachCell(({ sum, a, b }) => `${sum} = fma(vec4f(${a}), ${b}, ${sum});`)}
+    ${eachCell(({ sum, a, b }) => add(sum, a, b))}
   }
   var results = array<vec4f, ${CELLS}>(${list(CELLS, (i) => cell(i).sum)});
   for (var i = 0u; i < ${opaque(CELLS)}; i++) { store(product, row + i / 4u, column + i % 4u, results[i]); }

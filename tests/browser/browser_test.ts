@@ -11,6 +11,7 @@ Deno.test("the WebGPU of this page is SwiftShader at WebGPU's default limits, wi
   const { maxBindingBytes, maxBufferBytes, maxStorageBuffers, maxInvocations, maxWorkgroupBytes } = profile;
   equal(description, "google swiftshader");
   ok(profile.isSoftware, "it is known to run on the CPU");
+  equal(profile.hasFastFma, false);
   equal(preamble, profile.subgroupSize === 0 ? "" : "enable subgroups;\n");
   ok([0, 4].includes(profile.subgroupSize), `got subgroups of ${profile.subgroupSize}`);
   deepEqual([maxBindingBytes, maxBufferBytes, maxStorageBuffers, maxInvocations, maxWorkgroupBytes], [
