@@ -9,11 +9,10 @@ import type { ModelShape, Ready } from "./protocol.ts";
 import { race } from "./rounds.ts";
 import type { Section } from "./section.ts";
 
-/** The model. */
-export const TINY: ModelShape = { layers: 4, width: 128, heads: 4, seqLen: 128, batch: 8, vocab: 2048 };
+const TINY: ModelShape = { layers: 4, width: 128, heads: 4, seqLen: 128, batch: 8, vocab: 2048 };
 
 /** The first three losses of TINY with Adam: PyTorch in float64 (`peers/torch_gpt.py --double`). */
-export const TINY_LOSSES = [8.275350990095701, 7.607853022502664, 6.9854196803730675];
+const TINY_LOSSES = [8.275350990095701, 7.607853022502664, 6.9854196803730675];
 
 /** How we take part; optimizers by their names in `train-lm`. f16 fails where the adapter has none. */
 const OURS = [
