@@ -35,7 +35,8 @@ const options = {
     type: "choice",
     choices: ["matmul", "step", "optimizer", "tokenizer", "generation", "browser"],
     multiple: true,
-    description: "measure only these; the adapter's ceilings always",
+    description:
+      "measure only these; the adapter's ceilings always, browser (headless Chromium) only if named",
   },
   "python": {
     type: "string",
@@ -67,7 +68,8 @@ async function main(values: OptionValues<typeof options>, { output }: TaskContex
   const before = await run(ceilingBench);
   const heats: Heat[] = [];
   for (const section of sections) {
-    if (only.length === 0 || only.some((word) => word === section.name)) heats.push(...await run(section));
+    const isWanted = only.length === 0 ? !section.onRequest : only.some((word) => word === section.name);
+    if (isWanted) heats.push(...await run(section));
   }
   const limits = mergeCeilings(before, await run(ceilingBench));
   const ceilings = ceilingsOf(limits);

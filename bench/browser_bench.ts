@@ -18,6 +18,7 @@ const SMALL_LOSSES = [6.8043691030447935, 5.791594630086347, 4.969691823851132];
 /** Measures a step with AdamW. */
 export const browserBench: Section = {
   name: "browser",
+  onRequest: true, // Chromium
   implementations: () => browserImplementations,
   async measure(runners, { rounds, say }) {
     const title = "GPT step in Chromium, SwiftShader: 2 layers, d=128, 4 heads, T=64, B=4, V=512";

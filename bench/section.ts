@@ -18,6 +18,8 @@ export interface SectionOptions {
 export interface Section {
   /** What `--only` calls it. */
   readonly name: string;
+  /** Whether it is measured only where `--only` names it, since it takes what not every machine has; default false. */
+  readonly onRequest?: boolean;
   /** Who takes part; the same implementation twice means two processes. */
   implementations(python: string | undefined): readonly Implementation[];
   /** Measures. The runners are in the order of the implementations. */

@@ -20,7 +20,7 @@ export interface Profile {
   readonly maxInvocations?: number;
   /** The most bytes of a workgroup's memory; default 16,384, which WebGPU guarantees. */
   readonly maxWorkgroupBytes?: number;
-  /** Whether WGSL's `fma` is as fast as a product and a sum; default true. SwiftShader calls a function for each lane. */
+  /** Whether WGSL's `fma` is as fast as a product and a sum; default true. On SwiftShader it is not. */
   readonly hasFastFma?: boolean;
   /** Whether kernels may store f16 (WebGPU's `shader-f16`); default false. */
   readonly halfPrecision?: boolean;
