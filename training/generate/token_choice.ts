@@ -3,15 +3,15 @@
  * so that the next token can be computed before they do. What `sampling.ts` says in float64 is done here in f32.
  *
  * A first kernel lays the logits out as [B, V] and applies the repetition penalty. In a second a workgroup owns a
- * sequence. Both filters are thresholds: of all t that leave enough, they take the largest,
+ * sequence. Top-k and top-p are thresholds t, the largest that leave enough of
  *
- *     G(t) = sum of f(v) over the ids v with score(v) >= t    where top-k: f = 1, G >= k
- *                                                              top-p: f = weight, G >= p G(-infinity)
+ *     G(t) = sum of f(v) over the ids v with score(v) >= t
+ *     top-k: f = 1, G(t) >= k    top-p: f = weight, G(t) >= p G(-infinity)
  *
- * which is found exactly, digit by digit of the scores' bits in the order of the numbers, without sorting. Sums are
- * taken in an order that an adapter never changes and that no other sequence changes; adding a term never makes
- * a rounded sum smaller, so G falls. Of the ids at top-p's threshold only the first stay. What is left is drawn from in the
- * order of ids: u is the same number as on the host, and the token the first of which the sum passes u times all.
+ * They are found exactly and without sorting, digit by digit of the scores' bits in the order of the numbers: G never
+ * rises with t, even rounded, since terms are added in the same order, and none makes a sum smaller. Of the ids at
+ * top-p's threshold only the first stay. The draw goes through what is left in the order of ids, with the host's number
+ * u, up to the first id at which the sum of weights passes u times the sum of all.
  *
  * @module
  */
