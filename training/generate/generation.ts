@@ -234,7 +234,8 @@ export class Generator {
     for (;;) {
       const left = ids.length - sequence.dropped - 1 - sequence.held;
       if (left === 0) return;
-      const length = lengths.find((length) => length <= left) ?? lengths[lengths.length - 1];
+      // A piece may end in places that nobody needs, up to a quarter of it.
+      const length = lengths.find((length) => 3 * length <= 4 * left) ?? lengths[lengths.length - 1];
       const program = this.#prefill.get(length)!;
       const tokens = new Uint32Array(length);
       const from = sequence.dropped + sequence.held;

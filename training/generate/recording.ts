@@ -13,7 +13,7 @@ import { KeyValueCache } from "../../ops/attention/key_value_cache.ts";
 import { headLogits } from "../../ops/cross_entropy/cross_entropy.ts";
 import { type ChosenTokens, recordTokenChoice } from "./token_choice.ts";
 
-/** Tokens of a prompt that are read at once: as many as fit, then the rest by the shortest. */
+/** Tokens of a prompt that are read at once: the most that a prompt nearly fills, until the shortest is left. */
 const PIECES = [512, 128, 32];
 
 /** The most sequences side by side: further ones would be computed by another kernel and may round otherwise. */
