@@ -13,6 +13,7 @@ import type { Profile } from "./device.ts";
 import {
   type Access,
   type Binding,
+  copyToTexels,
   type Kernel,
   kernelCode,
   requireLimits,
@@ -21,7 +22,7 @@ import {
 import { type Precision, requirePrecision } from "./precision/precision.ts";
 import { packSegments, type Parameter, type ParameterSpec, ParameterStore } from "./parameters.ts";
 import { type Dtype, DTYPE_BYTES, Storage, Tensor } from "./tensor.ts";
-import { hasTexels, TexelCopies, texelCopy } from "./texels/texels.ts";
+import { hasTexels, TexelCopies, texelsOf } from "./texels/texels.ts";
 
 /** A tensor under a WGSL name; the short form of a {@linkcode Binding}. */
 export type Operand = Tensor | { readonly tensor: Tensor; readonly type: WgslType };
@@ -364,8 +365,8 @@ export class Graph {
   texels(x: Tensor): Tensor {
     const known = this.#copies.find(x);
     if (known || !hasTexels(x)) return known ?? x;
-    const { texels, copy } = texelCopy(x, "activation");
-    this.#record(copy);
+    const texels = texelsOf(x, "activation");
+    this.#record(copyToTexels(x, texels));
     this.#copies.add(x, texels);
     return texels;
   }
@@ -392,9 +393,9 @@ export class Graph {
    */
   keepTexels(x: Tensor): Tensor {
     if (!hasTexels(x)) throw new TypeError(`${x.label} has no texels`);
-    const { texels, copy } = texelCopy(x, "input");
+    const texels = texelsOf(x, "input");
     this.#keptBytes += this.persist(texels.storage).byteLength;
-    this.#record(copy);
+    this.#record(copyToTexels(x, texels));
     return texels;
   }
 

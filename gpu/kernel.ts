@@ -76,6 +76,25 @@ export function kernelCode(
   return `enable f16;\n${lines.join("\n")}\n${withHalfArrays(body, half)}`;
 }
 
+/**
+ * Describes the copy of a tensor to its texels.
+ *
+ * @param from The tensor, in a buffer.
+ * @param texels Its texels, in a texture.
+ */
+export function copyToTexels(from: Tensor, texels: Tensor): Kernel {
+  return {
+    label: "copy_to_texels",
+    bindings: [
+      { name: "from", access: "read", type: "vec4f", tensor: from },
+      { name: "texels", access: "write", type: "texels", tensor: texels },
+    ],
+    code: "",
+    workgroups: [1, 1, 1],
+    bytes: 2 * from.byteLength,
+  };
+}
+
 /** What WebGPU guarantees, for what a profile leaves open. */
 const GUARANTEED = { maxStorageBuffers: 8, maxInvocations: 256, maxWorkgroupBytes: 16_384 };
 

@@ -9,8 +9,6 @@
  *
  * @module
  */
-import type { Profile } from "../device.ts";
-import type { Kernel } from "../kernel.ts";
 import { Storage, Tensor } from "../tensor.ts";
 
 /** Texels in a row of a texture. */
@@ -24,7 +22,9 @@ export const MOST_TEXEL_BYTES = 8192 * ROW_BYTES;
 export const TEXEL_FORMAT: GPUTextureFormat = "rgba32float";
 
 /** Whether an adapter reads texels faster than buffers, as Mesa's software adapter does. */
-export function prefersTexels({ isSoftware, subgroupSize }: Profile): boolean {
+export function prefersTexels(
+  { isSoftware, subgroupSize }: { readonly isSoftware: boolean; readonly subgroupSize: number },
+): boolean {
   return isSoftware && subgroupSize === 8;
 }
 
@@ -34,31 +34,16 @@ export function hasTexels({ dtype, size, byteLength }: Tensor): boolean {
 }
 
 /**
- * Describes the copy of a tensor into texels of its own.
+ * Describes texels of a tensor's shape.
  *
  * @param from A tensor that {@linkcode hasTexels}.
- * @param kind Of the texture: shared as activations are, or kept as an input.
- * @returns A tensor of the same shape in a texture, and the command that fills it.
+ * @param kind Of their texture: shared as activations are, or kept as an input.
  */
-export function texelCopy(
-  from: Tensor,
-  kind: "activation" | "input",
-): { readonly texels: Tensor; readonly copy: Kernel } {
+export function texelsOf(from: Tensor, kind: "activation" | "input"): Tensor {
   const label = `${from.label}.texels`;
   const bytes = Math.ceil(from.byteLength / ROW_BYTES) * ROW_BYTES;
   const storage = new Storage(kind, bytes, label, "texture");
-  const texels = new Tensor(from.shape, from.dtype, { storage, byteOffset: 0 }, false, label);
-  const copy: Kernel = {
-    label: "copy_to_texels",
-    bindings: [
-      { name: "from", access: "read", type: "vec4f", tensor: from },
-      { name: "texels", access: "write", type: "texels", tensor: texels },
-    ],
-    code: "",
-    workgroups: [1, 1, 1],
-    bytes: 2 * from.byteLength,
-  };
-  return { texels, copy };
+  return new Tensor(from.shape, from.dtype, { storage, byteOffset: 0 }, false, label);
 }
 
 /** WGSL that declares texels under a name, and the function `NAME_texel(i)` that reads the i-th vec4f of the tensor. */

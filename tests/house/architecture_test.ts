@@ -33,7 +33,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
  * `*` stands for the files without a place of their own, and `mod.ts`, a room's way in, is above all.
  */
 const FROM_THE_GROUND: Record<string, readonly string[]> = {
-  gpu: ["precision", "*", "measure"],
+  gpu: ["tensor.ts", "texels", "precision", "*", "measure"],
   ops: ["vector_type.ts", "rows.ts", "matmul", "*", "activation", "norm", "attention", "cross_entropy"],
   optim: ["optimizer.ts", "matrices", "packed", "*", "koala"],
   data: ["document.ts", "bytes", "formats", "tokenizer", "corpus", "tokens", "*"],
