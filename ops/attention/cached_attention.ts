@@ -169,7 +169,8 @@ ${shared ? `var<workgroup> weights: array<f32, ${lanes}>;` : ""}`,
           ? `weights[lane] = weight;
     workgroupBarrier();
     for (var i = 0u; i < min(LANES, position + 1u - first); i++) {${addValues("weights[i]", "first + i")}
-    }`
+    }
+    workgroupBarrier(); // before weights are those of the next turn`
           : addValues("weight", "j")
       }
   }

@@ -99,6 +99,7 @@ export function softmaxLoss(g: Graph, options: {
       inverse_count: inverseCount,
     },
     write: { losses: wrap(losses), top: wrap(top), factor: wrap(factor) },
+    bytes: tops.byteLength + sums.byteLength + 4 * 5 * count, // of the logits those of the targets
     constants,
     ...perColumn(g.profile, {
       columns,
@@ -136,6 +137,7 @@ export function softmaxLoss(g: Graph, options: {
       inverse_count: inverseCount,
     },
     write: { logits: wrap(logits) },
+    bytes: 2 * logits.byteLength + 4 * 3 * count, // in place
     constants,
     ...perColumns(
       parts * columns,

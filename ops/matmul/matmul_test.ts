@@ -255,5 +255,7 @@ Deno.test("k is split into parts that fill it, each a multiple of a tile's eight
     }
   }
   deepEqual(splitOf({ m: 64, n: 64, k: 255 }), undefined);
-  deepEqual(splitOf({ m: 64 * 264, n: 64, k: 8192 }), undefined);
+  // Where two parts are enough, k must be long.
+  deepEqual(splitOf({ m: 64 * 264, n: 64, k: 8192 }), { count: 2, depth: 4096 });
+  deepEqual(splitOf({ m: 64 * 264, n: 64, k: 2048 }), undefined);
 });
