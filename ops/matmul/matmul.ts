@@ -79,13 +79,21 @@ function texelsKernel(g: Graph, p: Product): void {
 /** Rows of A up to which a transposed copy of B is not worth it: those of one tile. */
 const FEW_ROWS = 32;
 
+/** Four workgroups for each core of a card of 40, such as Apple's M3 Max, that may be faster in wide tiles. */
+const ENOUGH_FOR_SOME = 4 * 40;
+
 /** Every kernel by name. All read B as [k, n] and A as [k, m]. */
 export const matmulVariants: Readonly<Record<string, Variant>> = {
   texels: { runs: (p) => p.subgroupSize === 8, readsRows: true, record: texelsKernel },
   broadcast: { runs: (p) => p.subgroupSize === 8, readsRows: true, record: broadcastKernel },
   tile: { runs: () => true, record: tileKernel },
-  shared128: { runs: () => true, readsRows: "equally", record: (g, p) => sharedKernel(g, p, 128) },
-  shared64: { runs: () => true, readsRows: "equally", record: (g, p) => sharedKernel(g, p, 64) },
+  shared128: { runs: () => true, readsRows: "equally", record: (g, p) => sharedKernel(g, p, "shared128") },
+  shared128x96: {
+    runs: () => true,
+    readsRows: "equally",
+    record: (g, p) => sharedKernel(g, p, "shared128x96"),
+  },
+  shared64: { runs: () => true, readsRows: "equally", record: (g, p) => sharedKernel(g, p, "shared64") },
   split_k: { runs: () => true, readsRows: "equally", record: splitKKernel },
 };
 
@@ -107,9 +115,9 @@ export function matmulCandidates(profile: Profile, readsRows = false, sizes?: Si
 }
 
 function cardCandidates(sizes?: Sizes): string[] {
-  const others = ["shared128", "shared64"];
-  if (!sizes || tilesOf(sizes, 128) >= ENOUGH_WORKGROUPS) return others;
-  return [...(splitOf(sizes) ? ["split_k"] : []), ...others.reverse()];
+  const wide = !sizes || tilesOf(sizes, 128, 96) >= ENOUGH_FOR_SOME ? ["shared128x96"] : [];
+  if (!sizes || tilesOf(sizes, 128) >= ENOUGH_WORKGROUPS) return ["shared128", "shared64", ...wide];
+  return [...(splitOf(sizes) ? ["split_k"] : []), "shared64", "shared128", ...wide];
 }
 
 /**

@@ -21,8 +21,11 @@ const shapes: [number, number, number][] = [[64, 128, 32], [1, 1, 1], [1, 37, 22
 /** Those whose k is split: parts that end with the sum, or not. */
 const splitShapes: typeof shapes = [[64, 128, 512], [1, 1, 256], [33, 131, 271]];
 
+/** One with as many wide tiles as a card needs to take these. */
+const wideShapes: typeof shapes = [[2047, 959, 5]];
+
 /** Kernels that only graphics cards take unasked. */
-const forCards = ["shared128", "shared64", "split_k"];
+const forCards = ["shared128", "shared128x96", "shared64", "split_k"];
 
 /** A profile for which the variant is a candidate: all kernels run on every adapter that has what they use. */
 const profileFor = (variant: string, { profile }: Awaited<ReturnType<typeof testGpu>>) => ({
@@ -46,6 +49,7 @@ const filled = (size: number, seed: number) => {
 /** What a variant is tested at: the two kinds of tiles differ in a few numbers, so one has no vectors of results here. */
 function shapesOf(variant: string): typeof shapes {
   if (variant === "split_k") return splitShapes;
+  if (variant === "shared128x96") return wideShapes;
   if (variant === "texels") return shapes.filter(([m]) => m > 32);
   if (variant === "broadcast") return shapes.filter(([m]) => m <= 32);
   return variant === "shared128" ? shapes.filter(([, n]) => n % 4 !== 0) : shapes;
@@ -153,7 +157,7 @@ for (const variant of Object.keys(matmulVariants)) {
     const gpu = await testGpu();
     if (!runs(variant, gpu)) return;
     const profile = profileFor(variant, gpu);
-    const n = variant === "texels" ? 36 : 8;
+    const n = { texels: 36, shared128x96: 1536 }[variant] ?? 8;
     const k = variant === "split_k" ? 256 : 8;
     const key = `matmul ${n}x${n}x${k} A^T`;
     const g = new Graph({ profile, choices: { [key]: variant } });
@@ -179,7 +183,8 @@ for (const variant of Object.keys(matmulVariants)) {
     if (!runs(variant, gpu)) return;
     const profile = profileFor(variant, gpu);
     // Tiles that lie on the diagonal, beside it, and end in the middle.
-    const [batch, n, k] = [2, variant === "broadcast" ? 28 : 292, variant === "split_k" ? 260 : 20];
+    const n = { broadcast: 28, shared128x96: 1540 }[variant] ?? 292;
+    const [batch, k] = [2, variant === "split_k" ? 260 : 20];
     const half = filled(batch * n * n, 1);
     // The residual must be symmetric too.
     for (let i = 0; i < half.length; i++) {

@@ -8,9 +8,12 @@
  * it reads 16 values of workgroup memory and does 64 multiply-adds: 1 byte for each. Four values of k are written out. Their
  * places in a tile are constants and the others hardly change, so that bounds are checked outside of the multiply-adds.
  *
+ * In wide tiles, of 128 x 96 results, a thread computes 8 x 12: 20 values for 96 multiply-adds, 0.83 bytes for each. That is
+ * for cards whose workgroup memory gives half of what the multiply-adds could take, such as Apple's.
+ *
  * Half of the threads load A and half B, each a block of 4 x 4 values, turned where it lies in rows of k: tiles have the
  * same layout whatever the operands', which need no transposed copies. The block of the next tile is loaded into registers before this
- * tile is used. Tiles take 16 KiB where S = 128, all that WebGPU guarantees.
+ * tile is used, but in wide tiles, whose sums leave no room for it. Tiles take 16 KiB where S = 128, all that WebGPU guarantees.
  *
  * The sums, operands and the next block are about 120 registers. That leaves 12 waves on RDNA 3, as RADV counts, and 2 on
  * GCN 5, where 4 would leave a thread 64 registers: those of its sums alone.
@@ -21,61 +24,83 @@ import type { Graph } from "../../gpu/graph.ts";
 import { list, mainInputs, opaque, unroll } from "../../gpu/wgsl.ts";
 import { type Product, prologue, recordProduct, type Tile, XYZW } from "./product.ts";
 
-/** Rows and columns of the result that a workgroup owns. */
-export type Side = 64 | 128;
+/** What a workgroup owns, and what each of its threads. */
+interface Shape {
+  /** Rows and columns of the workgroup. */
+  readonly tile: Tile;
+  /** Groups of four columns that a thread has beside its 8 rows. */
+  readonly quads: 2 | 3;
+}
 
-/** Records a product in tiles of `side` x `side` results. */
-export function sharedKernel(g: Graph, p: Product, side: Side): void {
-  const tile: Tile = [side, side];
-  const width = side / 8; // threads in a row of threads; also values of k in a tile
-  const threads = width * width;
-  const place = (fours: string, half: number, n: string) =>
-    `${fours} * ${side / 4}u + ${half * width}u + ${n}`;
+/** By the ends of their names. */
+const SHAPES = {
+  shared128: { tile: [128, 128], quads: 2 },
+  shared128x96: { tile: [128, 96], quads: 3 },
+  shared64: { tile: [64, 64], quads: 2 },
+} as const satisfies Record<string, Shape>;
+
+/** Records a product in the tiles that the name says. */
+export function sharedKernel(g: Graph, p: Product, name: keyof typeof SHAPES): void {
+  const { tile, quads }: Shape = SHAPES[name];
+  const [rows, columns] = tile;
+  const [height, width] = [rows / 8, columns / (4 * quads)]; // threads in a column and in a row of threads
+  const threads = height * width;
+  const depth = Math.floor(16 * threads / (rows + columns) / 4) * 4; // values of k in a tile
+  const [blocksOfA, blocksOfB] = tile.map((size) => size * depth / 16);
+  const placeOfRows = (half: number) => `tile * ${rows / 4}u + ${half * height}u + row`;
+  const placeOfColumns = (quad: number) => `group.y * ${columns / 4}u + ${quad * width}u + column`;
+  const each = (statement: (r: number, quad: number) => string) =>
+    unroll(8, (r) => unroll(quads, (quad) => statement(r, quad)));
+  const blocks = blocksOfA + blocksOfB; // that many threads load one
+  const keepNext = unroll(4, (j) => `tiles[operand][k4][${j}][fours ^ k4] = next[${j}];`);
+  // The sums of three groups leave no registers for a block that waits; other workgroups have to hide its way.
+  const loadsEarly = quads === 2;
   recordProduct(
     g,
-    `shared${side}`,
+    name,
     p,
     tile,
     `
-// [A or B][k / 4][k % 4][half][four rows or columns]; the last is exchanged with neighbours by k / 4, against bank conflicts.
-var<workgroup> tiles: array<array<array<array<array<vec4f, ${width}>, 2>, 4>, ${width / 4}>, 2>;
+// [A or B][k / 4][k % 4][four rows or columns]; the last is exchanged with neighbours by k / 4, against bank conflicts.
+var<workgroup> tiles: array<array<array<array<vec4f, ${rows / 4}>, 4>, ${depth / 4}>, 2>;
 ${loadFunction("a", !p.columnA)}
 ${loadFunction("b", p.rowB)}
 @compute @workgroup_size(${threads}) fn main(${mainInputs}) {${prologue(p, tile)}
   ${p.parts ? PART : "let first_k = 0u; let last_k = K;"}
-  let operand = lane / ${threads / 2}u;
-  let block = lane % ${threads / 2}u;
+  let operand = select(0u, 1u, lane >= ${blocksOfA}u);
+  let block = lane - operand * ${blocksOfA}u;
   var fours: u32; // which four rows of A or columns of B the thread loads
   var k4: u32; // which four values of k
   var at: vec4u; // where they begin
   if (operand == 0u) {
-    ${blockOf("a", !p.columnA, side)}
+    ${blockOf("a", !p.columnA, rows, depth)}
   } else {
-    ${blockOf("b", p.rowB, side)}
+    ${blockOf("b", p.rowB, columns, depth)}
   }
-  let half = fours / ${width}u;
-  let own = (fours % ${width}u) ^ k4;
-  var next: mat4x4f;
-  ${loadNext("first_k + k4 * 4u")}
+  ${loadsEarly ? `var next: mat4x4f; ${loadNext("first_k + k4 * 4u")}` : ""}
   let row = lane / ${width}u;
   let column = lane % ${width}u;
-  ${unroll(2, (h) => `let sum${h} = start(${place("group.y", h, "column")});`)}
-  ${unroll(8, (r) => unroll(2, (h) => `var c${r}${h} = sum${h};`))}
-  for (var k = first_k; k < last_k; k += ${width}u) {
-    ${unroll(4, (j) => `tiles[operand][k4][${j}][half][own] = next[${j}];`)}
+  ${unroll(quads, (quad) => `let sum${quad} = start(${placeOfColumns(quad)});`)}
+  ${each((r, quad) => `var c${r}${quad} = sum${quad};`)}
+  for (var k = first_k; k < last_k; k += ${depth}u) {
+    ${
+      loadsEarly
+        ? keepNext
+        : `if (lane < ${blocks}u) { var next: mat4x4f; ${loadNext("k + k4 * 4u")} ${keepNext} }`
+    }
     workgroupBarrier();
-    ${loadNext(`k + ${width}u + k4 * 4u`)}
-    for (var i = 0u; i < ${opaque(width / 4)}; i++) {
-      ${unroll(4, addProducts)}
+    ${loadsEarly ? loadNext(`k + ${depth}u + k4 * 4u`) : ""}
+    for (var i = 0u; i < ${opaque(depth / 4)}; i++) {
+      ${unroll(4, (j) => addProducts(j, [height, width], quads))}
     }
     workgroupBarrier();
   }
   ${
-      unroll(8, (r) =>
-        unroll(2, (h) =>
-          `store(${p.parts ? "part" : "product"}, (${place("tile", r >> 2, "row")}) * 4u + ${r % 4}u, ${
-            place("group.y", h, "column")
-          }, c${r}${h});`))
+      each((r, quad) =>
+        `store(${p.parts ? "part" : "product"}, (${placeOfRows(r >> 2)}) * 4u + ${r % 4}u, ${
+          placeOfColumns(quad)
+        }, c${r}${quad});`
+      )
     }
 }`,
   );
@@ -86,21 +111,24 @@ const PART = `let part = product_of(group.x);
   let first_k = part % sizes[5] * sizes[6];
   let last_k = min(first_k + sizes[6], K);`;
 
-/** Adds the products of one value of k. */
-function addProducts(k: number): string {
-  const value = (operand: number, half: number, own: string) =>
-    `tiles[${operand}][i][${k}][${half}][${own} ^ i]`;
+/** Adds the products of one value of k, of one group of columns after the other: they take turns in a register. */
+function addProducts(k: number, [height, width]: readonly [number, number], quads: number): string {
+  const value = (operand: number, first: number, own: string) =>
+    `tiles[${operand}][i][${k}][${first}u + (${own} ^ i)]`;
+  const addQuad = (quad: number) => {
+    const sum = (r: number) => `c${r}${quad}`;
+    return `{ let y = ${value(1, quad * width, "column")};
+      ${unroll(8, (r) => `${sum(r)} = fma(vec4f(x${r >> 2}.${XYZW[r % 4]}), y, ${sum(r)});`)} }`;
+  };
   return `{
-      ${unroll(2, (h) => `let x${h} = ${value(0, h, "row")}; let y${h} = ${value(1, h, "column")};`)}
-      ${
-    unroll(8, (r) => unroll(2, (h) => `c${r}${h} = fma(vec4f(x${r >> 2}.${XYZW[r % 4]}), y${h}, c${r}${h});`))
-  }
+      ${unroll(2, (half) => `let x${half} = ${value(0, half * height, "row")};`)}
+      ${unroll(quads, addQuad)}
     }`;
 }
 
 /** WGSL that finds the block of 4 x 4 values which a thread loads. */
-function blockOf(name: "a" | "b", rows: boolean, side: Side): string {
-  const [groups, depths] = [side / 4, side / 32];
+function blockOf(name: "a" | "b", rows: boolean, side: number, depth: number): string {
+  const [groups, depths] = [side / 4, depth / 4];
   const tile = name === "a" ? "tile" : "group.y";
   const [size, width] = name === "a" ? ["M", "A4"] : ["sizes[1]", "B4"];
   // Neighbouring threads load what lies together.

@@ -39,10 +39,10 @@ export interface Sizes {
   readonly symmetric?: boolean;
 }
 
-/** Tiles of `side` x `side` results that are computed: workgroups with something to do. */
-export function tilesOf({ batch = 1, m, n, symmetric = false }: Sizes, side: number): number {
-  const [rows, columns] = [Math.ceil(m / side), Math.ceil(n / side)];
-  return batch * (symmetric ? rows * (rows + 1) / 2 : rows * columns);
+/** Tiles of `side` x `width` results that are computed: workgroups with something to do. */
+export function tilesOf({ batch = 1, m, n, symmetric = false }: Sizes, side: number, width = side): number {
+  const [rows, columns] = [Math.ceil(m / side), Math.ceil(n / width)];
+  return batch * (symmetric ? (rows * columns + Math.max(rows, columns)) / 2 : rows * columns);
 }
 
 /**
@@ -69,10 +69,10 @@ export function splitOf(sizes: Sizes): Parts | undefined {
 export function splitKKernel(g: Graph, p: Product): void {
   const { m, n, batch = 1, out } = p;
   const parts = splitOf(p);
-  if (parts === undefined) return sharedKernel(g, p, 64);
+  if (parts === undefined) return sharedKernel(g, p, "shared64");
   const partial = g.activation("matmul.parts", [batch, parts.count, m, n]);
   const { bias: _bias, residual: _residual, accumulate: _accumulate, factors: _factors, ...alone } = p;
-  sharedKernel(g, { ...alone, out: partial, parts }, 64);
+  sharedKernel(g, { ...alone, out: partial, parts }, "shared64");
   g.dispatch({
     label: "matmul_add_parts",
     read: {

@@ -8,7 +8,12 @@ import type { LanguageModel } from "../../models/model.ts";
 import type { StepConfig } from "../../training/run/config.ts";
 import { runOptimizer } from "../../training/run/optimizer.ts";
 import { recordStep } from "../../training/step/recording.ts";
-import { type ModelledKernel, type StepRoofline, stepRoofline } from "../../training/step/roofline.ts";
+import {
+  modelledChoices,
+  type ModelledKernel,
+  type StepRoofline,
+  stepRoofline,
+} from "../../training/step/roofline.ts";
 import { languageModelLoss } from "../../training/step/trainer.ts";
 import { align } from "../command/align.ts";
 
@@ -59,15 +64,16 @@ export const PEERS: readonly {
  */
 export function rooflineOn(card: Card, model: LanguageModel, config: StepConfig): StepRoofline {
   const { batchSize, seqLen, gradAccum, clip, recompute, precision } = config;
-  const step = recordStep(card.profile, {
+  const options = {
     record: languageModelLoss(model, batchSize, seqLen),
     optimizer: runOptimizer(config),
     gradAccum,
     clip,
     recompute,
     precision,
-  });
-  return stepRoofline(card, model, step, config);
+  };
+  const kernels = modelledChoices(card, recordStep(card.profile, options).graph);
+  return stepRoofline(card, model, recordStep(card.profile, { ...options, kernels }), config);
 }
 
 /** The whole report of a card in lines for people. */

@@ -6,12 +6,15 @@
  */
 import { type Card, peakGflops } from "../../gpu/measure/cards.ts";
 import { type Bound, modelTime } from "../../gpu/measure/roofline.ts";
+import { fastestOf } from "../../gpu/measure/tuning.ts";
 import { wgslCost } from "../../gpu/measure/wgsl_cost.ts";
+import { type Choice, Graph } from "../../gpu/graph.ts";
 import { type Kernel, threadsOf, workgroupBytes } from "../../gpu/kernel.ts";
 import type { LanguageModel } from "../../models/model.ts";
 import { type LeastBytes, leastBytes, type StepTokens } from "./least_bytes.ts";
 import { modelFlops } from "./profile.ts";
 import type { RecordedStep } from "./recording.ts";
+import type { KernelChoices } from "./tuning.ts";
 
 /** Dispatches of a step that run the same code in as many workgroups. */
 export interface ModelledKernel {
@@ -85,6 +88,25 @@ export const WEAK: {
   /** More than 128 private f32 in a thread. */
   "many private values": ({ privateValues }) => privateValues > 128,
 };
+
+/**
+ * The kernels that a run would take, which measures them, where they are as fast as the model says.
+ *
+ * @param card The card.
+ * @param graph A recording for it, whatever kernels it has.
+ */
+export function modelledChoices(card: Card, { choices }: Graph): KernelChoices {
+  const timeOf = (trial: Choice["trial"], candidate: string) => {
+    const g = new Graph({ profile: card.profile });
+    trial(g, candidate);
+    const kernels = g.microKernels.map((kernel) => modelKernel(card, [{ kernel, times: 1 }]));
+    return kernels.reduce((sum, k) => sum + k.nanoseconds, 0);
+  };
+  return Object.fromEntries([...choices].map(([key, { candidates, trial }]) => {
+    const times = candidates.map((candidate) => timeOf(trial, candidate));
+    return [key, fastestOf(candidates, times)];
+  }));
+}
 
 /**
  * Models a step.
