@@ -35,7 +35,7 @@ interface Limits {
 const LIMITS: Readonly<Record<string, Limits>> = {
   "h100": { utilization: 0.608, few_workgroups: 4.1, small_workgroups: 0.11, many_private_values: 0 },
   "rtx4090": { utilization: 0.54, few_workgroups: 4.3, small_workgroups: 0.11, many_private_values: 0 },
-  "m3-max": { utilization: 0.407, few_workgroups: 2.7, small_workgroups: 0.11, many_private_values: 0 },
+  "m3-max": { utilization: 0.406, few_workgroups: 2.7, small_workgroups: 0.11, many_private_values: 0 },
   "iris-xe": { utilization: 0.627, few_workgroups: 0.47, small_workgroups: 0.11, many_private_values: 0 },
 };
 /** Most bytes, over those that layers must read and write once; nearly the same on all cards. */
