@@ -1,5 +1,5 @@
 /**
- * `deno task card`: what AMD's own compiler makes of the kernels of a training step, without a card.
+ * `deno task card`: what AMD's own compiler makes of the kernels of a training step, or of decoding, without a card.
  *
  * @module
  */
@@ -11,9 +11,10 @@ import {
 } from "../../tasks/command/command_line.ts";
 import { chosenOptimizer, optimizerOptions } from "../../tasks/train/optimizer_options.ts";
 import { modelOptions, stepConfig, trainLmOptions } from "../../tasks/train/train_lm_options.ts";
+import { modelFromConfig } from "../../models/load.ts";
 import { cardRow, formatCardTable } from "./card_table.ts";
 import { compileForCard, findDrivers, toSpirv } from "./drivers.ts";
-import { stepKernels } from "./kernels.ts";
+import { decodeKernels, stepKernels } from "./kernels.ts";
 
 const CARD = "Card";
 
@@ -29,6 +30,13 @@ const options = {
     description: "number of token ids",
   },
   ...optimizerOptions,
+  "decode": {
+    type: "boolean",
+    default: false,
+    group: CARD,
+    description:
+      "kernels that add a token to each of --batch-size sequences, at most 32, instead of a step's",
+  },
   "family": {
     type: "string",
     placeholder: "NAME",
@@ -49,15 +57,20 @@ const options = {
 async function main(values: OptionValues<typeof options>, { given, output }: TaskContext): Promise<void> {
   const config = await stepConfig(values, chosenOptimizer(values, given));
   const drivers = findDrivers(values.drivers);
-  const kernels = stepKernels(config);
+  const { batchSize, seqLen, optimizer } = config;
+  const kernels = values.decode
+    ? decodeKernels(modelFromConfig({ ...config.model, vocab_size: config.vocabSize }), batchSize)
+    : stepKernels(config);
   const modules = await toSpirv(drivers, kernels.map(({ code }) => code));
   const { driver, compiled } = await compileForCard(drivers, values.family, modules);
   const rows = kernels.map((kernel, i) => cardRow(kernel, compiled[i]));
   const sum = (key: "dispatches" | "flops" | "bytes") => rows.reduce((total, row) => total + row[key], 0);
-  const { batchSize, seqLen, optimizer } = config;
+  const what = values.decode
+    ? `decoding, ${batchSize} sequences`
+    : `${batchSize} x ${seqLen} tokens, ${config.precision}, ${optimizer.name}`;
   const text = [
     `${driver.card}, ${driver.version}, Deno ${Deno.version.deno}`,
-    `${values.model}, ${batchSize} x ${seqLen} tokens, ${config.precision}, ${optimizer.name}: ${rows.length} kernels in ` +
+    `${values.model}, ${what}: ${rows.length} kernels in ` +
     `${sum("dispatches")} dispatches, ${(sum("flops") / 1e12).toFixed(2)} TFLOP, ${
       (sum("bytes") / 1e9).toFixed(1)
     } GB`,
@@ -70,9 +83,8 @@ async function main(values: OptionValues<typeof options>, { given, output }: Tas
     deno: Deno.version.deno,
     model: values.model,
     batch_size: batchSize,
-    precision: config.precision,
-    seq_len: seqLen,
-    optimizer: optimizer.name,
+    precision: values.decode ? "f32" : config.precision,
+    ...(values.decode ? {} : { seq_len: seqLen, optimizer: optimizer.name }),
     kernels: rows,
   }, text);
 }
@@ -81,12 +93,13 @@ if (import.meta.main) {
   await runTask({
     name: "card",
     summary:
-      "Shows what AMD's own compiler makes of each kernel of a training step: registers, spills, waves, the loop that " +
+      "Shows what AMD's own compiler makes of each kernel of a training step or of decoding: registers, spills, waves, the loop that " +
       "multiplies most. Needs no card, but Mesa's drivers for Vulkan, at least 25.0.",
     options,
     examples: [
       "deno task card",
       "deno task card --family vega10",
+      "deno task card --decode --batch-size 1",
       "deno task card --model gpt2-mini --seq-len 128 --optimizer adamw --json > card.json",
     ],
     main,

@@ -76,9 +76,12 @@ Deno.test("the table for an older card has a line of numbers for every kernel of
   for (const line of lines) match(line, /^\w+( +\d+){11}( .*)? +\d+\.\d+$/);
 });
 
-/** The kernels of GPT-2's step on a card, where this machine can compile them; whether the limits are of this Mesa. */
-async function stepOn(family: string): Promise<{ kernels: CardRow[]; limited: boolean } | undefined> {
-  const text = await card("--family", family, "--json");
+/** GPT-2's kernels on a card, where this machine can compile them; whether the limits are of this Mesa. */
+async function kernelsOn(
+  family: string,
+  ...args: readonly string[]
+): Promise<{ kernels: CardRow[]; limited: boolean } | undefined> {
+  const text = await card("--family", family, "--json", ...args);
   if (text === undefined) return undefined;
   const { card: name, driver, kernels }: { card: string; driver: string; kernels: CardRow[] } = JSON.parse(
     text,
@@ -95,7 +98,7 @@ async function stepOn(family: string): Promise<{ kernels: CardRow[]; limited: bo
 }
 
 Deno.test("no kernel of GPT-2's step on RDNA 3 is worse than when it was last looked at", async () => {
-  const step = await stepOn("navi31");
+  const step = await kernelsOn("navi31");
   if (step === undefined) return;
   const { kernels, limited } = step;
   deepEqual(Object.keys(LIMITS).filter((name) => !kernels.some(({ kernel }) => kernel.startsWith(name))), []);
@@ -104,12 +107,32 @@ Deno.test("no kernel of GPT-2's step on RDNA 3 is worse than when it was last lo
 });
 
 Deno.test("no product or attention of GPT-2's step on GCN 5 is worse than when it was last looked at", async () => {
-  const step = await stepOn("vega10");
+  const step = await kernelsOn("vega10");
   if (step === undefined) return;
   const limited = step.kernels.filter((row) => limitsOf(row, GCN_LIMITS));
   ok(limited.length > 3);
   if (step.limited) deepEqual(limited.flatMap((row) => worse(row, limitsOf(row, GCN_LIMITS))), []);
 });
+
+/** Of products while GPT-2 124M decodes, by the card's family and the number of sequences. */
+const DECODE_LIMITS: Readonly<Record<string, Readonly<Record<number, Limits>>>> = {
+  // Sums, A and B are 24 values of a thread for one row, and 80 for eight.
+  navi31: { 1: {}, 8: { waves: 16, multiplyAdds: 0.8 } },
+  vega10: { 1: { waves: 8 }, 8: { waves: 2, multiplyAdds: 0.8 } },
+};
+
+for (const [family, limits] of Object.entries(DECODE_LIMITS)) {
+  Deno.test(`no product of GPT-2's decoding on ${family} is worse than when it was last looked at`, async () => {
+    for (const [batchSize, limit] of Object.entries(limits)) {
+      const decoding = await kernelsOn(family, "--decode", "--batch-size", batchSize);
+      if (decoding === undefined) return;
+      const products = decoding.kernels.filter(({ kernel }) => kernel.startsWith("matmul"));
+      deepEqual([...new Set(products.map(({ kernel }) => kernel))], ["matmul_few_rows"]);
+      equal(Math.min(...products.map((row) => row.fewest_workgroups)), 768 / 16);
+      if (decoding.limited) deepEqual(products.flatMap((row) => worse(row, limit)), []);
+    }
+  });
+}
 
 /** The limits of a kernel among those by how names begin. */
 function limitsOf({ kernel }: CardRow, all: typeof LIMITS): Limits | undefined {

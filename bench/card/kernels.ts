@@ -1,11 +1,15 @@
 /**
- * The kernels of a training step as a graphics card would get them, recorded without one.
+ * The kernels of a training step, or of decoding, as a graphics card would get them, recorded without one.
  *
  * @module
  */
 import type { Profile } from "../../gpu/device.ts";
+import type { Kernel } from "../../gpu/kernel.ts";
 import { modelFromConfig } from "../../models/load.ts";
+import type { LanguageModel } from "../../models/model.ts";
+import { recordGeneration } from "../../training/generate/recording.ts";
 import type { StepConfig } from "../../training/run/config.ts";
+import { declareParameters } from "../../training/run/load_weights.ts";
 import { runOptimizer } from "../../training/run/optimizer.ts";
 import { recordStep } from "../../training/step/recording.ts";
 import { languageModelLoss } from "../../training/step/trainer.ts";
@@ -56,7 +60,21 @@ export function stepKernels(config: StepConfig): StepKernel[] {
     recompute: config.recompute,
     precision: config.precision,
   });
-  const phases = [[graph.microKernels, config.gradAccum], [graph.updateKernels, 1]] as const;
+  return gathered([[graph.microKernels, config.gradAccum], [graph.updateKernels, 1]]);
+}
+
+/**
+ * Records what adds a token to each of some sequences, see {@linkcode stepKernels}.
+ *
+ * @param model The model.
+ * @param batchSize How many sequences.
+ */
+export function decodeKernels(model: LanguageModel, batchSize: number): StepKernel[] {
+  const { decode } = recordGeneration(GRAPHICS_CARD, model, declareParameters(model), { batchSize });
+  return gathered([[decode.microKernels, 1]]);
+}
+
+function gathered(phases: readonly (readonly [kernels: readonly Kernel[], times: number])[]): StepKernel[] {
   const all = phases.flatMap(([kernels, times]) => kernels.map((kernel) => ({ kernel, times })));
   return [...Map.groupBy(all, ({ kernel }) => kernel.code)].map(([code, group]): StepKernel => {
     const sum = (value: (kernel: typeof group[0]["kernel"]) => number) =>

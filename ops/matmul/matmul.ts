@@ -4,9 +4,9 @@
  *
  * - `texels` on CPU adapters whose subgroups have 8 lanes (lavapipe): `broadcast`, which reads buffers where A has few rows,
  *   with its operands copied to texels,
- * - `matvec` on the same where A has few rows and B is a parameter of a graph that keeps weights,,
+ * - `matvec` on the same where A has few rows and B is a parameter of a graph that keeps weights,
  * - `tile` on other CPU adapters,
- * - on GPUs `shared128`, in tiles of 128 x 128 results, where there are enough of them to keep a large card at work, else
+ * - on GPUs `few_rows` where A has few rows and is not transposed, else `shared128`, in tiles of 128 x 128 results, where there are enough of them to keep a large card at work, else
  *   `shared64`, and where those are few too and k is long, `split_k`.
  *
  * @module
@@ -16,6 +16,7 @@ import type { Profile } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { MOST_TEXEL_BYTES, prefersTexels } from "../../gpu/texels/texels.ts";
 import { broadcastKernel } from "./broadcast_kernel.ts";
+import { fewRowsKernel } from "./few_rows_kernel.ts";
 import { matvecKernel } from "./matvec_kernel.ts";
 import type { Product } from "./product.ts";
 import { sharedKernel } from "./shared_kernel.ts";
@@ -76,7 +77,10 @@ function texelsKernel(g: Graph, p: Product): void {
   broadcastKernel(g, { ...p, a: g.texels(p.a), b: g.texels(p.b) });
 }
 
-/** Rows of A up to which a transposed copy of B is not worth it: those of one tile. */
+/**
+ * Rows of A up to which a transposed copy of B is not worth it: those of one tile. Up to as many, decoding has one kernel for any
+ * number of rows, so that what becomes of a row does not depend on the others.
+ */
 const FEW_ROWS = 32;
 
 /** Four workgroups for each core of a card of 40, such as Apple's M3 Max, that may be faster in wide tiles. */
@@ -87,6 +91,7 @@ export const matmulVariants: Readonly<Record<string, Variant>> = {
   texels: { runs: (p) => p.subgroupSize === 8, readsRows: true, record: texelsKernel },
   broadcast: { runs: (p) => p.subgroupSize === 8, readsRows: true, record: broadcastKernel },
   tile: { runs: () => true, record: tileKernel },
+  few_rows: { runs: () => true, readsRows: "equally", record: fewRowsKernel },
   shared128: { runs: () => true, readsRows: "equally", record: (g, p) => sharedKernel(g, p, "shared128") },
   shared128x96: {
     runs: () => true,
@@ -97,6 +102,9 @@ export const matmulVariants: Readonly<Record<string, Variant>> = {
   split_k: { runs: () => true, readsRows: "equally", record: splitKKernel },
 };
 
+/** Sizes, and how A lies. */
+type Shape = Sizes & Pick<MatmulOptions, "transposedA">;
+
 /**
  * Names of the kernels that may be fastest on an adapter, the one to take unmeasured first.
  *
@@ -104,7 +112,7 @@ export const matmulVariants: Readonly<Record<string, Variant>> = {
  * @param readsRows Only those that read A as [m, k] too.
  * @param sizes The product's, on which the order depends on GPUs; default a large one's.
  */
-export function matmulCandidates(profile: Profile, readsRows = false, sizes?: Sizes): string[] {
+export function matmulCandidates(profile: Profile, readsRows = false, sizes?: Shape): string[] {
   const order = profile.isSoftware
     ? [sizes && sizes.m <= FEW_ROWS ? "broadcast" : "texels", "tile"]
     : cardCandidates(sizes);
@@ -114,7 +122,13 @@ export function matmulCandidates(profile: Profile, readsRows = false, sizes?: Si
   return fit.length > 0 ? fit : ["shared64"];
 }
 
-function cardCandidates(sizes?: Sizes): string[] {
+function cardCandidates(sizes?: Shape): string[] {
+  const tiles = tileCandidates(sizes);
+  if (!sizes || sizes.m > FEW_ROWS) return tiles;
+  return sizes.transposedA ? [...tiles, "few_rows"] : ["few_rows", ...tiles];
+}
+
+function tileCandidates(sizes?: Sizes): string[] {
   const wide = !sizes || tilesOf(sizes, 128, 96) >= ENOUGH_FOR_SOME ? ["shared128x96"] : [];
   if (!sizes || tilesOf(sizes, 128) >= ENOUGH_WORKGROUPS) return ["shared128", "shared64", ...wide];
   return [...(splitOf(sizes) ? ["split_k"] : []), "shared64", "shared128", ...wide];

@@ -25,7 +25,7 @@ const splitShapes: typeof shapes = [[64, 128, 512], [1, 1, 256], [33, 131, 271]]
 const wideShapes: typeof shapes = [[2047, 959, 5]];
 
 /** Kernels that only graphics cards take unasked. */
-const forCards = ["shared128", "shared128x96", "shared64", "split_k"];
+const forCards = ["few_rows", "shared128", "shared128x96", "shared64", "split_k"];
 
 /** A profile for which the variant is a candidate: all kernels run on every adapter that has what they use. */
 const profileFor = (variant: string, { profile }: Awaited<ReturnType<typeof testGpu>>) => ({
@@ -51,7 +51,7 @@ function shapesOf(variant: string): typeof shapes {
   if (variant === "split_k") return splitShapes;
   if (variant === "shared128x96") return wideShapes;
   if (variant === "texels") return shapes.filter(([m]) => m > 32);
-  if (variant === "broadcast") return shapes.filter(([m]) => m <= 32);
+  if (variant === "broadcast" || variant === "few_rows") return shapes.filter(([m]) => m <= 32);
   return variant === "shared128" ? shapes.filter(([, n]) => n % 4 !== 0) : shapes;
 }
 
@@ -183,7 +183,7 @@ for (const variant of Object.keys(matmulVariants)) {
     if (!runs(variant, gpu)) return;
     const profile = profileFor(variant, gpu);
     // Tiles that lie on the diagonal, beside it, and end in the middle.
-    const n = { broadcast: 28, shared128x96: 1540 }[variant] ?? 292;
+    const n = { broadcast: 28, few_rows: 28, shared128x96: 1540 }[variant] ?? 292;
     const [batch, k] = [2, variant === "split_k" ? 260 : 20];
     const half = filled(batch * n * n, 1);
     // The residual must be symmetric too.
@@ -240,6 +240,35 @@ Deno.test("split_k gives the same bits in every run", async () => {
   program.destroy();
 });
 
+Deno.test("a card gives a row the same bits whatever rows stand beside it, in either layout of B", async () => {
+  const gpu = await testGpu();
+  const [n, k] = [36, 772]; // slices of k of different lengths, and a part of a tile
+  for (const transposedB of [false, true]) {
+    const rows = async (m: number) => {
+      const g = new Graph({ profile: { ...gpu.profile, subgroupSize: 0, isSoftware: false } });
+      const [a, b, bias] = [
+        g.input("a", [m, k], "f32"),
+        g.input("b", [k, n], "f32"),
+        g.input("bias", [n], "f32"),
+      ];
+      const out = g.output("out", [m, n]);
+      matmul(g, { m, n, k, a, b, bias, transposedB, out });
+      deepEqual(g.microKernels.map(({ label }) => label), ["matmul_few_rows"]);
+      const program = await compileProgram(gpu, g);
+      program.write("a", filled(32 * k, 1).subarray(0, m * k));
+      program.write("b", filled(k * n, 2));
+      program.write("bias", filled(n, 3));
+      program.run();
+      const [values] = await program.read(out);
+      program.destroy();
+      return values.slice();
+    };
+    const all = await rows(32);
+    ok(all.some((value) => value !== 0));
+    for (const m of [1, 2, 5, 8, 9]) deepEqual(await rows(m), all.subarray(0, m * n));
+  }
+});
+
 Deno.test("a card gets large tiles where there are enough, else small ones, else parts of k", () => {
   const profile = { maxBindingBytes: 1 << 30, isSoftware: false } as Graph["profile"];
   const first = (m: number, n: number, k: number, batch = 1, symmetric = false) =>
@@ -248,6 +277,8 @@ Deno.test("a card gets large tiles where there are enough, else small ones, else
   deepEqual(first(8192, 768, 768), "shared64"); // 384 tiles of 128 x 128
   deepEqual(first(768, 768, 8192), "split_k");
   deepEqual(first(64, 64, 64), "shared64"); // nothing to split
+  deepEqual(first(32, 768, 3072), "few_rows");
+  deepEqual(matmulCandidates(profile, false, { m: 8, n: 768, k: 8192, transposedA: true })[0], "split_k");
   deepEqual(first(768, 768, 768, 15), "shared128"); // 36 tiles in each of a batch
   deepEqual(first(768, 768, 768, 15, true), "shared64"); // 21
 });
