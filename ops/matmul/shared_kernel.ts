@@ -52,7 +52,8 @@ export function sharedKernel(g: Graph, p: Product, name: keyof typeof SHAPES): v
   const each = (statement: (r: number, quad: number) => string) =>
     unroll(8, (r) => unroll(quads, (quad) => statement(r, quad)));
   const blocks = blocksOfA + blocksOfB; // that many threads load one
-  const keepNext = unroll(4, (j) => `tiles[operand][k4][${j}][fours ^ k4] = next[${j}];`);
+  const keep = (tile: "a" | "b") => unroll(4, (j) => `tile_${tile}[k4][${j}][into][own] = next[${j}];`);
+  const keepNext = `if (operand == 0u) { ${keep("a")} } else { ${keep("b")} }`;
   // The sums of three groups leave no registers for a block that waits; other workgroups have to hide its way.
   const loadsEarly = quads === 2;
   recordProduct(
@@ -61,8 +62,9 @@ export function sharedKernel(g: Graph, p: Product, name: keyof typeof SHAPES): v
     p,
     tile,
     `
-// [A or B][k / 4][k % 4][four rows or columns]; the last is exchanged with neighbours by k / 4, against bank conflicts.
-var<workgroup> tiles: array<array<array<array<vec4f, ${rows / 4}>, 4>, ${depth / 4}>, 2>;
+// [k / 4][k % 4][part][four rows or columns of it]; the last is exchanged with neighbours by k / 4, against bank conflicts.
+var<workgroup> tile_a: array<array<array<array<vec4f, ${height}>, 2>, 4>, ${depth / 4}>;
+var<workgroup> tile_b: array<array<array<array<vec4f, ${width}>, ${quads}>, 4>, ${depth / 4}>;
 ${loadFunction("a", !p.columnA)}
 ${loadFunction("b", p.rowB)}
 @compute @workgroup_size(${threads}) fn main(${mainInputs}) {${prologue(p, tile)}
@@ -71,11 +73,15 @@ ${loadFunction("b", p.rowB)}
   let block = lane - operand * ${blocksOfA}u;
   var fours: u32; // which four rows of A or columns of B the thread loads
   var k4: u32; // which four values of k
+  var into: u32; // where they go
+  var own: u32;
   var at: vec4u; // where they begin
   if (operand == 0u) {
     ${blockOf("a", !p.columnA, rows, depth)}
+    into = fours / ${height}u; own = (fours % ${height}u) ^ k4;
   } else {
     ${blockOf("b", p.rowB, columns, depth)}
+    into = fours / ${width}u; own = (fours % ${width}u) ^ k4;
   }
   ${loadsEarly ? `var next: mat4x4f; ${loadNext("first_k + k4 * 4u")}` : ""}
   let row = lane / ${width}u;
@@ -91,7 +97,7 @@ ${loadFunction("b", p.rowB)}
     workgroupBarrier();
     ${loadsEarly ? loadNext(`k + ${depth}u + k4 * 4u`) : ""}
     for (var i = 0u; i < ${opaque(depth / 4)}; i++) {
-      ${unroll(4, (j) => addProducts(j, [height, width], quads))}
+      ${unroll(4, (j) => addProducts(j, quads))}
     }
     workgroupBarrier();
   }
@@ -112,16 +118,14 @@ const PART = `let part = product_of(group.x);
   let last_k = min(first_k + sizes[6], K);`;
 
 /** Adds the products of one value of k, of one group of columns after the other: they take turns in a register. */
-function addProducts(k: number, [height, width]: readonly [number, number], quads: number): string {
-  const value = (operand: number, first: number, own: string) =>
-    `tiles[${operand}][i][${k}][${first}u + (${own} ^ i)]`;
+function addProducts(k: number, quads: number): string {
   const addQuad = (quad: number) => {
     const sum = (r: number) => `c${r}${quad}`;
-    return `{ let y = ${value(1, quad * width, "column")};
+    return `{ let y = tile_b[i][${k}][${quad}][column ^ i];
       ${unroll(8, (r) => `${sum(r)} = fma(vec4f(x${r >> 2}.${XYZW[r % 4]}), y, ${sum(r)});`)} }`;
   };
   return `{
-      ${unroll(2, (half) => `let x${half} = ${value(0, half * height, "row")};`)}
+      ${unroll(2, (half) => `let x${half} = tile_a[i][${k}][${half}][row ^ i];`)}
       ${unroll(quads, addQuad)}
     }`;
 }
