@@ -49,5 +49,9 @@ Deno.test("docs/own-model.md's run goes on where it was when it is started again
     const example = await exampleOf("docs/own-model.md");
     const first = await run(example.replace("steps] = [8, 32, 60]", "steps] = [8, 32, 20]"), dir);
     match(first, /^step 20: loss [\d.]+\nfrom step 0, best 20, .*step-00000020\n$/);
-    match(await run(example, dir), /^step 40: .*\nstep 60: .*\nfrom step 20, best 60, .*step-00000060\n$/);
+    // Which step is best depends on what the documents say today.
+    match(
+      await run(example, dir),
+      /^step 40: .*\nstep 60: .*\nfrom step 20, best \d+, .*step-00000060\n$/,
+    );
   }));
